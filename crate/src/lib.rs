@@ -1,0 +1,3 @@
+//! The native half of tsdaemonize.
+pub mod privileges;
+pub mod syslog;
