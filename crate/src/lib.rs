@@ -1,3 +1,473 @@
-//! The native half of tsdaemonize.
+//! The native half of tsdaemonize: what a UNIX daemon needs from the system and Node does not have.
+//!
+//! The rooms follow the life of a daemon. A launcher takes the [`pidfile`], prepares everything and
+//! forks ([`launch`]); the children make their few calls and exec a fresh Node ([`fork`]), which
+//! takes the hand-over ([`takeover`]), drops its [`privileges`], and lives with a [`guard`] beside
+//! its event loop and [`syslog`] behind it. Others see it through [`process`].
+//!
+//! This file alone knows napi. Every function here turns JavaScript values into the core's and
+//! back, and nothing else; a panic becomes a JavaScript error.
+
+pub mod accounts;
+pub mod error;
+pub mod fork;
+pub mod guard;
+pub mod launch;
+pub mod notify;
+pub mod pidfile;
 pub mod privileges;
+pub mod process;
+pub mod sys;
 pub mod syslog;
+pub mod takeover;
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use napi::Env;
+use napi::bindgen_prelude::{JsObjectValue, Object, ToNapiValue};
+use napi_derive::napi;
+
+use crate::error::{Code, Error};
+use crate::pidfile::{PidFile, Place, State};
+use crate::takeover::{Answer, HandOver};
+
+/// The hand-over, from the take-over at import until "go".
+static HAND_OVER: Mutex<Option<HandOver>> = Mutex::new(None);
+
+fn hand_over() -> std::sync::MutexGuard<'static, Option<HandOver>> {
+    HAND_OVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Throws a core error as an `Error` with the properties of a `DaemonError`.
+fn thrown(env: &Env, error: Error) -> napi::Error {
+    let build = || -> napi::Result<napi::Error> {
+        let mut object = env.create_error(napi::Error::from_reason(error.message.clone()))?;
+        object.set_named_property("code", error.code.as_str())?;
+        if let Some(errno) = error.errno {
+            object.set_named_property("errno", -errno)?;
+        }
+        if let Some(syscall) = error.syscall {
+            object.set_named_property("syscall", syscall)?;
+        }
+        if let Some(path) = error.path {
+            object.set_named_property("path", path)?;
+        }
+        if let Some(pid) = error.pid {
+            object.set_named_property("pid", pid)?;
+        }
+        Ok(napi::Error::from(object.into_unknown(env)?))
+    };
+    build().unwrap_or_else(|error| error)
+}
+
+/// Runs blocking work on a thread of its own, not on one of libuv's four: a start may take half a
+/// minute. The thread ends with the work.
+fn in_thread<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    name: &str,
+    work: impl FnOnce() -> error::Result<T> + Send + 'static,
+) -> napi::Result<Object<'env>> {
+    let (deferred, promise) = env.create_deferred()?;
+    let all = nix::sys::signal::SigSet::all();
+    let how = nix::sys::signal::SigmaskHow::SIG_SETMASK;
+    let old = all.thread_swap_mask(how).ok();
+    let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
+    let abandoned = deferred.clone();
+    let spawned = thread.spawn(move || {
+        let result = work();
+        deferred.resolve(move |env| result.map_err(|error| thrown(&env, error)));
+    });
+    if let Some(old) = old {
+        let _ = old.thread_set_mask();
+    }
+    if let Err(error) = spawned {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let error = Error::os(Code::StartFailed, "Cannot start a thread", "pthread_create", errno)
+            .hint("Too many processes and threads (`ulimit -u`)");
+        abandoned.reject(thrown(env, error));
+    }
+    Ok(promise)
+}
+
+fn millis(ms: f64) -> Duration {
+    Duration::from_secs_f64((ms / 1e3).clamp(0.0, 1e9))
+}
+
+/// Where a pidfile is kept.
+#[napi(object)]
+pub struct NativePlace {
+    /// The directory.
+    pub dir: String,
+    /// The daemon's name.
+    pub name: String,
+    /// Our own directory in /tmp.
+    pub private: bool,
+}
+
+impl From<NativePlace> for Place {
+    fn from(place: NativePlace) -> Self {
+        Self { dir: PathBuf::from(place.dir), name: place.name, private: place.private }
+    }
+}
+
+/// What to start.
+#[napi(object)]
+pub struct NativePlan {
+    /// The program.
+    pub file: String,
+    /// Its arguments, its own name first.
+    pub argv: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Where the pidfile goes.
+    pub place: Option<NativePlace>,
+    /// Descriptors that stay open.
+    pub keep_fds: Vec<i32>,
+    /// Milliseconds.
+    pub timeout: f64,
+    /// JSON for the daemon.
+    pub hello: String,
+}
+
+/// What became of a start.
+#[napi(object)]
+pub struct NativeOutcome {
+    /// The daemon's pid; the rest tells why there is none.
+    pub pid: Option<i32>,
+    /// The daemon's own error, serialised.
+    pub report: Option<String>,
+    /// `startTimeout` passed.
+    pub timed_out: bool,
+    /// Another daemon took its place.
+    pub supplanted: bool,
+    /// Its exit status.
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+    /// A system call that failed before the exec.
+    pub syscall: Option<String>,
+    /// Its errno, negative.
+    pub errno: Option<i32>,
+    /// The text of that errno.
+    pub reason: Option<String>,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it printed to standard error.
+    pub stderr: Vec<u8>,
+}
+
+fn outcome(outcome: launch::Outcome) -> NativeOutcome {
+    let (pid, failure) = match outcome.result {
+        Ok(pid) => (Some(pid), launch::Failure::default()),
+        Err(failure) => (None, failure),
+    };
+    let status = failure.status;
+    NativeOutcome {
+        pid,
+        report: failure.report,
+        timed_out: failure.timed_out,
+        supplanted: failure.supplanted,
+        exit_code: status.filter(|s| libc::WIFEXITED(*s)).map(|s| libc::WEXITSTATUS(s)),
+        signal: status.filter(|s| libc::WIFSIGNALED(*s)).map(|s| libc::WTERMSIG(s)),
+        syscall: failure.step.map(|(name, _)| name.to_owned()),
+        errno: failure.step.map(|(_, errno)| -errno),
+        reason: failure.step.map(|(_, e)| nix::errno::Errno::from_raw(e).desc().to_owned()),
+        stdout: outcome.stdout,
+        stderr: outcome.stderr,
+    }
+}
+
+/// Forks the daemon; resolves when it is ready, or when it is known why there is none.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeOutcome>")]
+pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
+    let started = core_plan(plan).and_then(|plan| launch::launch(&plan));
+    let launch = started.map_err(|error| thrown(env, error))?;
+    in_thread(env, "launch", move || Ok(outcome(launch.wait())))
+}
+
+fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
+    let c = |s: String| {
+        let nul = || Error::new(Code::StartFailed, "An argument has a NUL byte");
+        CString::new(s).map_err(|_| nul())
+    };
+    Ok(launch::Plan {
+        file: c(plan.file)?,
+        argv: plan.argv.into_iter().map(c).collect::<error::Result<_>>()?,
+        env: plan.env.into_iter().map(c).collect::<error::Result<_>>()?,
+        place: plan.place.map(Place::from),
+        keep_fds: plan.keep_fds,
+        timeout: millis(plan.timeout),
+        hello: plan.hello,
+    })
+}
+
+/// In the daemon: takes the hand-over. What the launcher says, as JSON, or null.
+#[napi(catch_unwind)]
+pub fn take_over() -> Option<String> {
+    let taken = takeover::take()?;
+    let hello = taken.hello.clone();
+    *hand_over() = Some(taken);
+    Some(hello)
+}
+
+/// In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it.
+#[napi(catch_unwind)]
+pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
+    let place = Place::from(place);
+    if inherited {
+        let pidfile = hand_over().as_mut().and_then(|h| h.take_pidfile(place));
+        pidfile.into_iter().for_each(guard::set_pidfile);
+        return Ok(());
+    }
+    let held = PidFile::acquire(&place).and_then(|pidfile| {
+        let pid = nix::unistd::getpid().as_raw();
+        match pidfile.write(pid) {
+            Ok(()) => Ok(pidfile),
+            Err(error) => {
+                pidfile.remove();
+                Err(error)
+            }
+        }
+    });
+    guard::set_pidfile(held.map_err(|error| thrown(env, error))?);
+    Ok(())
+}
+
+/// In the daemon: tells the launcher why there will be no daemon.
+#[napi(catch_unwind)]
+pub fn report_failure(report: String) {
+    if let Some(hand_over) = hand_over().as_ref() {
+        hand_over.fail(&report);
+    }
+}
+
+/// In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms.
+#[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
+pub fn ready(env: &Env, timeout: f64) -> napi::Result<Object<'_>> {
+    let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
+    in_thread(env, "ready", move || {
+        Ok(taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go))
+    })
+}
+
+/// Attached: the pidfile says "ready". From here on, attached or not, it is put back when removed.
+#[napi(catch_unwind)]
+pub fn keep_pidfile(attached: bool) {
+    if attached {
+        guard::with_pidfile(|pidfile| pidfile.ready().ok());
+    }
+    guard::keep_pidfile();
+}
+
+/// Starts the guard's thread.
+#[napi(catch_unwind)]
+pub fn guard_start(env: &Env, name: String, blocked_timeout: f64) -> napi::Result<()> {
+    guard::start(&name, millis(blocked_timeout)).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let error = Error::os(Code::StartFailed, "Cannot start the guard", "pthread_create", errno);
+        thrown(env, error)
+    })
+}
+
+/// Puts the guard's handler in front of libuv's, and lets the signals through in this thread.
+#[napi(catch_unwind)]
+pub fn guard_chain() {
+    guard::chain();
+    guard::unblock_signals();
+}
+
+/// JavaScript has taken this signal.
+#[napi(catch_unwind)]
+pub fn guard_taken(signal: i32) {
+    guard::taken(signal);
+}
+
+/// The way out has begun: because of this signal (or 0), and for at most `limit` ms.
+#[napi(catch_unwind)]
+pub fn guard_leaving(signal: i32, limit: f64) {
+    guard::leaving(signal, millis(limit));
+}
+
+/// Removes the pidfile.
+#[napi(catch_unwind)]
+pub fn remove_pidfile() {
+    guard::remove_pidfile();
+}
+
+/// Removes the pidfile and ends the process at once.
+#[napi]
+pub fn exit_now(status: i32) {
+    guard::exit_now(status)
+}
+
+/// Opens a log file; returns a descriptor that is the caller's.
+#[napi(catch_unwind)]
+pub fn open_log(env: &Env, path: String) -> napi::Result<i32> {
+    use std::os::fd::IntoRawFd;
+    let opened = takeover::open_log(path.as_ref());
+    Ok(opened.map_err(|error| thrown(env, error))?.into_raw_fd())
+}
+
+/// Makes `fd`, or /dev/null, the process's descriptor `number`; `fd` is closed.
+#[napi(catch_unwind)]
+pub fn redirect(env: &Env, fd: Option<i32>, number: i32) -> napi::Result<()> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    let from = match fd {
+        // SAFETY: given by `open_log`, and not used by the caller afterwards.
+        Some(fd) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        None => takeover::null(),
+    };
+    from.and_then(|from| takeover::redirect(from.as_fd(), number)).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        thrown(env, Error::os(Code::StartFailed, "Cannot redirect the output", "dup2", errno))
+    })
+}
+
+/// What is known of a daemon.
+#[napi(object)]
+pub struct NativeStatus {
+    /// `stopped`, `starting` or `running`.
+    pub state: String,
+    /// A pidfile with content was left.
+    pub stale: bool,
+    /// The pid.
+    pub pid: Option<i32>,
+    /// Milliseconds since the epoch.
+    pub started_at: Option<f64>,
+    /// The effective user.
+    pub user: Option<String>,
+    /// Bytes.
+    pub rss: Option<f64>,
+}
+
+/// Looks at a pidfile and at the process that holds it.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeStatus>")]
+pub fn status(env: &Env, place: NativePlace) -> napi::Result<Object<'_>> {
+    in_thread(env, "status", move || {
+        let (state, info) = process::status(&place.into())?;
+        let (name, stale, pid) = match state {
+            State::Stopped { stale } => ("stopped", stale, None),
+            State::Starting { pid } => ("starting", false, pid),
+            State::Running { pid } => ("running", false, pid),
+        };
+        Ok(NativeStatus {
+            state: name.into(),
+            stale,
+            pid,
+            started_at: info.as_ref().map(|i| i.started_at),
+            rss: info.as_ref().map(|i| i.rss),
+            user: info.map(|i| i.user),
+        })
+    })
+}
+
+/// How a daemon was stopped.
+#[napi(object)]
+pub struct NativeStopped {
+    /// Its pid.
+    pub pid: i32,
+    /// It had to be killed.
+    pub killed: bool,
+}
+
+/// SIGTERM, after `patience` ms SIGKILL; resolves when the process has ended, with null where none
+/// was running.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeStopped | null>")]
+pub fn stop(env: &Env, place: NativePlace, patience: f64) -> napi::Result<Object<'_>> {
+    in_thread(env, "stop", move || {
+        let stopped = process::stop(&place.into(), millis(patience))?;
+        Ok(stopped.map(|s| NativeStopped { pid: s.pid, killed: s.killed }))
+    })
+}
+
+/// Sends a signal to the daemon that runs.
+#[napi(catch_unwind, ts_return_type = "Promise<undefined>")]
+pub fn kill(env: &Env, place: NativePlace, signal: i32) -> napi::Result<Object<'_>> {
+    in_thread(env, "kill", move || process::kill(&place.into(), signal))
+}
+
+/// Who the process is after its privileges were dropped.
+#[napi(object)]
+pub struct NativeIdentity {
+    /// The user's name, or its number.
+    pub user: String,
+    /// The user's id.
+    pub uid: u32,
+    /// The group's name, or its number.
+    pub group: String,
+    /// The group's id.
+    pub gid: u32,
+    /// The supplementary groups' ids.
+    pub groups: Vec<u32>,
+    /// The home directory.
+    pub home: Option<String>,
+    /// The login shell.
+    pub shell: Option<String>,
+    /// What was done differently from what was asked.
+    pub warnings: Vec<String>,
+}
+
+/// Becomes the user and the group, on every thread, and proves it.
+#[napi(catch_unwind)]
+pub fn drop_privileges(
+    env: &Env,
+    user: Option<String>,
+    group: Option<String>,
+    name: String,
+) -> napi::Result<NativeIdentity> {
+    let identity = privileges::drop(user.as_deref(), group.as_deref(), &name).map_err(|e| {
+        let mut error = Error::new(Code::Privileges, e.message);
+        error.errno = e.errno;
+        error.syscall = e.syscall;
+        thrown(env, error)
+    })?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    Ok(NativeIdentity {
+        user: identity.user,
+        uid: identity.uid,
+        group: identity.group,
+        gid: identity.gid,
+        groups: identity.groups,
+        home: identity.home.map(text),
+        shell: identity.shell.map(text),
+        warnings: identity.warnings,
+    })
+}
+
+/// Tells the service manager; returns the errno of a failure, negative, or 0.
+#[napi(catch_unwind)]
+pub fn notify(address: String, state: String) -> i32 {
+    notify::notify(&address, &state).map_or_else(|errno| -(errno as i32), |()| 0)
+}
+
+/// CLOCK_MONOTONIC in microseconds.
+#[napi(catch_unwind)]
+pub fn monotonic_usec() -> i64 {
+    notify::monotonic_usec()
+}
+
+/// A child that has ended and that nobody has waited for.
+#[napi(object)]
+pub struct NativeZombie {
+    /// Its pid.
+    pub pid: i32,
+    /// When it was started, in clock ticks since boot: with the pid, which process it is.
+    pub start_ticks: f64,
+}
+
+/// Our zombies, for PID 1.
+#[napi(catch_unwind)]
+pub fn zombies() -> Vec<NativeZombie> {
+    let zombies = process::zombies().into_iter();
+    zombies.map(|(pid, ticks)| NativeZombie { pid, start_ticks: ticks as f64 }).collect()
+}
+
+/// Waits for one of them.
+#[napi(catch_unwind)]
+pub fn reap(zombie: NativeZombie) {
+    process::reap(zombie.pid, zombie.start_ticks as u64);
+}

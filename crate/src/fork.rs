@@ -1,0 +1,389 @@
+//! What runs between fork and exec. All of it stands here.
+//!
+//! Node has many threads; a child of its fork has one, and every lock that another thread held
+//! stays locked in it for ever. So both children make **only async-signal-safe calls**
+//! (signal-safety(7)): no allocation, no formatting, no Rust value with a destructor that does
+//! anything, no panic. Whatever they need is in [`Prepared`], made by [`crate::launch`] before.
+//!
+//! Child 1 becomes the session leader, forks child 2, and is then the **guardian** of the start: it
+//! says how child 2 died, or ends it with its process group when the launcher is gone or the time
+//! is up. Child 2 becomes the daemon.
+
+use std::os::fd::RawFd;
+
+use libc::{c_char, c_int, pid_t};
+
+use crate::sys;
+
+/// What the guardian says in one message of [`VERDICT`] bytes: a letter and a wait status.
+pub const VERDICT: usize = 5;
+/// It stood down: the daemon is the launcher's to release.
+pub const STOOD_DOWN: u8 = b'K';
+/// Child 2 died; with its wait status.
+pub const DIED: u8 = b'D';
+/// `startTimeout` has passed; child 2 was killed.
+pub const TIMED_OUT: u8 = b'T';
+/// Child 1 could not fork child 2, or set itself up; with an errno.
+pub const NO_CHILD: u8 = b'N';
+/// The launcher asks the guardian to stand down.
+pub const COMMIT: u8 = b'C';
+
+/// A frame from child 2 on the hand-over socket: [`STEP_FAILED`], the step, the errno (4 bytes).
+pub const STEP_FRAME: usize = 10;
+/// The kind of that frame; the daemon's own frames have others (see [`crate::takeover`]).
+pub const STEP_FAILED: u8 = b'X';
+
+/// The calls of child 2 that can fail, in their order.
+pub const STEPS: [&str; 8] =
+    ["setpgid", "prctl", "write", "dup2", "fcntl", "close_range", "sigprocmask", "execve"];
+
+/// Everything that the children use, prepared before the fork. Plain values only.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    /// The program, its arguments and its environment, as execve(2) takes them.
+    pub file: *const c_char,
+    /// NULL-terminated.
+    pub argv: *const *const c_char,
+    /// NULL-terminated.
+    pub envp: *const *const c_char,
+    /// Ten bytes within an environment string: child 2 writes its pid there.
+    pub pid_slot: *mut u8,
+    /// /dev/null, the two memfds, the hand-over socket: to become 0, 1, 2 and `hand_target`.
+    pub null: RawFd,
+    /// Standard output while it starts.
+    pub out: RawFd,
+    /// Standard error while it starts.
+    pub err: RawFd,
+    /// Child 2's end of the hand-over socket.
+    pub hand: RawFd,
+    /// Where the hand-over socket shall be.
+    pub hand_target: RawFd,
+    /// The locked pidfile, or -1.
+    pub lock: RawFd,
+    /// Where it shall be.
+    pub lock_target: RawFd,
+    /// The guardian's end of its socket.
+    pub guard: RawFd,
+    /// What child 2 keeps, sorted ascending: 0, 1, 2, the targets, and `keepFds`.
+    pub keep: &'a [RawFd],
+    /// The pidfile's path, or NULL, with its device and inode.
+    pub pidfile: *const c_char,
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+    /// CLOCK_MONOTONIC, in milliseconds: when the start has failed.
+    pub deadline: i64,
+}
+
+/// Child 1. Called right after fork, with all signals blocked.
+///
+/// # Safety
+///
+/// Only in a fresh child of fork, once; every pointer and descriptor of `p` must be valid.
+pub unsafe fn child_1(p: &Prepared<'_>) -> ! {
+    // SAFETY: async-signal-safe calls on prepared values; see this file's head.
+    unsafe {
+        reset_dispositions();
+        if libc::setsid() < 0 {
+            verdict(p, NO_CHILD, errno());
+            libc::_exit(1);
+        }
+        // ppoll(2) must wake when child 2 ends: SIGCHLD needs a handler, and is blocked but there.
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_sigchld as *const () as usize;
+        libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
+
+        let guardian = libc::getpid();
+        let child = libc::fork();
+        if child == 0 {
+            child_2(p, guardian);
+        }
+        if child < 0 {
+            let error = errno();
+            remove_pidfile(p);
+            verdict(p, NO_CHILD, error);
+            libc::_exit(1);
+        }
+        guard(p, child)
+    }
+}
+
+extern "C" fn on_sigchld(_: c_int) {}
+
+/// Child 2: becomes the daemon's image, or says what hindered it.
+unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
+    // SAFETY: async-signal-safe calls on prepared values.
+    unsafe {
+        // Default again: the guardian's handler for SIGCHLD was inherited.
+        reset_dispositions();
+        check(p, 0, libc::setpgid(0, 0));
+        // Covers a guardian that is killed; the daemon takes it back when it is ready.
+        check(p, 1, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0));
+        if libc::getppid() != guardian {
+            libc::_exit(1);
+        }
+
+        let mut digits = [0u8; 11];
+        let length = write_decimal(libc::getpid(), &mut digits);
+        std::ptr::copy_nonoverlapping(digits.as_ptr(), p.pid_slot, length);
+        std::ptr::write_bytes(p.pid_slot.add(length), b' ', 10 - length);
+        if p.lock >= 0 {
+            digits[length] = b'\n';
+            let wanted = length + 1;
+            let written = libc::pwrite(p.lock, digits.as_ptr().cast(), wanted, 0);
+            if written >= 0 && written as usize != wanted {
+                *libc::__errno_location() = libc::ENOSPC;
+            }
+            check(p, 2, if written == wanted as isize { 0 } else { -1 });
+        }
+
+        check(p, 3, libc::dup2(p.null, 0));
+        check(p, 3, libc::dup2(p.out, 1));
+        check(p, 3, libc::dup2(p.err, 2));
+        check(p, 3, libc::dup2(p.hand, p.hand_target));
+        if p.lock >= 0 {
+            check(p, 3, libc::dup2(p.lock, p.lock_target));
+        }
+        for &fd in p.keep {
+            check(p, 4, libc::fcntl(fd, libc::F_SETFD, 0));
+        }
+        if close_all_but(p.keep) != 0 {
+            check(p, 5, -1);
+        }
+
+        // SIGUSR1 stays blocked over the exec: until Node handles it, it would end the process.
+        // Node unblocks it, or the daemon does when its signals are wired.
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut mask);
+        libc::sigaddset(&mut mask, libc::SIGUSR1);
+        check(p, 6, libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()));
+        libc::execve(p.file, p.argv, p.envp);
+        check(p, 7, -1);
+        libc::_exit(127)
+    }
+}
+
+/// Reports a failed step with its errno, and ends child 2.
+unsafe fn check(p: &Prepared<'_>, step: u8, result: c_int) {
+    if result >= 0 {
+        return;
+    }
+    // SAFETY: async-signal-safe calls on prepared values. Before the dup2 to its target the socket
+    // is at `hand`, after close_range at `hand_target` only: try both.
+    unsafe {
+        let e = errno().to_ne_bytes();
+        let frame = [STEP_FAILED, 5, 0, 0, 0, step, e[0], e[1], e[2], e[3]];
+        if libc::send(p.hand, frame.as_ptr().cast(), STEP_FRAME, libc::MSG_NOSIGNAL) < 0 {
+            libc::send(p.hand_target, frame.as_ptr().cast(), STEP_FRAME, libc::MSG_NOSIGNAL);
+        }
+        libc::_exit(127)
+    }
+}
+
+/// The guardian: waits for the first of child 2's end, the launcher's word, the launcher's end, and
+/// the deadline.
+unsafe fn guard(p: &Prepared<'_>, child: pid_t) -> ! {
+    // SAFETY: async-signal-safe calls on prepared values.
+    unsafe {
+        // As in child 2, so that the group exists for the kill whoever runs first.
+        libc::setpgid(child, child);
+        let mine = if p.lock < 0 {
+            [p.guard, p.guard]
+        } else {
+            [p.guard.min(p.lock), p.guard.max(p.lock)]
+        };
+        // Nothing of the launcher's stays open here: not its terminal, not a pipe that a reader
+        // waits on. Should this fail, they close when the start is over.
+        close_all_but(&mine);
+
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        let mut but_sigchld = all;
+        libc::sigdelset(&mut but_sigchld, libc::SIGCHLD);
+        loop {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, child as libc::id_t, &mut info, flags);
+            if info.si_pid() == child {
+                end(p, child, DIED);
+            }
+            let left = p.deadline - monotonic();
+            if left <= 0 {
+                end(p, child, TIMED_OUT);
+            }
+            let time = libc::timespec {
+                tv_sec: (left / 1000) as libc::time_t,
+                tv_nsec: ((left % 1000) * 1_000_000) as libc::c_long,
+            };
+            let mut poll = libc::pollfd { fd: p.guard, events: libc::POLLIN, revents: 0 };
+            if libc::ppoll(&mut poll, 1, &time, &but_sigchld) <= 0 {
+                continue;
+            }
+            let mut word = 0u8;
+            let got = libc::recv(p.guard, (&raw mut word).cast(), 1, libc::MSG_DONTWAIT);
+            if got == 1 && word == COMMIT {
+                // One who died in between is told by the next turn, not by standing down.
+                libc::waitid(libc::P_PID, child as libc::id_t, &mut info, flags);
+                if info.si_pid() == child {
+                    end(p, child, DIED);
+                }
+                verdict(p, STOOD_DOWN, 0);
+                libc::_exit(0);
+            }
+            if got == 0 || (got < 0 && errno() != libc::EAGAIN && errno() != libc::EINTR) {
+                // The launcher died, or gave up.
+                end(p, child, DIED);
+            }
+        }
+    }
+}
+
+/// Ends child 2 with its process group, removes the pidfile, and says what it was.
+unsafe fn end(p: &Prepared<'_>, child: pid_t, what: u8) -> ! {
+    // SAFETY: async-signal-safe calls. `child` has not been waited for, so neither its pid nor its
+    // process group's id can belong to anyone else.
+    unsafe {
+        libc::kill(-child, libc::SIGKILL);
+        libc::kill(child, libc::SIGKILL);
+        let mut status = 0;
+        while libc::waitpid(child, &mut status, 0) < 0 && errno() == libc::EINTR {}
+        remove_pidfile(p);
+        verdict(p, what, status);
+        libc::_exit(0)
+    }
+}
+
+unsafe fn verdict(p: &Prepared<'_>, what: u8, number: c_int) {
+    let n = number.to_ne_bytes();
+    let message: [u8; VERDICT] = [what, n[0], n[1], n[2], n[3]];
+    // SAFETY: the buffer is ours. MSG_NOSIGNAL: the launcher may be gone.
+    unsafe { libc::send(p.guard, message.as_ptr().cast(), VERDICT, libc::MSG_NOSIGNAL) };
+}
+
+/// Unlinks the pidfile while it is locked, and only if the name still leads to it.
+unsafe fn remove_pidfile(p: &Prepared<'_>) {
+    if p.pidfile.is_null() {
+        return;
+    }
+    // SAFETY: stat and unlink are async-signal-safe; the path was prepared.
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
+    unsafe {
+        let mut found: libc::stat = std::mem::zeroed();
+        if libc::lstat(p.pidfile, &mut found) == 0
+            && found.st_dev as u64 == p.dev
+            && found.st_ino as u64 == p.ino
+            && libc::unlink(p.pidfile) != 0
+        {
+            libc::ftruncate(p.lock, 0);
+        }
+    }
+}
+
+/// Default for every signal; by way of "ignored", which discards what is pending.
+unsafe fn reset_dispositions() {
+    // SAFETY: sigaction is async-signal-safe; signals that cannot be set are refused, which is fine.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=64 {
+            action.sa_sigaction = libc::SIG_IGN;
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+            action.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Closes every descriptor but the sorted ones given. 0, or -1 with errno.
+///
+/// # Safety
+///
+/// Only in a child of fork: the descriptors have no owner there.
+unsafe fn close_all_but(sorted: &[RawFd]) -> c_int {
+    let mut first = 0;
+    let mut failed = 0;
+    for &fd in sorted {
+        if fd > first && sys::close_range(first, (fd - 1) as libc::c_uint).is_err() {
+            failed = -1;
+            break;
+        }
+        first = fd + 1;
+    }
+    if failed == 0 && sys::close_range(first, libc::c_uint::MAX).is_ok() {
+        return 0;
+    }
+    // Before Linux 5.9, or refused by a seccomp filter.
+    // SAFETY: as ours.
+    unsafe { close_listed(sorted) }
+}
+
+/// The same by the list in /proc/self/fd, read without opendir(3), which allocates.
+unsafe fn close_listed(sorted: &[RawFd]) -> c_int {
+    // SAFETY: async-signal-safe calls; the records that getdents64 wrote lie within `buffer`.
+    unsafe {
+        let dir = libc::open(c"/proc/self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
+        if dir < 0 {
+            return -1;
+        }
+        let mut buffer = [0u8; 4096];
+        loop {
+            let read = libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len());
+            if read <= 0 {
+                libc::close(dir);
+                return if read == 0 { 0 } else { -1 };
+            }
+            let mut at = 0usize;
+            while at + 19 < read as usize {
+                let size = u16::from_ne_bytes([buffer[at + 16], buffer[at + 17]]) as usize;
+                let mut fd: RawFd = 0;
+                let mut next = at + 19;
+                while next < buffer.len() && buffer[next].is_ascii_digit() {
+                    fd = fd * 10 + RawFd::from(buffer[next] - b'0');
+                    next += 1;
+                }
+                if next > at + 19 && fd != dir && !sorted.contains(&fd) {
+                    libc::close(fd);
+                }
+                if size == 0 {
+                    break;
+                }
+                at += size;
+            }
+        }
+    }
+}
+
+/// Decimal digits without an allocation; returns their number, at most 10.
+fn write_decimal(number: pid_t, into: &mut [u8; 11]) -> usize {
+    let mut reversed = [0u8; 10];
+    let mut rest = number;
+    let mut length = 0;
+    while length == 0 || (rest > 0 && length < 10) {
+        reversed[length] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        length += 1;
+    }
+    for (to, from) in into.iter_mut().zip(reversed[..length].iter().rev()) {
+        *to = *from;
+    }
+    length
+}
+
+fn monotonic() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime is async-signal-safe and writes the timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
+    let millis = now.tv_sec as i64 * 1000 + now.tv_nsec as i64 / 1_000_000;
+    millis
+}
+
+/// The same clock as the guardian's, for who prepares the deadline.
+pub fn now_ms() -> i64 {
+    monotonic()
+}
+
+fn errno() -> c_int {
+    // SAFETY: the address of this thread's errno is always valid.
+    unsafe { *libc::__errno_location() }
+}

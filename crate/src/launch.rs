@@ -1,0 +1,455 @@
+//! The launcher's side of a start: everything is prepared, then two forks; then a thread waits for
+//! what becomes of it.
+//!
+//! 1. open and lock the pidfile ([`crate::pidfile`]);
+//! 2. socketpairs for the hand-over and for the guardian, two memfds, /dev/null; every string;
+//! 3. fork; the children are in [`crate::fork`];
+//! 4. [`Launch::wait`]: the daemon says "ready"; the guardian is asked to stand down, and does; the
+//!    daemon is marked ready in the pidfile; the daemon is told "go". Anything else is a failure,
+//!    and then nothing is left.
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::{Code, Error, Result};
+use crate::fork::{self, Prepared};
+use crate::pidfile::{PidFile, Place};
+use crate::process;
+use crate::sys;
+use crate::takeover::{self, Frame};
+
+/// How much later than the guardian the launcher gives up, should the guardian hang.
+const MARGIN: Duration = Duration::from_secs(3);
+/// Of what the daemon printed while it started, the last bytes that are kept.
+const PRINTED: u64 = 16 << 20;
+
+/// What to start.
+#[derive(Debug)]
+pub struct Plan {
+    /// The program: Node.
+    pub file: CString,
+    /// Its arguments, its own name first.
+    pub argv: Vec<CString>,
+    /// Its environment.
+    pub env: Vec<CString>,
+    /// Where the pidfile goes; `None`: no pidfile.
+    pub place: Option<Place>,
+    /// Descriptors that stay open.
+    pub keep_fds: Vec<RawFd>,
+    /// Until ready.
+    pub timeout: Duration,
+    /// What the daemon is to know, as JSON.
+    pub hello: String,
+}
+
+/// A start that is under way. Dropped, it is given up: the guardian ends the daemon.
+#[derive(Debug)]
+pub struct Launch {
+    guardian: Pid,
+    hand: UnixStream,
+    guard: UnixStream,
+    out: File,
+    err: File,
+    pidfile: Option<PidFile>,
+    timeout: Duration,
+}
+
+/// What became of a start.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The daemon's pid, or why there is none.
+    pub result: std::result::Result<i32, Failure>,
+    /// What it printed while it started.
+    pub stdout: Vec<u8>,
+    /// The same for standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a start failed, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Failure {
+    /// The daemon's own error, as it serialised it.
+    pub report: Option<String>,
+    /// `startTimeout` passed.
+    pub timed_out: bool,
+    /// Another daemon took its place while it started.
+    pub supplanted: bool,
+    /// The wait status of child 2.
+    pub status: Option<i32>,
+    /// A call of the children that failed, and its errno.
+    pub step: Option<(&'static str, i32)>,
+}
+
+/// Steps 1 to 3. Takes a few milliseconds; no signal ends the process in between.
+pub fn launch(plan: &Plan) -> Result<Launch> {
+    let _deferred = Deferred::begin();
+    for &fd in &plan.keep_fds {
+        // SAFETY: asks for flags only; a closed descriptor is an error, not undefined.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+            let message = format!("`keepFds` names descriptor {fd}, which is not open");
+            let mut error = Error::os(Code::StartFailed, message, "fcntl", libc::EBADF);
+            error.path = None;
+            return Err(error);
+        }
+    }
+    let pidfile = plan.place.as_ref().map(PidFile::acquire).transpose()?;
+    match prepare_and_fork(plan, pidfile.as_ref()) {
+        Ok((guardian, hand, guard, out, err)) => {
+            Ok(Launch { guardian, hand, guard, out, err, pidfile, timeout: plan.timeout })
+        }
+        Err(error) => {
+            if let Some(pidfile) = pidfile {
+                pidfile.remove();
+            }
+            Err(error)
+        }
+    }
+}
+
+type Forked = (Pid, UnixStream, UnixStream, File, File);
+
+fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
+    let os =
+        |call| move |errno: i32| Error::os(Code::StartFailed, "Cannot start a daemon", call, errno);
+    let io = |call| {
+        move |e: std::io::Error| {
+            Error::os(
+                Code::StartFailed,
+                "Cannot start a daemon",
+                call,
+                e.raw_os_error().unwrap_or(0),
+            )
+        }
+    };
+
+    // Two low numbers that `keepFds` leaves free: Node closes low inherited descriptors on exec by
+    // itself, even before our module is loaded. Our sources go above all targets.
+    let mut free = (3..).filter(|fd| !plan.keep_fds.contains(fd));
+    let hand_target = free.next().unwrap_or(3);
+    let lock_target = free.next().unwrap_or(4);
+    let above = |fd: OwnedFd| -> Result<OwnedFd> {
+        let raw = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(lock_target + 1))
+            .map_err(|e| os("fcntl")(e as i32))?;
+        // SAFETY: the kernel has just given us this descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    };
+
+    let (hand, hand_child) = UnixStream::pair().map_err(io("socketpair"))?;
+    let (guard, guard_child) = UnixStream::pair().map_err(io("socketpair"))?;
+    let out = sys::memfd(c"stdout").map_err(os("memfd_create"))?;
+    let err = sys::memfd(c"stderr").map_err(os("memfd_create"))?;
+    let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|e| os("open")(e as i32).at("/dev/null".as_ref()))?;
+    let hand_child = above(hand_child.into())?;
+    let guard_child = above(guard_child.into())?;
+    let child_out = above(out.try_clone().map_err(io("fcntl"))?)?;
+    let child_err = above(err.try_clone().map_err(io("fcntl"))?)?;
+    let null = above(null)?;
+    let lock = match pidfile {
+        Some(pidfile) => {
+            // SAFETY: the pidfile outlives this borrow.
+            let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(pidfile.raw_fd()) };
+            Some(above(fd.try_clone_to_owned().map_err(io("fcntl"))?)?)
+        }
+        None => None,
+    };
+
+    let mut nonce = [0u8; 16];
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut nonce)).map_err(io("read"))?;
+    let nonce = nonce.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let lock_number = if lock.is_some() { lock_target } else { -1 };
+    let mut hand_over =
+        format!("{}=0000000000 {hand_target} {lock_number} {nonce}\0", takeover::VARIABLE)
+            .into_bytes();
+    let slot = takeover::VARIABLE.len() + 1;
+    // The first frame waits in the socket when the daemon boots.
+    takeover::send(&hand, Frame::Hello, format!("{nonce}{}", plan.hello).as_bytes())
+        .map_err(io("write"))?;
+
+    let argv = pointers(&plan.argv, None);
+    // SAFETY: `slot` lies within the string: it was made with ten digits there.
+    let pid_slot = unsafe { hand_over.as_mut_ptr().add(slot) };
+    let envp = pointers(&plan.env, Some(hand_over.as_ptr().cast()));
+    let named = pidfile.map(PidFile::for_child).transpose()?;
+    let mut keep = plan.keep_fds.clone();
+    keep.extend([0, 1, 2, hand_target]);
+    if lock.is_some() {
+        keep.push(lock_target);
+    }
+    keep.sort_unstable();
+    keep.dedup();
+    let prepared = Prepared {
+        file: plan.file.as_ptr(),
+        argv: argv.as_ptr(),
+        envp: envp.as_ptr(),
+        pid_slot,
+        null: null.as_raw_fd(),
+        out: child_out.as_raw_fd(),
+        err: child_err.as_raw_fd(),
+        hand: hand_child.as_raw_fd(),
+        hand_target,
+        lock: lock.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        lock_target,
+        guard: guard_child.as_raw_fd(),
+        keep: &keep,
+        pidfile: named.as_ref().map_or(std::ptr::null(), |(path, _)| path.as_ptr()),
+        dev: named.as_ref().map_or(0, |(_, id)| id.dev),
+        ino: named.as_ref().map_or(0, |(_, id)| id.ino),
+        deadline: fork::now_ms() + i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX / 2),
+    };
+
+    // SAFETY: the child only calls `child_1`, which keeps to async-signal-safe calls and never
+    // returns. All signals are blocked in this thread, and so in the child until it has reset them.
+    let guardian = unsafe { libc::fork() };
+    if guardian == 0 {
+        // SAFETY: a fresh child of fork; everything in `prepared` lives on its copy of this stack.
+        unsafe { fork::child_1(&prepared) }
+    }
+    if guardian < 0 {
+        return Err(os("fork")(Errno::last_raw())
+            .hint("Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)"));
+    }
+    Ok((Pid::from_raw(guardian), hand, guard, File::from(out), File::from(err)))
+}
+
+fn pointers(strings: &[CString], last: Option<*const libc::c_char>) -> Vec<*const libc::c_char> {
+    let own = strings.iter().map(|s| s.as_ptr());
+    own.chain(last).chain([std::ptr::null()]).collect()
+}
+
+impl Launch {
+    /// Step 4. Blocks; for a thread of its own.
+    pub fn wait(mut self) -> Outcome {
+        let mut failure = Failure::default();
+        let result = match self.shake_hands(&mut failure) {
+            Some(pid) => Ok(pid),
+            None => {
+                self.clean_up();
+                Err(failure)
+            }
+        };
+        // The guardian is a zombie by now, or about to be.
+        let _ = waitpid(self.guardian, None);
+        Outcome { result, stdout: printed(&self.out), stderr: printed(&self.err) }
+    }
+
+    /// The daemon's pid once it was told "go".
+    fn shake_hands(&mut self, failure: &mut Failure) -> Option<i32> {
+        let deadline = std::time::Instant::now() + self.timeout + MARGIN;
+        let mut ready = None;
+        let mut hand_open = true;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                failure.timed_out = true;
+                return None;
+            }
+            let (hand, guard) = self.wait_readable(left, hand_open);
+            if hand {
+                match takeover::receive(&mut self.hand) {
+                    Ok((Frame::Ready, pid)) => {
+                        ready = std::str::from_utf8(&pid).ok().and_then(|p| p.parse().ok());
+                        let _ = self.guard.write_all(&[fork::COMMIT]);
+                    }
+                    Ok((kind, payload)) => failure.note(kind, &payload),
+                    Err(_) => hand_open = false,
+                }
+            }
+            if guard && !hand {
+                match self.verdict() {
+                    Some((fork::STOOD_DOWN, _)) => return self.release(ready?, failure),
+                    verdict => {
+                        failure.judge(verdict);
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait_readable(&self, left: Duration, hand_open: bool) -> (bool, bool) {
+        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        let interest = if hand_open { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut fds = [
+            PollFd::new(self.guard.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.hand.as_fd(), interest),
+        ];
+        let count = if hand_open { 2 } else { 1 };
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        if poll(&mut fds[..count], timeout).is_err() {
+            return (false, false);
+        }
+        let any = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        (hand_open && any(&fds[1]), any(&fds[0]))
+    }
+
+    fn verdict(&mut self) -> Option<(u8, i32)> {
+        let mut message = [0u8; fork::VERDICT];
+        self.guard.read_exact(&mut message).ok()?;
+        let [what, number @ ..] = message;
+        Some((what, i32::from_ne_bytes(number)))
+    }
+
+    /// The guardian stood down: only this process decides now. The daemon's parent becomes init
+    /// with the guardian's end; so that is waited for before "go".
+    fn release(&mut self, pid: i32, failure: &mut Failure) -> Option<i32> {
+        self.await_guardian();
+        if let Some(pidfile) = &self.pidfile {
+            if pidfile.is_supplanted() {
+                failure.supplanted = true;
+                return None;
+            }
+            if let Err(error) = pidfile.ready() {
+                failure.step = Some(("fcntl", error.errno.unwrap_or(0)));
+                return None;
+            }
+        }
+        if let Err(error) = takeover::send(&self.hand, Frame::Go, b"") {
+            // It died after it was ready; what it had to say may still be here.
+            while let Ok((kind, payload)) = takeover::receive(&mut self.hand) {
+                failure.note(kind, &payload);
+            }
+            failure.step = Some(("send", error.raw_os_error().unwrap_or(0)));
+            return None;
+        }
+        Some(pid)
+    }
+
+    /// Until the guardian has ended; it stays a zombie, so that its pid, which is the session's id,
+    /// stays its own.
+    fn await_guardian(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        loop {
+            match waitid(Id::Pid(self.guardian), flags) {
+                Err(Errno::EINTR) => {}
+                result => return result.is_ok(),
+            }
+        }
+    }
+
+    /// After a failure: the guardian has done all of this already, unless it was killed itself.
+    fn clean_up(&mut self) {
+        // End of file tells guardian and daemon to give up.
+        let _ = self.hand.shutdown(std::net::Shutdown::Both);
+        let _ = self.guard.shutdown(std::net::Shutdown::Write);
+        let patience = PollTimeout::from(2000u16);
+        let mut fds = [PollFd::new(self.guard.as_fd(), PollFlags::empty())];
+        if !matches!(poll(&mut fds, patience), Ok(n) if n > 0) {
+            // SAFETY: the guardian is our child and was not waited for; the pid is its own.
+            unsafe { libc::kill(self.guardian.as_raw(), libc::SIGKILL) };
+        }
+        if self.await_guardian() {
+            process::kill_session(self.guardian.as_raw());
+        }
+        if let Some(pidfile) = self.pidfile.take() {
+            pidfile.remove();
+        }
+    }
+}
+
+impl Failure {
+    fn note(&mut self, kind: Frame, payload: &[u8]) {
+        match (kind, payload) {
+            (Frame::Failed, json) => self.report = Some(String::from_utf8_lossy(json).into_owned()),
+            (Frame::StepFailed, &[step, a, b, c, d]) => {
+                let name = fork::STEPS.get(usize::from(step)).copied().unwrap_or("fork");
+                self.step = Some((name, i32::from_ne_bytes([a, b, c, d])));
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, verdict: Option<(u8, i32)>) {
+        match verdict {
+            Some((fork::DIED, status)) => self.status = Some(status),
+            Some((fork::TIMED_OUT, _)) => self.timed_out = true,
+            Some((fork::NO_CHILD, errno)) => self.step = Some(("fork", errno)),
+            // The guardian was killed; the daemon with it (PR_SET_PDEATHSIG).
+            _ => {}
+        }
+    }
+}
+
+fn printed(file: &File) -> Vec<u8> {
+    let length = file.metadata().map_or(0, |m| m.len());
+    let from = length.saturating_sub(PRINTED);
+    let mut buffer = vec![0; usize::try_from(length - from).unwrap_or(0)];
+    match file.read_exact_at(&mut buffer, from) {
+        Ok(()) => buffer,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// All signals blocked in this thread, and those that would end the process put off: another thread
+/// could take them. Both end with the value.
+struct Deferred {
+    mask: SigSet,
+    actions: [Cell<Option<libc::sigaction>>; 32],
+}
+
+static PUT_OFF: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn put_off(signal: libc::c_int) {
+    PUT_OFF.fetch_or(1 << signal, Ordering::SeqCst);
+}
+
+impl Deferred {
+    fn begin() -> Self {
+        let mut mask = SigSet::empty();
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask));
+        let actions = [const { Cell::new(None) }; 32];
+        for signal in Self::signals() {
+            // SAFETY: `put_off` only touches an atomic; the old action is kept and put back.
+            unsafe {
+                let mut old: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, std::ptr::null(), &mut old);
+                if old.sa_sigaction == libc::SIG_DFL {
+                    let mut new: libc::sigaction = std::mem::zeroed();
+                    new.sa_sigaction = put_off as *const () as usize;
+                    new.sa_flags = libc::SA_RESTART;
+                    libc::sigaction(signal, &new, std::ptr::null_mut());
+                    actions[signal as usize].set(Some(old));
+                }
+            }
+        }
+        Self { mask, actions }
+    }
+
+    /// What a user, a terminal or a manager sends, and what ends a process by default.
+    fn signals() -> impl Iterator<Item = i32> {
+        use libc::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+        [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM].into_iter()
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        for signal in Self::signals() {
+            if let Some(old) = self.actions[signal as usize].take() {
+                // SAFETY: puts back what was there.
+                unsafe { libc::sigaction(signal, &old, std::ptr::null_mut()) };
+            }
+        }
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
+        let late = PUT_OFF.swap(0, Ordering::SeqCst);
+        for signal in Self::signals().filter(|s| late & (1 << s) != 0) {
+            // SAFETY: sends this process a signal that it has been sent.
+            unsafe { libc::kill(libc::getpid(), signal) };
+        }
+    }
+}

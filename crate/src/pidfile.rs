@@ -1,0 +1,604 @@
+//! The pidfile: one daemon of a name, and the truth about whether it runs.
+//!
+//! Running means locked. A start takes, in this order and before it forks:
+//!
+//! 1. open file description locks (fcntl_locking(2)) for writing on the bytes [`HELD`] and
+//!    [`STARTING`]. They need write access, so that whoever can only read the file can neither
+//!    take nor forge them, and they can be asked for (`F_OFD_GETLK`) without being taken: a
+//!    question never disturbs a start. Asked for with `F_RDLCK`, locks for reading count for
+//!    nothing.
+//! 2. `flock(LOCK_EX)`, the lock that every tool knows.
+//!
+//! All belong to one open file description, which the daemon inherits through the forks and keeps
+//! for its life. When the daemon is ready, [`STARTING`] is let go: letting go cannot be hindered
+//! by a lock of another's, as taking a further one could. The bytes lie far behind the file's end.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
+
+use crate::error::{Code, Error, Result};
+
+/// Write-locked for the life of a daemon, from before its fork.
+const HELD: libc::off_t = 0x4000_0000;
+/// Write-locked from before the fork until the daemon is ready.
+const STARTING: libc::off_t = 0x4000_0002;
+/// Write-locked by who removes a stale file: not a daemon, gone in a moment.
+const SWEEPING: libc::off_t = 0x4000_0004;
+
+/// How often a step is tried again when the file changes under it, a millisecond apart.
+const TRIES: u32 = 500;
+
+/// Where a daemon's pidfile is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The daemon's name.
+    pub name: String,
+    /// The directory is our own in /tmp: a start makes it, with mode 0700.
+    pub private: bool,
+}
+
+impl Place {
+    /// `<dir>/<name>.pid`.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(format!("{}.pid", self.name))
+    }
+
+    /// Where a replacement is prepared. Its mode is 0600 until it gets its name, so that only the
+    /// owner and root can lock it: it is the lock that those who replace agree on.
+    fn next(&self) -> PathBuf {
+        self.dir.join(format!(".{}.pid.new", self.name))
+    }
+}
+
+/// A pidfile that this process holds.
+#[derive(Debug)]
+pub struct PidFile {
+    file: File,
+    place: Place,
+}
+
+/// What a pidfile says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nobody holds it. `stale`: a file with content was left.
+    Stopped {
+        /// A file that is not empty lies there.
+        stale: bool,
+    },
+    /// Held, not yet ready; the pid as soon as there is one.
+    Starting {
+        /// The pid in the file.
+        pid: Option<i32>,
+    },
+    /// Held and ready.
+    Running {
+        /// The pid in the file, if it is one.
+        pid: Option<i32>,
+    },
+}
+
+/// Device and inode: which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+impl From<&FileStat> for Identity {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
+    fn from(stat: &FileStat) -> Self {
+        Self { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }
+    }
+}
+
+impl PidFile {
+    /// Opens, checks and locks the pidfile, and empties it. Retries while the file is being
+    /// replaced. Fails with [`Code::AlreadyRunning`] where a daemon or a start holds it.
+    pub fn acquire(place: &Place) -> Result<Self> {
+        if place.private {
+            make_private(&place.dir)?;
+        }
+        check_directory(place, Asker::Owner)?;
+        for _ in 0..TRIES {
+            if let Some(pidfile) = Self::try_acquire(place)? {
+                pidfile.clear()?;
+                return Ok(pidfile);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(busy(place, None))
+    }
+
+    /// Takes over the descriptor that was inherited through the forks.
+    pub fn inherited(fd: OwnedFd, place: Place) -> Self {
+        Self { file: File::from(fd), place }
+    }
+
+    fn try_acquire(place: &Place) -> Result<Option<Self>> {
+        let path = place.path();
+        let Some(file) = open_or_create(&path, 0o644)? else { return Ok(None) };
+        let found = fstat(&file).map_err(|e| failed(&path, "fstat", e))?;
+        if found.st_nlink == 0 {
+            return Ok(None);
+        }
+        check_file(&path, &found, Asker::Owner, None)?;
+        let candidate = Self { file, place: place.clone() };
+        if candidate.lock()? {
+            return Ok(candidate.is_in_place().then_some(candidate));
+        }
+        match look_at(candidate.file.as_fd())? {
+            // Someone who may write the file holds it: a daemon, or a start.
+            Some(State::Starting { pid } | State::Running { pid }) => Err(busy(place, pid)),
+            // A sweep, over in a moment.
+            None => Ok(None),
+            // Only a reader's locks are in the way: no daemon's. The file is replaced.
+            Some(State::Stopped { .. }) => {
+                Self::replace(place, &candidate, |s| matches!(s, State::Stopped { .. }))
+            }
+        }
+    }
+
+    /// Takes all locks, or none: `false` where another's is in the way.
+    fn lock(&self) -> Result<bool> {
+        let free =
+            ofd_lock(&self.file, HELD)? && ofd_lock(&self.file, STARTING)? && self.flock()?;
+        Ok(free)
+    }
+
+    fn flock(&self) -> Result<bool> {
+        // By hand, not nix's `Flock`: its Drop unlocks for every process that shares the lock.
+        // SAFETY: a valid descriptor and constant flags.
+        if unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(true);
+        }
+        match Errno::last() {
+            Errno::EWOULDBLOCK => Ok(false),
+            errno => Err(failed(&self.place.path(), "flock", errno)),
+        }
+    }
+
+    /// Puts a new, locked file in the place of `old`, whose locks cannot be had. `None` where
+    /// somebody was faster; `yields` says whether the file that now bears the name may be lost.
+    fn replace(place: &Place, old: &Self, yields: impl Fn(&State) -> bool) -> Result<Option<Self>> {
+        let Some(new) = Self::prepare(place)? else { return Ok(None) };
+        let path = place.path();
+        // Under the new file's lock all who replace take turns; look again before the old one goes.
+        let same = stat(&path).is_ok_and(|now| old.is(&now));
+        let yields = same && look_at(old.file.as_fd())?.is_some_and(|state| yields(&state));
+        if !yields {
+            new.discard_prepared();
+            return Ok(None);
+        }
+        new.publish(&path)?;
+        Ok(Some(new))
+    }
+
+    /// A new file under the name that only we know, locked. `None`: another prepares one.
+    fn prepare(place: &Place) -> Result<Option<Self>> {
+        let next = place.next();
+        let Some(file) = open_or_create(&next, 0o600)? else { return Ok(None) };
+        let new = Self { file, place: place.clone() };
+        if !new.lock()? {
+            return Ok(None);
+        }
+        let found = fstat(&new.file).map_err(|e| failed(&next, "fstat", e))?;
+        Ok(stat(&next)
+            .is_ok_and(|now| Identity::from(&now) == Identity::from(&found))
+            .then_some(new))
+    }
+
+    fn discard_prepared(&self) {
+        let _ = std::fs::remove_file(self.place.next());
+    }
+
+    fn publish(&self, path: &Path) -> Result<()> {
+        fchmod(&self.file, Mode::from_bits_truncate(0o644))
+            .map_err(|e| failed(path, "fchmod", e))?;
+        std::fs::rename(self.place.next(), path)
+            .map_err(|e| failed(path, "rename", Errno::from_raw(e.raw_os_error().unwrap_or(0))))
+    }
+
+    /// Puts the file back that somebody removed from under this, running, daemon: a new one, locked
+    /// and with our pid, under the same descriptor number. A start that is under way in its place
+    /// loses; a daemon that is ready there does not, and `Ok(false)` says so.
+    pub fn put_back(&mut self, pid: i32) -> Result<bool> {
+        let path = self.place.path();
+        for _ in 0..TRIES {
+            if self.is_in_place() {
+                return Ok(true);
+            }
+            match Self::put_anew(&self.place, &path)? {
+                Some(Some(new)) => {
+                    new.write(pid)?;
+                    new.ready()?;
+                    self.adopt(new)?;
+                    return Ok(true);
+                }
+                Some(None) => return Ok(false),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// One try: `None`, try again; `Some(None)`, another daemon runs there.
+    fn put_anew(place: &Place, path: &Path) -> Result<Option<Option<Self>>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        match nix::fcntl::open(path, flags, Mode::empty()) {
+            Ok(fd) => {
+                let other = Self { file: File::from(fd), place: place.clone() };
+                if let Some(State::Running { .. }) = look_at(other.file.as_fd())? {
+                    return Ok(Some(None));
+                }
+                let new = Self::replace(place, &other, |s| !matches!(s, State::Running { .. }))?;
+                Ok(new.map(Some))
+            }
+            Err(Errno::ENOENT) => {
+                let Some(new) = Self::prepare(place)? else { return Ok(None) };
+                if stat(path).is_ok() {
+                    new.discard_prepared();
+                    return Ok(None);
+                }
+                new.publish(path)?;
+                Ok(Some(Some(new)))
+            }
+            Err(errno) => Err(failed(path, "open", errno)),
+        }
+    }
+
+    /// Takes the new file under the old descriptor's number; the old description is let go.
+    fn adopt(&mut self, new: Self) -> Result<()> {
+        // SAFETY: both descriptors are open and ours; dup3 replaces the first in one step.
+        let result =
+            unsafe { libc::dup3(new.file.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) };
+        if result < 0 {
+            return Err(failed(&self.place.path(), "dup3", Errno::last()));
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<()> {
+        let path = self.place.path();
+        fchmod(&self.file, Mode::from_bits_truncate(0o644))
+            .or_else(|e| if e == Errno::EPERM { Ok(()) } else { Err(e) })
+            .map_err(|e| failed(&path, "fchmod", e))?;
+        self.file
+            .set_len(0)
+            .map_err(|e| failed(&path, "ftruncate", Errno::from_raw(e.raw_os_error().unwrap_or(0))))
+    }
+
+    /// Writes the pid and a newline. Where that fails, the file is left empty.
+    pub fn write(&self, pid: i32) -> Result<()> {
+        self.file.write_all_at(format!("{pid}\n").as_bytes(), 0).map_err(|e| {
+            let _ = self.file.set_len(0);
+            failed(&self.place.path(), "write", Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+        })
+    }
+
+    /// Tells all who look that the daemon is ready.
+    pub fn ready(&self) -> Result<()> {
+        ofd(&self.file, STARTING, libc::F_UNLCK)
+            .map(drop)
+            .map_err(|e| failed(&self.place.path(), "fcntl(F_OFD_SETLK)", e))
+    }
+
+    /// Whether the name still leads to this very file.
+    pub fn is_in_place(&self) -> bool {
+        lstat(&self.place.path()).is_ok_and(|now| self.is(&now))
+    }
+
+    /// Whether another file, held by a daemon or a start, now bears the name.
+    pub fn is_supplanted(&self) -> bool {
+        !self.is_in_place()
+            && look(&self.place).is_ok_and(|l| !matches!(l.state, State::Stopped { .. }))
+    }
+
+    fn is(&self, other: &FileStat) -> bool {
+        fstat(&self.file).is_ok_and(|mine| Identity::from(&mine) == Identity::from(other))
+    }
+
+    /// Removes the file while it is still locked, and only if it is still ours; where the directory
+    /// is no longer writable (privileges dropped), empties it.
+    pub fn remove(self) {
+        if self.is_in_place() && std::fs::remove_file(self.place.path()).is_err() {
+            let _ = self.file.set_len(0);
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its descriptor.
+    pub fn raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// What the child of fork needs to remove it without allocating: path and identity.
+    pub fn for_child(&self) -> Result<(CString, Identity)> {
+        let path = self.place.path();
+        let found = fstat(&self.file).map_err(|e| failed(&path, "fstat", e))?;
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| failed(&path, "open", Errno::EINVAL))?;
+        Ok((name, Identity::from(&found)))
+    }
+}
+
+/// What is found at a place: the state, and which file it is.
+#[derive(Debug)]
+pub struct Look {
+    /// Who holds it.
+    pub state: State,
+    /// The file, where there is one.
+    pub identity: Option<Identity>,
+}
+
+/// Looks without touching: no lock is taken, nothing is created. Any user may ask.
+pub fn look(place: &Place) -> Result<Look> {
+    let path = place.path();
+    let gone = Look { state: State::Stopped { stale: false }, identity: None };
+    for _ in 0..TRIES {
+        let Some(dir) = check_directory(place, Asker::Anyone)? else { return Ok(gone) };
+        let Some(file) = open_existing(&path, OFlag::O_RDONLY)? else { return Ok(gone) };
+        let found = fstat(&file).map_err(|e| failed(&path, "fstat", e))?;
+        if found.st_nlink == 0 {
+            continue;
+        }
+        check_file(&path, &found, Asker::Anyone, Some(&dir))?;
+        if let Some(state) = look_at(file.as_fd())? {
+            return Ok(Look { state, identity: Some(Identity::from(&found)) });
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(gone)
+}
+
+/// Who holds an open pidfile; `None` while a sweep does.
+fn look_at(file: BorrowedFd<'_>) -> Result<Option<State>> {
+    let held = write_locked(file, HELD)?;
+    if held && write_locked(file, SWEEPING)? {
+        return Ok(None);
+    }
+    let starting = write_locked(file, STARTING)?;
+    let mut buffer = [0u8; 32];
+    // SAFETY: the buffer is ours and its length is given.
+    let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), 32, 0) };
+    let content = buffer.get(..usize::try_from(read).unwrap_or(0)).unwrap_or(&[]);
+    let pid = parse_pid(content);
+    Ok(Some(match (held, starting) {
+        (false, _) => State::Stopped { stale: !content.is_empty() },
+        (true, true) => State::Starting { pid },
+        (true, false) => State::Running { pid },
+    }))
+}
+
+/// The decimal pid and a newline, and nothing else.
+pub fn parse_pid(content: &[u8]) -> Option<i32> {
+    let digits = content.strip_suffix(b"\n")?;
+    let plain = !digits.is_empty() && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit);
+    let pid = std::str::from_utf8(digits).ok()?.parse::<i32>().ok()?;
+    (plain && pid > 0).then_some(pid)
+}
+
+/// Removes a file that nobody holds, if that can be done: what a daemon left that was killed.
+/// A start that comes at the same moment waits for it and is not disturbed.
+pub fn sweep(place: &Place) {
+    let path = place.path();
+    let Ok(Some(dir)) = check_directory(place, Asker::Anyone) else { return };
+    let Ok(Some(file)) = open_existing(&path, OFlag::O_RDWR) else { return };
+    let Ok(found) = fstat(&file) else { return };
+    if check_file(&path, &found, Asker::Anyone, Some(&dir)).is_err() {
+        return;
+    }
+    let stale = PidFile { file, place: place.clone() };
+    let free = ofd_lock(&stale.file, SWEEPING).unwrap_or(false)
+        && ofd_lock(&stale.file, HELD).unwrap_or(false);
+    if free {
+        stale.remove();
+    }
+}
+
+/// Who wants to know decides how strictly the file is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// A start: file and directory must be root's or the caller's own.
+    Owner,
+    /// `status`, `stop`, `kill`: they may be another user's, all of one hand.
+    Anyone,
+}
+
+fn check_directory(place: &Place, asker: Asker) -> Result<Option<FileStat>> {
+    let dir = &place.dir;
+    let found = match stat(dir) {
+        Ok(found) => found,
+        Err(Errno::ENOENT | Errno::ENOTDIR) if asker == Asker::Anyone => return Ok(None),
+        Err(errno) => {
+            return Err(Error::os(
+                Code::PidFile,
+                format!("Cannot keep a pidfile in the directory {}", dir.display()),
+                "stat",
+                errno as i32,
+            )
+            .at(dir)
+            .hint("Create it, or name another with `pidFilePath`"));
+        }
+    };
+    let owner = found.st_uid;
+    let trusted = owner == 0 || owner == euid() || asker == Asker::Anyone;
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
+        return Err(unsafe_file(dir, "it is not a directory"));
+    }
+    if !trusted {
+        return Err(unsafe_file(dir, &format!("the directory belongs to another user ({owner})")));
+    }
+    if found.st_mode & 0o022 != 0 {
+        return Err(unsafe_file(dir, "others than its owner can write to the directory"));
+    }
+    Ok(Some(found))
+}
+
+fn check_file(path: &Path, found: &FileStat, asker: Asker, dir: Option<&FileStat>) -> Result<()> {
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(unsafe_file(path, "it is not a regular file"));
+    }
+    if found.st_nlink > 1 {
+        return Err(unsafe_file(path, "it has more than one link"));
+    }
+    let owner = found.st_uid;
+    let by_directory = asker == Asker::Anyone && dir.is_some_and(|d| d.st_uid == owner);
+    if owner != 0 && owner != euid() && !by_directory {
+        return Err(unsafe_file(path, &format!("it belongs to another user ({owner})")));
+    }
+    if found.st_mode & 0o022 != 0 {
+        return Err(unsafe_file(path, "others than its owner can write to it"));
+    }
+    Ok(())
+}
+
+/// Our own directory in /tmp: made with mode 0700, and checked, since anyone may have made one of
+/// this name before.
+fn make_private(dir: &Path) -> Result<()> {
+    match nix::unistd::mkdir(dir, Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(failed(dir, "mkdir", errno)),
+    }
+    let found = lstat(dir).map_err(|e| failed(dir, "lstat", e))?;
+    let is_dir = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+    if !is_dir || found.st_uid != euid() || found.st_mode & 0o077 != 0 {
+        return Err(unsafe_file(dir, "it is not a directory of this user's own with mode 0700"));
+    }
+    Ok(())
+}
+
+/// `None`: it came or went in between, try again.
+fn open_or_create(path: &Path, mode: libc::mode_t) -> Result<Option<File>> {
+    if let Some(file) = open_existing(path, OFlag::O_RDWR)? {
+        return Ok(Some(file));
+    }
+    let flags = OFlag::O_RDWR
+        | OFlag::O_CREAT
+        | OFlag::O_EXCL
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK;
+    match nix::fcntl::open(path, flags, Mode::from_bits_truncate(mode)) {
+        Ok(fd) => Ok(Some(File::from(fd))),
+        Err(Errno::EEXIST) => Ok(None),
+        Err(errno) => Err(failed(path, "open", errno)),
+    }
+}
+
+/// `None`: there is none. What is no regular file is refused before it is opened: to open a device
+/// or a FIFO can have effects.
+fn open_existing(path: &Path, access: OFlag) -> Result<Option<File>> {
+    match lstat(path) {
+        Ok(found) => {
+            if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+                return Err(unsafe_file(path, "it is not a regular file"));
+            }
+        }
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+        Err(errno) => return Err(failed(path, "lstat", errno)),
+    }
+    let flags = access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    match nix::fcntl::open(path, flags, Mode::empty()) {
+        Ok(fd) => Ok(Some(File::from(fd))),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
+            Err(unsafe_file(path, "it is not a regular file"))
+        }
+        Err(errno) => Err(failed(path, "open", errno)),
+    }
+}
+
+fn byte(at: libc::off_t, kind: libc::c_int) -> libc::flock {
+    // SAFETY: `struct flock` is plain integers, for which zero is a value; l_pid must be 0.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = at;
+    lock.l_len = 1;
+    lock
+}
+
+fn ofd(file: &File, at: libc::off_t, kind: libc::c_int) -> std::result::Result<i32, Errno> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&byte(at, kind)))
+}
+
+/// Takes the write lock on one byte; `false` where another's lock is in the way.
+fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
+    match ofd(file, at, libc::F_WRLCK) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(Error::os(
+            Code::PidFile,
+            "Cannot lock the pidfile",
+            "fcntl(F_OFD_SETLK)",
+            errno as i32,
+        )),
+    }
+}
+
+/// Whether another open file description holds a write lock on one byte.
+fn write_locked(file: BorrowedFd<'_>, at: libc::off_t) -> Result<bool> {
+    let mut lock = byte(at, libc::F_RDLCK);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| {
+        Error::os(
+            Code::PidFile,
+            "Cannot ask for the pidfile's lock",
+            "fcntl(F_OFD_GETLK)",
+            errno as i32,
+        )
+    })?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn euid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+fn busy(place: &Place, pid: Option<i32>) -> Error {
+    let message = match pid {
+        Some(pid) => format!("The daemon '{}' is already running, with pid {pid}", place.name),
+        None => format!("The daemon '{}' is already starting", place.name),
+    };
+    Error::new(Code::AlreadyRunning, message).at(&place.path()).of(pid)
+}
+
+fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
+    let hint = match errno {
+        Errno::EACCES | Errno::EPERM => {
+            "Run it as a user who may write there, or name another directory with `pidFilePath`"
+        }
+        Errno::ENOENT | Errno::EROFS => {
+            "Name a directory that exists and is writable with `pidFilePath`"
+        }
+        Errno::ENOSPC | Errno::EDQUOT => "Free some space there",
+        _ => "Look at the file and its directory",
+    };
+    let message = format!("Cannot keep the pidfile {}", path.display());
+    Error::os(Code::PidFile, message, syscall, errno as i32).at(path).hint(hint)
+}
+
+fn unsafe_file(path: &Path, why: &str) -> Error {
+    let message = format!(
+        "Refusing the pidfile {}: {why}, so another user could forge it. Remove it, or name a directory \
+         that only its owner can write to with `pidFilePath`",
+        path.display()
+    );
+    Error::new(Code::UnsafePidFile, message).at(path)
+}

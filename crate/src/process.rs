@@ -1,0 +1,373 @@
+//! Other processes: who holds a pidfile's lock, what /proc says of it, signals that cannot hit a
+//! stranger, and its end.
+//!
+//! A signal goes through a pidfd, which is opened first; then the process is checked: it must have
+//! a descriptor that holds this very lock. The pidfd stays on the process that was checked, however
+//! soon its pid is reused.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Code, Error, Result};
+use crate::pidfile::{self, Identity, Place, State};
+use crate::sys;
+
+/// How long a lock may belong to nobody who is found, while a start or an end is under way.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Between two looks at a file that is changing hands.
+const PAUSE: Duration = Duration::from_millis(2);
+/// How long a process may take to end after SIGKILL.
+const KILLED: Duration = Duration::from_secs(10);
+
+/// A running daemon that was recognised.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Its pid.
+    pub pid: i32,
+    pidfd: OwnedFd,
+}
+
+/// How a daemon was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Its pid.
+    pub pid: i32,
+    /// It had to be killed.
+    pub killed: bool,
+}
+
+/// What /proc tells about a daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Info {
+    /// Milliseconds since the epoch.
+    pub started_at: f64,
+    /// The effective user's name, or its number.
+    pub user: String,
+    /// Resident memory in bytes.
+    pub rss: f64,
+}
+
+impl Daemon {
+    /// The daemon at a place; `None` where none runs. `starting` says whether one that is not ready
+    /// counts as well.
+    pub fn find(place: &Place, starting: bool) -> Result<Option<Self>> {
+        let mut deadline = Instant::now() + SETTLE;
+        let mut doubt = None;
+        loop {
+            let found = pidfile::look(place)?;
+            let (pid, identity) = match (found.state, found.identity) {
+                (State::Stopped { .. }, _) | (_, None) => return Ok(None),
+                (State::Starting { .. }, _) if !starting => return Ok(None),
+                (State::Starting { pid } | State::Running { pid }, Some(id)) => (pid, id),
+            };
+            match pid.map(|pid| Self::recognise(pid, identity)) {
+                Some(Ok(daemon)) => {
+                    // The pidfd is open and its process holds the lock: whatever happens from here
+                    // on happens to that process.
+                    return Ok(Some(daemon));
+                }
+                Some(Err(Errno::ESRCH)) => doubt = pid,
+                Some(Err(errno)) => return Err(unseen(place, pid, errno)),
+                None if matches!(found.state, State::Starting { .. }) => {
+                    // It has the lock and is about to fork: its pid follows.
+                    deadline = deadline.max(Instant::now() + PAUSE);
+                }
+                None => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(unrecognised(place, doubt));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// `ESRCH`: there is no such process, or it does not hold the lock.
+    fn recognise(pid: i32, identity: Identity) -> std::result::Result<Self, Errno> {
+        let pidfd = sys::pidfd_open(pid).map_err(|e| match Errno::from_raw(e) {
+            // A pid that names a thread is nobody's (Linux before 6.9 says EINVAL, later ENOENT).
+            Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
+            errno => errno,
+        })?;
+        if holds(pid, identity)? { Ok(Self { pid, pidfd }) } else { Err(Errno::ESRCH) }
+    }
+
+    /// Sends a signal; to this process or to nobody.
+    pub fn signal(&self, signal: i32) -> std::result::Result<(), Errno> {
+        match sys::pidfd_send_signal(self.pidfd.as_fd(), signal) {
+            Ok(()) | Err(libc::ESRCH) => Ok(()),
+            Err(errno) => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    /// Waits for its end; `false` when the time was up first.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
+                Ok(n) if n > 0 => return true,
+                _ if left.is_zero() => return false,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Ends the daemon at a place: SIGTERM, after `patience` SIGKILL; waits for its end, and leaves no
+/// pidfile. `None`: none was running. One that is starting is ended too.
+pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
+    let Some(daemon) = Daemon::find(place, true)? else {
+        pidfile::sweep(place);
+        return Ok(None);
+    };
+    let pid = daemon.pid;
+    let send = |signal| daemon.signal(signal).map_err(|errno| not_allowed(place, pid, errno));
+    send(libc::SIGTERM)?;
+    let mut stopped = Stopped { pid, killed: false };
+    if !daemon.wait(patience) {
+        send(libc::SIGKILL)?;
+        stopped.killed = true;
+        if !daemon.wait(KILLED) {
+            let message = format!(
+                "The daemon '{}' (pid {pid}) was killed and has not ended: it hangs in the kernel. Look at \
+                 /proc/{pid}/stack and at its file systems",
+                place.name
+            );
+            return Err(Error::new(Code::StopFailed, message).at(&place.path()).of(Some(pid)));
+        }
+    }
+    await_release(place, pid)?;
+    pidfile::sweep(place);
+    Ok(Some(stopped))
+}
+
+/// The start whose daemon was ended may still hold the lock, while it cleans up.
+fn await_release(place: &Place, pid: i32) -> Result<()> {
+    let deadline = Instant::now() + SETTLE;
+    while Instant::now() < deadline {
+        match pidfile::look(place)?.state {
+            State::Starting { pid: Some(now) } | State::Running { pid: Some(now) }
+                if now == pid =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+/// Sends one signal to the daemon that runs at a place.
+pub fn kill(place: &Place, signal: i32) -> Result<()> {
+    match Daemon::find(place, false)? {
+        Some(daemon) => {
+            daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))
+        }
+        None => {
+            let message = format!("The daemon '{}' is not running", place.name);
+            Err(Error::new(Code::NotRunning, message).at(&place.path()))
+        }
+    }
+}
+
+/// Whether a process has a descriptor that holds the flock on this file. To have the file open is
+/// not enough: anyone may read it. The kernel shows a lock only beside the descriptor that has it
+/// (proc_pid_fdinfo(5)).
+fn holds(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
+    let errno = |e: std::io::Error| match Errno::from_raw(e.raw_os_error().unwrap_or(0)) {
+        Errno::ENOENT => Errno::ESRCH,
+        errno => errno,
+    };
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(errno)? {
+        let Ok(entry) = entry else { continue };
+        let same =
+            nix::sys::stat::stat(&entry.path()).is_ok_and(|s| Identity::from(&s) == identity);
+        if !same {
+            continue;
+        }
+        let fd = entry.file_name();
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy()));
+        if info.map_err(errno)?.lines().any(is_flock_for_writing) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`
+pub fn is_flock_for_writing(line: &str) -> bool {
+    let Some(lock) = line.strip_prefix("lock:") else { return false };
+    let mut words = lock.split_ascii_whitespace().skip(1);
+    words.next() == Some("FLOCK") && words.nth(1) == Some("WRITE")
+}
+
+/// What /proc tells; `None` where the process is gone.
+pub fn info(pid: i32) -> Option<Info> {
+    let stat = Stat::read(pid)?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        status.lines().find_map(|l| l.strip_prefix(name)).map(str::split_ascii_whitespace)
+    };
+    let uid: u32 = field("Uid:")?.nth(1)?.parse().ok()?;
+    let rss: f64 = field("VmRSS:").and_then(|mut w| w.next()?.parse().ok()).unwrap_or(0.0);
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    Some(Info {
+        started_at: stat.started_at()?,
+        user: user.map_or_else(|| uid.to_string(), |u| u.name),
+        rss: rss * 1024.0,
+    })
+}
+
+/// The fields of proc_pid_stat(5) that are used here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// (3) one letter; `Z` is a zombie.
+    pub state: char,
+    /// (4) the parent.
+    pub ppid: i32,
+    /// (6) the session.
+    pub session: i32,
+    /// (22) clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Reads it; `None` where the process is gone.
+    pub fn read(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name in field 2 may contain anything, parentheses and spaces too: it ends at the last
+    /// parenthesis.
+    pub fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            ppid: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    fn started_at(&self) -> Option<f64> {
+        use nix::time::{ClockId, clock_gettime};
+        let millis = |id| {
+            let t = clock_gettime(id).ok()?;
+            Some(t.tv_sec() as f64 * 1e3 + t.tv_nsec() as f64 / 1e6)
+        };
+        // SAFETY: sysconf takes an integer and returns one.
+        let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+        let age = millis(ClockId::CLOCK_BOOTTIME)? - self.start_ticks as f64 * 1e3 / hertz;
+        Some((millis(ClockId::CLOCK_REALTIME)? - age).round())
+    }
+}
+
+/// All processes that /proc shows.
+fn all() -> impl Iterator<Item = (i32, Stat)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, Stat::read(pid)?))
+    })
+}
+
+/// Ends all processes of a session. The session's leader must be a child of ours that has not been
+/// waited for: so its id belongs to nobody else.
+pub fn kill_session(leader: i32) {
+    for _ in 0..3 {
+        for (pid, _) in all().filter(|(pid, stat)| stat.session == leader && *pid != leader) {
+            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+            // Look again: the pid may have been reused before the pidfd was open.
+            if Stat::read(pid).is_some_and(|now| now.session == leader) {
+                let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+        }
+    }
+}
+
+/// Our own children that have ended and that nobody has waited for, with their start times: for
+/// PID 1, which is given the orphans of its container.
+pub fn zombies() -> Vec<(i32, u64)> {
+    let me = nix::unistd::getpid().as_raw();
+    all()
+        .filter(|(_, stat)| stat.ppid == me && stat.state == 'Z')
+        .map(|(pid, stat)| (pid, stat.start_ticks))
+        .collect()
+}
+
+/// Waits for a zombie, if it is still the one that was seen.
+pub fn reap(pid: i32, start_ticks: u64) {
+    if Stat::read(pid).is_some_and(|now| now.state == 'Z' && now.start_ticks == start_ticks) {
+        let flags = nix::sys::wait::WaitPidFlag::WNOHANG;
+        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), Some(flags));
+    }
+}
+
+fn unseen(place: &Place, pid: Option<i32>, errno: Errno) -> Error {
+    let pid_text = pid.map_or_else(String::new, |p| format!(" (pid {p})"));
+    let (code, hint) = match errno {
+        Errno::ENOSYS => (Code::Unsupported, "Signals need pidfd_open(2), Linux 5.3 or newer"),
+        Errno::EACCES | Errno::EPERM => (
+            Code::StopFailed,
+            "Nothing was sent. Run it as root, or as the user who started the daemon",
+        ),
+        _ => (Code::StopFailed, "Nothing was sent"),
+    };
+    let message = format!(
+        "Cannot see whether the daemon '{}'{pid_text} is the one that holds its pidfile",
+        place.name
+    );
+    let syscall = if errno == Errno::ENOSYS { "pidfd_open" } else { "open" };
+    Error::os(code, message, syscall, errno as i32).at(&place.path()).of(pid).hint(hint)
+}
+
+fn unrecognised(place: &Place, pid: Option<i32>) -> Error {
+    let who = pid.map_or_else(
+        || "it names no process".to_owned(),
+        |pid| format!("the process {pid} that it names does not hold the lock"),
+    );
+    let message = format!(
+        "The pidfile {} is locked, but {who}. Nothing was sent. Find the process with `lslocks` or \
+         `fuser {}`, and end it by hand",
+        place.path().display(),
+        place.path().display()
+    );
+    Error::new(Code::StopFailed, message).at(&place.path())
+}
+
+fn not_allowed(place: &Place, pid: i32, errno: Errno) -> Error {
+    let message = format!("Cannot signal the daemon '{}' (pid {pid})", place.name);
+    Error::os(Code::StopFailed, message, "pidfd_send_signal", errno as i32)
+        .at(&place.path())
+        .of(Some(pid))
+        .hint("Run it as root, or as the user as whom the daemon runs")
+}
+
+/// What can be said of the daemon at a place, by anyone. Running means locked and ready; a pid that
+/// is demonstrably not the holder's is an error, one that cannot be checked is believed.
+pub fn status(place: &Place) -> Result<(State, Option<Info>)> {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let found = pidfile::look(place)?;
+        let (State::Running { pid }, Some(identity)) = (found.state, found.identity) else {
+            return Ok((found.state, None));
+        };
+        let holder = pid.map(|pid| (pid, holds(pid, identity)));
+        if let Some((pid, Ok(true) | Err(Errno::EACCES | Errno::EPERM))) = holder
+            && let Some(info) = info(pid)
+        {
+            return Ok((found.state, Some(info)));
+        }
+        // On its way out, or back into place: look again.
+        if Instant::now() >= deadline {
+            return Err(unrecognised(place, pid));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,296 @@
+//! The daemon's side of a start: a fresh Node finds the hand-over, takes it, and leaves no trace.
+//!
+//! The environment variable [`VARIABLE`] names this process's pid, the descriptors of the hand-over
+//! socket and of the locked pidfile, and a random number that the first message on the socket must
+//! repeat. Set by hand, inherited or copied it is none of that, and nothing happens.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
+};
+
+use crate::pidfile::{PidFile, Place};
+
+/// The environment variable of the hand-over.
+pub const VARIABLE: &str = "TSDAEMONIZE_HANDOVER";
+
+/// The longest frame that is believed.
+const LONGEST: usize = 512 << 20;
+
+/// What a frame on the hand-over socket is: a letter, a length (4 bytes), and the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// Launcher to daemon: the random number and what it is to know.
+    Hello,
+    /// Daemon to launcher: ready, with its pid.
+    Ready,
+    /// Daemon to launcher: its own error.
+    Failed,
+    /// Child 2 to launcher: a system call failed before the exec.
+    StepFailed,
+    /// Launcher to daemon: go.
+    Go,
+}
+
+impl Frame {
+    fn letter(self) -> u8 {
+        match self {
+            Self::Hello => b'H',
+            Self::Ready => b'R',
+            Self::Failed => b'F',
+            Self::StepFailed => crate::fork::STEP_FAILED,
+            Self::Go => b'G',
+        }
+    }
+
+    fn of(letter: u8) -> Option<Self> {
+        [Self::Hello, Self::Ready, Self::Failed, Self::StepFailed, Self::Go]
+            .into_iter()
+            .find(|f| f.letter() == letter)
+    }
+}
+
+/// Sends one frame. A peer that is gone is an error, not SIGPIPE (std sends with MSG_NOSIGNAL).
+pub fn send(mut socket: &UnixStream, kind: Frame, payload: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let mut frame = Vec::with_capacity(payload.len() + 5);
+    frame.push(kind.letter());
+    frame.extend_from_slice(&length.to_ne_bytes());
+    frame.extend_from_slice(payload);
+    socket.write_all(&frame)
+}
+
+/// Receives one frame; an end of file is an error.
+pub fn receive(socket: &mut UnixStream) -> std::io::Result<(Frame, Vec<u8>)> {
+    let mut head = [0u8; 5];
+    socket.read_exact(&mut head)?;
+    let [letter, length @ ..] = head;
+    let length = u32::from_ne_bytes(length) as usize;
+    let kind = Frame::of(letter).filter(|_| length <= LONGEST);
+    let kind = kind.ok_or(std::io::ErrorKind::InvalidData)?;
+    let mut payload = Vec::new();
+    socket.take(length as u64).read_to_end(&mut payload)?;
+    if payload.len() < length {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((kind, payload))
+}
+
+/// The hand-over, taken.
+#[derive(Debug)]
+pub struct HandOver {
+    socket: UnixStream,
+    lock: Option<OwnedFd>,
+    /// What the launcher says, as JSON.
+    pub hello: String,
+}
+
+/// How the wait for "go" ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The launcher says so.
+    Go,
+    /// The launcher died or gave up.
+    Gone,
+}
+
+/// Takes the hand-over, if this process was started by one, and removes it from the environment,
+/// from the bytes that /proc/PID/environ shows too.
+pub fn take() -> Option<HandOver> {
+    let value = take_variable()?;
+    let mut words = value.split_ascii_whitespace();
+    let pid: i32 = words.next()?.parse().ok()?;
+    let socket: RawFd = words.next()?.parse().ok()?;
+    let lock: RawFd = words.next()?.parse().ok()?;
+    let nonce = words.next()?;
+    let mine = pid == nix::unistd::getpid().as_raw() && nonce.len() == 32 && socket > 2;
+    if !mine || !is_unix_stream(socket) {
+        return None;
+    }
+    // SAFETY: the descriptor is open (it was just asked) and, if the nonce proves it below, ours.
+    let mut socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(socket) });
+    let hello = first_frame(&mut socket, nonce);
+    let Some(hello) = hello else {
+        // Somebody else's socket: leave it open.
+        std::mem::forget(socket);
+        return None;
+    };
+    close_on_exec(socket.as_fd());
+    let lock = (lock > 2).then(|| {
+        // SAFETY: the launcher, proven by the nonce, left this descriptor for us.
+        unsafe { OwnedFd::from_raw_fd(lock) }
+    });
+    if let Some(lock) = &lock {
+        close_on_exec(lock.as_fd());
+    }
+    Some(HandOver { socket, lock, hello })
+}
+
+fn first_frame(socket: &mut UnixStream, nonce: &str) -> Option<String> {
+    // What a stranger's socket has to say is not consumed: look before reading.
+    let mut head = [0u8; 37];
+    // SAFETY: the buffer is ours and its length is given.
+    let peeked = unsafe {
+        use std::os::fd::AsRawFd;
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        libc::recv(socket.as_raw_fd(), head.as_mut_ptr().cast(), head.len(), flags)
+    };
+    if peeked != 37 || head.first() != Some(&b'H') || head.get(5..) != Some(nonce.as_bytes()) {
+        return None;
+    }
+    let (_, payload) = receive(socket).ok()?;
+    String::from_utf8(payload.get(32..)?.to_vec()).ok()
+}
+
+fn is_unix_stream(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD on any number is an error at worst.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return false;
+    }
+    // SAFETY: the descriptor is open, and nothing closes it during these calls.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let family = getsockname::<UnixAddr>(fd).ok().and_then(|a| a.family());
+    let kind = getsockopt(&borrowed, sockopt::SockType);
+    family == Some(AddressFamily::Unix) && matches!(kind, Ok(SockType::Stream))
+}
+
+fn close_on_exec(fd: BorrowedFd<'_>) {
+    let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+}
+
+/// Gets the variable's value, unsets it, and overwrites the bytes that the process was started with.
+fn take_variable() -> Option<String> {
+    let name = std::ffi::CString::new(VARIABLE).ok()?;
+    // SAFETY: at import, in the main thread. The pointer that getenv gives is valid until the
+    // environment changes; the value is copied before that happens. On Linux it points into the
+    // process's initial stack, which stays mapped and writable, so that the bytes can be
+    // overwritten after unsetenv has let go of them.
+    unsafe {
+        let found = libc::getenv(name.as_ptr());
+        if found.is_null() {
+            return None;
+        }
+        let value = CStr::from_ptr(found);
+        let length = value.to_bytes().len();
+        let copy = value.to_string_lossy().into_owned();
+        let start = found.sub(VARIABLE.len() + 1);
+        libc::unsetenv(name.as_ptr());
+        std::ptr::write_bytes(start, 0, VARIABLE.len() + 1 + length);
+        Some(copy)
+    }
+}
+
+impl HandOver {
+    /// The locked pidfile, once its place is known.
+    pub fn take_pidfile(&mut self, place: Place) -> Option<PidFile> {
+        Some(PidFile::inherited(self.lock.take()?, place))
+    }
+
+    /// Tells the launcher why there will be no daemon.
+    pub fn fail(&self, report: &str) {
+        let _ = send(&self.socket, Frame::Failed, report.as_bytes());
+    }
+
+    /// "Ready": from here on the guardian may go. In the main thread: the signal for a parent's death
+    /// is a thread's own (PR_SET_PDEATHSIG(2const)).
+    pub fn ready(&self) -> std::io::Result<()> {
+        // SAFETY: takes integers only.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
+        let pid = nix::unistd::getpid().as_raw().to_string();
+        send(&self.socket, Frame::Ready, pid.as_bytes())
+    }
+
+    /// Waits for "go". A launcher that is stopped is waited for until `timeout`: then its "go" is
+    /// refused, in one step, so that it never believes in a daemon that gave up. Blocks.
+    pub fn answer(mut self, timeout: Duration) -> Answer {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, timeout) {
+                Ok(0) | Err(_) if left.is_zero() => {
+                    // After this the launcher's send fails; what was sent before is still read.
+                    let _ = self.socket.shutdown(std::net::Shutdown::Read);
+                    break;
+                }
+                Ok(0) | Err(_) => {}
+                Ok(_) => break,
+            }
+        }
+        match receive(&mut self.socket) {
+            Ok((Frame::Go, _)) => Answer::Go,
+            _ => Answer::Gone,
+        }
+    }
+}
+
+/// Opens a log file to append to: mode 0640 where it is new, never through a symbolic link, and
+/// never a file with further links, which another user could have planted.
+pub fn open_log(path: &std::path::Path) -> crate::error::Result<OwnedFd> {
+    use crate::error::{Code, Error};
+    use nix::errno::Errno;
+    use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+    let fail = |call, errno: Errno| {
+        let hint = match errno {
+            Errno::ELOOP => "It is a symbolic link, which is never followed: give the file itself",
+            Errno::ENOENT => "Create its directory",
+            _ => "Look at the file and its directory",
+        };
+        let message = format!("Cannot open the log file {}", path.display());
+        Error::os(Code::StartFailed, message, call, errno as i32).at(path).hint(hint)
+    };
+    let flags = OFlag::O_WRONLY
+        | OFlag::O_APPEND
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NOCTTY
+        | OFlag::O_NONBLOCK;
+    let create = flags | OFlag::O_CREAT | OFlag::O_EXCL;
+    let mode = Mode::from_bits_truncate(0o640);
+    let file = match nix::fcntl::open(path, create, mode) {
+        Ok(fd) => {
+            fchmod(&fd, mode).map_err(|e| fail("fchmod", e))?;
+            fd
+        }
+        Err(Errno::EEXIST) => {
+            nix::fcntl::open(path, flags, Mode::empty()).map_err(|e| fail("open", e))?
+        }
+        Err(errno) => return Err(fail("open", errno)),
+    };
+    let found = fstat(&file).map_err(|e| fail("fstat", e))?;
+    let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+    if (kind == SFlag::S_IFREG && found.st_nlink == 1) || kind == SFlag::S_IFCHR {
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|e| fail("fcntl", e))?;
+        return Ok(file);
+    }
+    let message = format!(
+        "Refusing the log file {}: it must be a regular file with one link, or a character device",
+        path.display()
+    );
+    Err(Error::new(Code::StartFailed, message).at(path))
+}
+
+/// Makes `fd` the process's descriptor `number` (1 or 2).
+pub fn redirect(fd: BorrowedFd<'_>, number: RawFd) -> std::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: replaces a standard descriptor, which no Rust value owns.
+    if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// /dev/null, for what is not logged.
+pub fn null() -> std::io::Result<OwnedFd> {
+    Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+}

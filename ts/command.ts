@@ -1,0 +1,118 @@
+// The command line of a daemon, with the exit statuses of the Linux Standard Base (init scripts).
+
+import type { Status } from './daemon.js'
+import { DaemonError } from './errors.js'
+
+/** What the verbs do. */
+export interface Verbs {
+  name: string
+  start(): Promise<unknown>
+  run(): Promise<unknown>
+  stop(): Promise<unknown>
+  status(): Promise<Status>
+  reload(): Promise<void>
+}
+
+const USAGE = `Usage: PROGRAM start | stop | restart | reload | status [--json] | run
+
+  start    start the daemon in the background and wait until it is ready
+  stop     end it, and wait for its end
+  restart  stop, then start
+  reload   have it read its configuration again (SIGHUP)
+  status   say whether it runs; --json for programs
+  run      run it in the foreground, attached to this terminal or manager
+`
+
+const FAILED = 1
+const USAGE_ERROR = 2
+const NOT_RUNNING = 3
+const NO_RIGHT = 4
+const NOT_RUNNING_TO_RELOAD = 7
+
+/** Runs one verb and sets `process.exitCode`. */
+export async function runCommand(args: readonly string[], verbs: Verbs): Promise<void> {
+  const [verb, ...rest] = args
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(usage())
+    process.exitCode = 0
+    return
+  }
+  const json = verb === 'status' && rest.length === 1 && rest[0] === '--json'
+  if (rest.length > 0 && !json) return misuse(`unexpected argument '${rest[json ? 1 : 0]}'`)
+  try {
+    switch (verb) {
+      case 'start':
+        await verbs.start()
+        return done(0)
+      case 'run':
+        await verbs.run()
+        return done(0)
+      case 'stop':
+        await verbs.stop()
+        return done(0)
+      case 'restart':
+        await verbs.stop()
+        await verbs.start()
+        return done(0)
+      case 'reload':
+        await verbs.reload()
+        return done(0)
+      case 'status':
+        return report(verbs.name, await verbs.status(), json)
+      default:
+        return misuse(verb === undefined ? 'no command' : `unknown command '${verb}'`)
+    }
+  } catch (error) {
+    process.stderr.write(`${verbs.name}: ${(error as Error).message}\n`)
+    done(exitStatus(verb, error))
+  }
+}
+
+function done(status: number): void {
+  process.exitCode = status
+}
+
+function usage(): string {
+  return USAGE.replace('PROGRAM', process.argv[1]?.split('/').pop() ?? 'program')
+}
+
+function misuse(what: string): void {
+  process.stderr.write(`${what}\n\n${usage()}`)
+  done(USAGE_ERROR)
+}
+
+function exitStatus(verb: string | undefined, error: unknown): number {
+  if (lacksRight(error)) return NO_RIGHT
+  if (verb === 'status') return NO_RIGHT
+  const { code } = error as DaemonError
+  return verb === 'reload' && code === 'ERR_DAEMON_NOT_RUNNING' ? NOT_RUNNING_TO_RELOAD : FAILED
+}
+
+/** EPERM is 1 and EACCES 13 wherever Node runs. */
+function lacksRight(error: unknown): boolean {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    const { code, errno } = e as NodeJS.ErrnoException
+    if (code === 'ERR_DAEMON_PRIVILEGES' || code === 'EACCES' || code === 'EPERM') return true
+    if (e instanceof DaemonError && (errno === -1 || errno === -13)) return true
+  }
+  return false
+}
+
+function report(name: string, status: Status, json: boolean): void {
+  process.stdout.write(`${json ? JSON.stringify(status) : inWords(name, status)}\n`)
+  if (status.state === 'running') return done(0)
+  done(status.state === 'stopped' && status.stalePidFile ? FAILED : NOT_RUNNING)
+}
+
+function inWords(name: string, status: Status): string {
+  switch (status.state) {
+    case 'running': {
+      const memory = `${(status.rss / 2 ** 20).toFixed(1)} MiB`
+      return `${name} is running: pid ${status.pid}, user ${status.user}, since ${status.startedAt.toISOString()}, ${memory}`
+    }
+    case 'starting':
+      return `${name} is starting`
+    case 'stopped':
+      return `${name} is not running${status.stalePidFile ? ', and left a pidfile: it was killed' : ''}`
+  }
+}

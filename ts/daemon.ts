@@ -1,0 +1,306 @@
+// The class that programs extend, and what can be asked of a daemon from outside.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { runCommand } from './command.js'
+import { DaemonError } from './errors.js'
+import { become, handOver, managed } from './handover.js'
+import { launch, placeOf, startedEarlier } from './launch.js'
+import * as life from './life.js'
+import { assertSupported, native } from './native.js'
+import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
+import { signalNumber } from './signals.js'
+
+/** What is known of a daemon. */
+export type Status =
+  | {
+      state: 'running'
+      pid: number
+      /** When the process was started. */
+      startedAt: Date
+      /** The name of the user as whom it runs, or the number of one without an entry. */
+      user: string
+      /** Resident memory, in bytes. */
+      rss: number
+    }
+  /** It holds its pidfile and is not ready yet. */
+  | { state: 'starting' }
+  /** `stalePidFile`: a pidfile was left by one that was killed. */
+  | { state: 'stopped'; stalePidFile: boolean }
+
+/** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
+const KILL_AFTER_MS = 1000
+/** How often `ensure` looks whether another's start is done, in milliseconds. */
+const LOOK_MS = 20
+
+/**
+ * A UNIX daemon. Subclass it, override `action`, and let `new MyDaemon().start()` be the program's
+ * last statement.
+ *
+ * The program runs twice: in the launcher, where `start()` resolves once the daemon is ready, and in
+ * the daemon, where it never settles. See daemon(7), "SysV Daemons", for the steps between.
+ */
+export class Daemon {
+  readonly #options: ResolvedOptions
+  readonly #place: ReturnType<typeof placeOf>
+
+  /**
+   * @param options - see {@link DaemonOptions}
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for an unknown or ill-typed option
+   */
+  constructor(options: DaemonOptions = {}) {
+    this.#options = resolveOptions(options)
+    if (handOver?.name === this.#options.name) this.#takePlace(handOver.pidFileDir)
+    this.#place = placeOf(this.#options)
+  }
+
+  /** The daemon's options count, but for the pidfile's place, which is the launcher's. */
+  #takePlace(dir: string | null): void {
+    this.#options.pidFileDir = dir === null ? null : { path: dir, isDefault: false, createPrivate: false }
+  }
+
+  /** The daemon's name. */
+  get name(): string {
+    return this.#options.name
+  }
+
+  /** The pidfile's path, or `null` where none is kept. */
+  get pidFile(): string | null {
+    return this.#place && `${this.#place.dir}/${this.name}.pid`
+  }
+
+  /**
+   * Runs before privileges are dropped and before the start is told as done: bind ports, read keys.
+   * What it throws ends the start, and the launcher shows it. Does nothing by default.
+   */
+  protected async setup(): Promise<void> {}
+
+  /**
+   * The daemon's behaviour. While it is pending the process lives. When it has returned, the daemon
+   * ends with the event loop's last work; what it throws is logged and ends it with status 1.
+   *
+   * @param signal - aborts when the daemon is asked to end
+   */
+  protected async action(signal: AbortSignal): Promise<unknown> {
+    void signal
+    throw new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
+  }
+
+  /**
+   * Gets SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGCHLD and SIGPIPE, one at a time. By
+   * default SIGTERM ends the daemon, attached SIGINT too, and all others are ignored: an override
+   * passes on what it does not handle with `super.onSignal(signal)`.
+   */
+  protected async onSignal(signal: NodeJS.Signals): Promise<void> {
+    await life.onSignal(signal)
+  }
+
+  /** Runs on the way out, for at most `stopTimeout`. Does nothing by default. */
+  protected async shutdown(): Promise<void> {}
+
+  /**
+   * Starts the daemon; resolves in the launcher once it is ready, and never settles in the daemon.
+   *
+   * @throws DaemonError `ERR_DAEMON_ALREADY_RUNNING`, `ERR_DAEMON_START_FAILED`,
+   * `ERR_DAEMON_START_TIMEOUT`, `ERR_DAEMON_PIDFILE`, `ERR_DAEMON_UNSAFE_PIDFILE`,
+   * `ERR_DAEMON_UNSUPPORTED`
+   */
+  async start(): Promise<{ pid: number }> {
+    const { detach, script } = this.#options
+    return this.#start(detach ?? (script !== undefined || become !== undefined || !managed))
+  }
+
+  async #start(detach: boolean): Promise<{ pid: number }> {
+    assertSupported()
+    if (life.awaits(this.name)) return this.#live(false)
+    const earlier = await this.#earlier()
+    if (earlier !== undefined) return { pid: earlier }
+    if (detach) return launch(this.#options)
+    if (become !== undefined) {
+      throw new DaemonError(
+        'ERR_DAEMON_START_FAILED',
+        `This process is the daemon '${become}' already: start '${this.name}' with \`detach: true\``,
+      )
+    }
+    return this.#live(true)
+  }
+
+  /** In the process of one daemon, one that the program had started before it is not started again. */
+  async #earlier(): Promise<number | undefined> {
+    if (handOver === undefined || become !== undefined) return undefined
+    const known = startedEarlier(this.name)
+    if (known !== undefined) return known
+    const status = await this.status()
+    if (status.state === 'running') return status.pid
+    throw new DaemonError(
+      'ERR_DAEMON_NOT_RUNNING',
+      `The daemon '${this.name}' is not running, and is not started from the process of '${handOver.name}'`,
+    )
+  }
+
+  async #live(attached: boolean): Promise<never> {
+    if (this.action === Daemon.prototype.action) {
+      const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
+      if (attached) throw error
+      life.refuse(error)
+    }
+    if (this.#place) this.#hold(attached)
+    return life.live(
+      this.#options,
+      {
+        setup: () => this.setup(),
+        action: (signal) => this.action(signal),
+        onSignal: (signal) => this.onSignal(signal),
+        shutdown: () => this.shutdown(),
+      },
+      attached,
+    )
+  }
+
+  /** Attached, where nobody asked for a pidfile, one that cannot be written is no reason not to run. */
+  #hold(attached: boolean): void {
+    if (this.#place === null) return
+    try {
+      native.holdPidfile(this.#place, !attached)
+    } catch (error) {
+      const { code, syscall } = error as DaemonError
+      const optional = attached && this.#options.pidFileDir?.isDefault && code === 'ERR_DAEMON_PIDFILE'
+      if (!optional || syscall === 'flock') throw error
+      life.warnLater(`${(error as Error).message}. Going on without`)
+    }
+  }
+
+  /**
+   * The daemon's pid: started, or, where one runs or is just starting, of that one once it is ready.
+   * Always detached. Never settles in the daemon.
+   *
+   * @throws DaemonError as `start`
+   */
+  async ensure(): Promise<{ pid: number; started: boolean }> {
+    assertSupported()
+    if (life.awaits(this.name)) return this.#live(false)
+    const earlier = await this.#earlier()
+    if (earlier !== undefined) return { pid: earlier, started: false }
+    const deadline = performance.now() + this.#options.startTimeout
+    for (;;) {
+      const status = this.#place ? await this.status() : undefined
+      if (status?.state === 'running') return { pid: status.pid, started: false }
+      if (status?.state !== 'starting') {
+        try {
+          return { ...(await launch(this.#options)), started: true }
+        } catch (error) {
+          if ((error as DaemonError).code !== 'ERR_DAEMON_ALREADY_RUNNING') throw error
+        }
+      }
+      if (performance.now() >= deadline) {
+        throw new DaemonError(
+          'ERR_DAEMON_START_TIMEOUT',
+          `The daemon '${this.name}', which another process is starting, was not ready within ` +
+            `${this.#options.startTimeout} ms`,
+        )
+      }
+      await sleep(LOOK_MS)
+    }
+  }
+
+  /**
+   * Ends the daemon: SIGTERM, and SIGKILL one second after `stopTimeout`. Resolves when the process
+   * has ended and its pidfile is gone; with `null` where none was running. One that is starting is
+   * ended too.
+   *
+   * @throws DaemonError `ERR_DAEMON_STOP_FAILED`: nothing was sent, or it did not end
+   */
+  async stop(): Promise<{ pid: number; signal: 'SIGTERM' | 'SIGKILL' } | null> {
+    if (life.awaits(this.name)) return null
+    const stopped = await native.stop(this.#known(), this.#options.stopTimeout + KILL_AFTER_MS)
+    return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM' }
+  }
+
+  /** `stop`, then `start`. */
+  async restart(): Promise<{ pid: number }> {
+    await this.stop()
+    return this.start()
+  }
+
+  /**
+   * Whether it runs, by the lock on its pidfile. Any user may ask.
+   *
+   * @throws DaemonError `ERR_DAEMON_UNSAFE_PIDFILE`, `ERR_DAEMON_PIDFILE`; `ERR_DAEMON_STOP_FAILED` where
+   * the lock is held by a process that is not recognised
+   */
+  async status(): Promise<Status> {
+    if (life.awaits(this.name)) return { state: 'stopped', stalePidFile: false }
+    const { state, stale, pid, startedAt, user, rss } = await native.status(this.#known())
+    if (state === 'starting') return { state }
+    if (state === 'stopped') return { state, stalePidFile: stale }
+    return {
+      state: 'running',
+      pid: pid ?? 0,
+      startedAt: new Date(startedAt ?? 0),
+      user: user ?? '',
+      rss: rss ?? 0,
+    }
+  }
+
+  /**
+   * Sends a signal to the running daemon, and to no other process.
+   *
+   * @param signal - a name, such as `'SIGHUP'`
+   * @throws DaemonError `ERR_DAEMON_NOT_RUNNING`, `ERR_DAEMON_STOP_FAILED`
+   */
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    const number = signalNumber(signal)
+    if (number === undefined) throw invalidSignal(signal)
+    if (life.awaits(this.name)) {
+      throw new DaemonError('ERR_DAEMON_NOT_RUNNING', `The daemon '${this.name}' is not running`)
+    }
+    await native.kill(this.#known(), number)
+  }
+
+  #known() {
+    if (this.#place) return this.#place
+    throw new DaemonError(
+      'ERR_DAEMON_PIDFILE',
+      `The daemon '${this.name}' keeps no pidfile (\`pidFilePath: null\`), so it cannot be found`,
+    )
+  }
+
+  /**
+   * The command line: `start | stop | restart | reload | status [--json] | run`. Sets
+   * `process.exitCode` as the Linux Standard Base does for init scripts.
+   *
+   * @param args - the arguments after the script's name, by default
+   */
+  async serviced(args: readonly string[] = process.argv.slice(2)): Promise<void> {
+    await runCommand(args, {
+      name: this.name,
+      start: () => this.#start(true),
+      run: () => this.#start(false),
+      stop: () => this.stop(),
+      status: () => this.status(),
+      reload: () => this.kill('SIGHUP'),
+    })
+  }
+
+  /**
+   * In the daemon: becomes another user, for good, and proves it. The user named, else one with the
+   * daemon's name, else `daemon`; the group likewise, else the user's own. Any failure ends the daemon.
+   */
+  dropPrivileges(user?: string | number | null, group?: string | number | null): life.Identity {
+    return life.dropPrivileges(user, group)
+  }
+
+  /** In the daemon: the way out, by `shutdown`, with this exit status. Never settles. */
+  exit(code = 0): Promise<never> {
+    return life.exit(code)
+  }
+
+  /** In the daemon: ends the process at once, by _exit(2); the pidfile is removed, nothing else is done. */
+  exitNow(code: number): never {
+    return life.exitNow(code)
+  }
+}
+
+function invalidSignal(signal: unknown): TypeError {
+  const error = new TypeError(`The signal must be a name such as 'SIGHUP'; got ${String(signal)}`)
+  return Object.assign(error, { code: 'ERR_INVALID_ARG_VALUE' })
+}

@@ -1,0 +1,106 @@
+// What this process is: a launcher, a daemon in the making, or a daemon. Judged once, when the
+// package is imported, before any of the program's own code runs on.
+
+import { inspect } from 'node:util'
+import { isMainThread } from 'node:worker_threads'
+import { serializeError } from './errors.js'
+import { native } from './native.js'
+import { startedByManager } from './program.js'
+
+/** A daemon that the launcher had started before this one, in the same program. */
+export interface Earlier {
+  name: string
+  pid: number
+}
+
+/** What the launcher tells the daemon. */
+export interface Hello {
+  name: string
+  pidFileDir: string | null
+  startTimeout: number
+  earlier: Earlier[]
+}
+
+/** The hand-over that this process was started with, if it was. */
+export const handOver: Hello | undefined = take()
+/** Whether a service manager, or a container's init, started this very process. */
+export const managed: boolean = handOver === undefined && isMainThread && startedByManager()
+/**
+ * Whether this process is a daemon in the making or made; for code before `start()`, which runs in
+ * the launcher as well.
+ */
+export let isDaemon: boolean = handOver !== undefined || managed
+/** The name of the daemon that this process has become; `undefined` before. */
+export let become: string | undefined
+
+/** This process is the daemon `name` from now on. */
+export function markAsDaemon(name: string): void {
+  isDaemon = true
+  become = name
+}
+
+let reported = false
+
+/** Tells the launcher, once, why there will be no daemon. */
+export function reportFailure(error: unknown): void {
+  if (reported) return
+  reported = true
+  native.reportFailure(serializeError(error))
+}
+
+function take(): Hello | undefined {
+  if (!isMainThread) return undefined
+  let hello: string | null = null
+  try {
+    hello = native.takeOver()
+  } catch {
+    // No native module here: start() says so.
+  }
+  delete process.env.TSDAEMONIZE_HANDOVER
+  if (hello === null) return undefined
+  bewareOfTheDebugger()
+  watchTheBoot()
+  return JSON.parse(hello) as Hello
+}
+
+/** Until the take-over, whatever ends this process is told to the launcher in its own words. */
+function watchTheBoot(): void {
+  process.on('uncaughtExceptionMonitor', reportBoot)
+  process.on('beforeExit', endOfBoot)
+}
+
+function reportBoot(error: unknown): void {
+  if (become === undefined) reportFailure(error)
+}
+
+function endOfBoot(): void {
+  if (become !== undefined) return
+  const wanted = inspect(handOver?.name)
+  reportFailure(
+    new Error(
+      `The script ended, or waits for something that never comes, without \`start()\` of a Daemon named ${wanted}. ` +
+        'Its last statement must start the daemon of this name',
+    ),
+  )
+  process.exit(1)
+}
+
+/**
+ * SIGUSR1 makes Node open its debugger's port. Nodes that know `--disable-sigusr1` were started with
+ * it; in others a listener takes the signal, and what was opened before is closed.
+ */
+export function bewareOfTheDebugger(): void {
+  if (process.execArgv.includes('--disable-sigusr1')) return
+  process.on('SIGUSR1', ignore)
+  closeDebugger()
+}
+
+/** Closes the debugger's port, unless the program was started to be debugged. */
+export function closeDebugger(): void {
+  const asked = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((o) => o.includes('--inspect'))
+  if (asked || process.execArgv.includes('--disable-sigusr1')) return
+  const inspector = process.getBuiltinModule?.('node:inspector')
+  if (inspector?.url()) inspector.close()
+}
+
+function ignore(): void {}

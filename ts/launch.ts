@@ -1,0 +1,111 @@
+// The launcher: from options to a running daemon, or to the truth about why there is none.
+
+import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails, reviveError } from './errors.js'
+import { become, type Earlier, handOver, type Hello } from './handover.js'
+import { native } from './native.js'
+import type { ResolvedOptions } from './options.js'
+import { daemonCommand } from './program.js'
+import { signalName } from './signals.js'
+
+type Outcome = Awaited<ReturnType<typeof native.launch>>
+
+/** Of the daemon's last words, so many characters stand in the message; the error has them all. */
+const QUOTED = 4000
+
+/** The daemons that this program has started, in their order: what the next one is told. */
+const started: Earlier[] = [...(handOver?.earlier ?? [])]
+
+/** The pid of a daemon that was started before in this program, or in its launcher. */
+export function startedEarlier(name: string): number | undefined {
+  return started.findLast((earlier) => earlier.name === name)?.pid
+}
+
+/** Where the pidfile is, as the native module takes it. */
+export function placeOf(options: ResolvedOptions) {
+  const dir = options.pidFileDir
+  return dir && { dir: dir.path, name: options.name, private: dir.createPrivate }
+}
+
+/** Starts the daemon in the background; resolves when it is ready. */
+export async function launch(options: ResolvedOptions): Promise<{ pid: number }> {
+  const hello: Hello = {
+    name: options.name,
+    pidFileDir: options.pidFileDir?.path ?? null,
+    startTimeout: options.startTimeout,
+    earlier: become === undefined ? started : [],
+  }
+  const place = placeOf(options)
+  const outcome = await native.launch({
+    ...daemonCommand(options),
+    ...(place && { place }),
+    keepFds: [...options.keepFds],
+    timeout: options.startTimeout,
+    hello: JSON.stringify(hello),
+  })
+  const { pid } = outcome
+  if (pid === undefined) throw startError(options, outcome)
+  started.push({ name: options.name, pid })
+  if (outcome.stdout.length > 0) process.stdout.write(Buffer.from(outcome.stdout))
+  if (outcome.stderr.length > 0) process.stderr.write(Buffer.from(outcome.stderr))
+  return { pid }
+}
+
+function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
+  const stdout = Buffer.from(outcome.stdout).toString()
+  const stderr = Buffer.from(outcome.stderr).toString()
+  const { name } = options
+  const printed: DaemonErrorDetails = { stdout, stderr }
+  if (outcome.exitCode !== undefined) printed.exitCode = outcome.exitCode
+  if (outcome.signal !== undefined) printed.signal = signalName(outcome.signal)
+  const error = (code: DaemonErrorCode, what: string, details: DaemonErrorDetails = {}) =>
+    new DaemonError(code, `The daemon '${name}' ${what}`, { ...printed, ...details })
+
+  if (outcome.supplanted) {
+    return error('ERR_DAEMON_ALREADY_RUNNING', 'was not started: another one took its pidfile meanwhile')
+  }
+  if (outcome.syscall !== undefined) return stepError(options, outcome, error)
+  if (outcome.report !== undefined) {
+    const cause = reviveError(outcome.report)
+    const own = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
+    return error('ERR_DAEMON_START_FAILED', `did not start: ${own}`, { cause })
+  }
+  const said = stderr.trim() === '' ? '' : `:\n${stderr.trim().slice(-QUOTED)}`
+  if (outcome.timedOut) {
+    return error(
+      'ERR_DAEMON_START_TIMEOUT',
+      `was not ready within ${options.startTimeout} ms and was ended. ` +
+        `See what \`setup\` waits for, or raise \`startTimeout\`${said}`,
+    )
+  }
+  if (printed.signal !== undefined) {
+    return error('ERR_DAEMON_START_FAILED', `was killed by ${printed.signal} before it was ready${said}`)
+  }
+  if (printed.exitCode === undefined) {
+    return error('ERR_DAEMON_START_FAILED', `did not start: its start was killed from outside${said}`)
+  }
+  const why =
+    printed.exitCode === 0 && said === ''
+      ? `: its script must reach \`start()\` of a Daemon named '${name}'`
+      : said
+  return error('ERR_DAEMON_START_FAILED', `exited with status ${printed.exitCode} before it was ready${why}`)
+}
+
+function stepError(
+  options: ResolvedOptions,
+  outcome: Outcome,
+  error: (code: DaemonErrorCode, what: string, details: DaemonErrorDetails) => DaemonError,
+): DaemonError {
+  const { syscall = '', errno = 0, reason = '' } = outcome
+  const onPidFile = syscall === 'write' && options.pidFileDir
+  const path = onPidFile
+    ? `${onPidFile.path}/${options.name}.pid`
+    : syscall === 'execve'
+      ? process.execPath
+      : undefined
+  const what = `did not start: ${syscall}${path === undefined ? '' : ` ${path}`}: ${reason}`
+  return error(onPidFile ? 'ERR_DAEMON_PIDFILE' : 'ERR_DAEMON_START_FAILED', what, {
+    syscall,
+    errno,
+    ...(path !== undefined && { path }),
+  })
+}

@@ -1,0 +1,278 @@
+// The life of a daemon, in its own process: from the take-over by `start()` to its end.
+
+import { inspect } from 'node:util'
+import { DaemonError } from './errors.js'
+import { closeDebugger, handOver, markAsDaemon, reportFailure } from './handover.js'
+import { meetManager, tellManager, tellReloading } from './manager.js'
+import { native } from './native.js'
+import type { ResolvedOptions } from './options.js'
+import { signalNumber, wireSignals } from './signals.js'
+import { flush, LOG_ERR, LOG_INFO, LOG_WARNING, openlog, setAttached, syslog } from './syslog.js'
+
+/** What a program makes of its daemon. */
+export interface Behaviour {
+  setup(): Promise<void> | void
+  action(signal: AbortSignal): Promise<unknown> | unknown
+  onSignal(signal: NodeJS.Signals): Promise<void> | void
+  shutdown(): Promise<void> | void
+}
+
+/** Who the process is after `dropPrivileges`. */
+export interface Identity {
+  user: string
+  uid: number
+  group: string
+  gid: number
+  /** The supplementary groups. */
+  groups: number[]
+}
+
+/** For the last messages to reach the logger, in milliseconds. */
+const FLUSH_MS = 2000
+const FOREVER = new Promise<never>(() => {})
+/** The longest timer that Node has; it holds the event loop while `action` is pending. */
+const LONG_MS = 2 ** 31 - 1
+
+type Phase = 'none' | 'starting' | 'running' | 'leaving'
+
+let phase: Phase = 'none'
+let options: ResolvedOptions
+let behaviour: Behaviour
+let attached = false
+let setUp = false
+let cause: NodeJS.Signals | undefined
+const abort = new AbortController()
+
+/** Steps 6 to 9 of a start, and then the daemon. Never settles. */
+export async function live(resolved: ResolvedOptions, what: Behaviour, inPlace: boolean): Promise<never> {
+  options = resolved
+  behaviour = what
+  attached = inPlace
+  phase = 'starting'
+  markAsDaemon(options.name)
+  process.on('uncaughtException', uncaught)
+  process.on('beforeExit', emptyLoop)
+  process.on('exit', native.removePidfile)
+  try {
+    const { logs, letSignalsIn } = takeOver()
+    await behaviour.setup()
+    setUp = true
+    if (options.user !== undefined || options.group !== undefined) {
+      dropPrivileges(options.user, options.group)
+    }
+    closeDebugger()
+    if (attached) {
+      native.keepPidfile(true)
+      tellManager('READY=1')
+    } else if (!(await native.ready(options.startTimeout))) {
+      await undo()
+    } else {
+      native.keepPidfile(false)
+    }
+    closeDebugger()
+    logs.forEach((log, index) => {
+      if (log !== undefined) native.redirect(log, index + 1)
+    })
+    phase = 'running'
+    letSignalsIn()
+  } catch (error) {
+    failToStart(error)
+  }
+  void act()
+  return FOREVER
+}
+
+/** Step 6. */
+function takeOver() {
+  process.chdir(options.cwd)
+  process.umask(options.umask)
+  process.title = options.name
+  setAttached(attached)
+  openlog(options.name, options.syslogOptions, options.syslogFacility)
+  if (warning !== undefined) syslog(LOG_WARNING, warning)
+  const logs = [options.stdout, options.stderr].map((path) => {
+    if (path !== undefined) return path === '/dev/null' ? null : native.openLog(path)
+    return attached ? undefined : null
+  })
+  if (attached) meetManager()
+  native.guardStart(options.name, options.blockedTimeout)
+  return { logs, letSignalsIn: wireSignals(deliver, early) }
+}
+
+/** The daemon's behaviour, from "go" on. */
+async function act(): Promise<void> {
+  const hold = setInterval(() => {}, LONG_MS)
+  try {
+    await behaviour.action(abort.signal)
+  } catch (error) {
+    const aborted = phase === 'leaving' && (error as Error | undefined)?.name === 'AbortError'
+    if (!aborted) {
+      syslog(LOG_ERR, text(error))
+      void exit(1)
+    }
+  } finally {
+    clearInterval(hold)
+  }
+}
+
+function emptyLoop(): void {
+  if (phase === 'running') void exit(Number(process.exitCode ?? 0))
+  if (phase === 'starting') failToStart(new Error('`setup` never settled: the event loop is empty'))
+}
+
+/** The default `onSignal`. */
+export async function onSignal(signal: NodeJS.Signals): Promise<void> {
+  if (signal !== 'SIGTERM' && !(signal === 'SIGINT' && attached)) return
+  syslog(LOG_INFO, `Received ${signal}. Exiting.`)
+  cause = signal
+  await exit(0)
+}
+
+/** Before the daemon is ready, what asks for its end ends the start. */
+function early(signal: NodeJS.Signals): boolean {
+  const ending = signal === 'SIGTERM' || signal === 'SIGINT'
+  if (ending && attached) void exit(0)
+  else if (ending) {
+    failToStart(new DaemonError('ERR_DAEMON_START_FAILED', `Received ${signal} while starting`, { signal }))
+  }
+  return ending
+}
+
+async function deliver(signal: NodeJS.Signals): Promise<void> {
+  const reloading = signal === 'SIGHUP'
+  if (reloading) tellReloading()
+  try {
+    await behaviour.onSignal(signal)
+  } catch (error) {
+    syslog(LOG_ERR, text(error))
+    if (signal === 'SIGTERM') void exit(1)
+  }
+  if (reloading && phase === 'running') tellManager('READY=1')
+}
+
+/** The way out; of several codes the first counts. Never settles. */
+export async function exit(code: number): Promise<never> {
+  if (phase === 'none') process.exit(code)
+  if (phase === 'leaving') return FOREVER
+  const before = phase
+  phase = 'leaving'
+  if (before === 'starting' && !attached) {
+    reportFailure(new Error(`The daemon called exit(${code}) while it was starting`))
+  }
+  native.guardLeaving(cause ? (signalNumber(cause) ?? 0) : 0, options.stopTimeout)
+  tellManager('STOPPING=1')
+  abort.abort()
+  const finished = setUp ? await shutdown() : true
+  await flush(FLUSH_MS)
+  process.exit(finished ? code : code || 1)
+}
+
+/** Whether `shutdown` did its work in time. */
+async function shutdown(): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<'late'>((resolve) => {
+    timer = setTimeout(resolve, options.stopTimeout, 'late')
+  })
+  try {
+    const work = Promise.resolve().then(() => behaviour.shutdown())
+    if ((await Promise.race([work, limit])) !== 'late') return true
+    syslog(LOG_WARNING, `shutdown was cut off after ${options.stopTimeout} ms`)
+  } catch (error) {
+    syslog(LOG_ERR, text(error))
+  } finally {
+    clearTimeout(timer)
+  }
+  return false
+}
+
+/** The launcher died, or gave up, before "go". */
+async function undo(): Promise<never> {
+  syslog(LOG_WARNING, 'The launcher is gone: ending the start')
+  return exit(1)
+}
+
+/** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */
+function failToStart(error: unknown): never {
+  if (attached) {
+    process.stderr.write(`${text(error)}\n`)
+    const { errno } = (error ?? {}) as { errno?: number }
+    const message = String((error as Error | undefined)?.message ?? error).replace(/\s+/g, ' ')
+    tellManager(`STATUS=${message}`, ...(errno ? [`ERRNO=${Math.abs(errno)}`] : []))
+  } else {
+    reportFailure(error)
+  }
+  syslog(LOG_ERR, text(error))
+  phase = 'leaving'
+  process.exit(1)
+}
+
+/** An uncaught exception or an unhandled rejection; the program's own listener goes first. */
+function uncaught(error: unknown): void {
+  if (phase === 'starting') failToStart(error)
+  if (process.listenerCount('uncaughtException') > 1) return
+  syslog(LOG_ERR, text(error))
+  if (phase === 'leaving') process.exit(1)
+  void exit(1)
+}
+
+/** `dropPrivileges` of the daemon. Any failure ends it. */
+export function dropPrivileges(user?: string | number | null, group?: string | number | null): Identity {
+  if (phase === 'none') {
+    throw new DaemonError(
+      'ERR_DAEMON_PRIVILEGES',
+      'dropPrivileges() is for the daemon: call it in `setup` or `action`',
+    )
+  }
+  try {
+    const identity = native.dropPrivileges(asText(user), asText(group), options.name)
+    const { home, shell, warnings, ...rest } = identity
+    for (const warning of warnings) syslog(LOG_WARNING, warning)
+    setEnvironment('HOME', home ?? '/')
+    setEnvironment('USER', home === undefined ? undefined : rest.user)
+    setEnvironment('LOGNAME', home === undefined ? undefined : rest.user)
+    setEnvironment('SHELL', shell)
+    return rest
+  } catch (error) {
+    // Not by an exception alone: the program could catch it, and go on with too much.
+    if (phase === 'starting') failToStart(error)
+    syslog(LOG_ERR, text(error))
+    process.exit(1)
+  }
+}
+
+function asText(name: string | number | null | undefined): string | undefined {
+  return name === null || name === undefined ? undefined : String(name)
+}
+
+function setEnvironment(name: string, value: string | undefined | null): void {
+  if (value === undefined || value === null) delete process.env[name]
+  else process.env[name] = value
+}
+
+/** Ends the process at once: the pidfile is removed, nothing else happens. */
+export function exitNow(code: number): never {
+  native.exitNow(code)
+  throw new Error('unreachable')
+}
+
+/** A daemon in the making that cannot be one. */
+export function refuse(error: unknown): never {
+  reportFailure(error)
+  process.exit(1)
+}
+
+let warning: string | undefined
+
+/** To be logged as soon as syslog is open. */
+export function warnLater(text: string): void {
+  warning = text
+}
+
+/** The hand-over of this process, if it is for a daemon of this name and was not taken yet. */
+export function awaits(name: string): boolean {
+  return phase === 'none' && handOver?.name === name
+}
+
+function text(error: unknown): string {
+  return error instanceof Error && error.stack !== undefined ? inspect(error) : `Uncaught ${inspect(error)}`
+}

@@ -1,0 +1,107 @@
+// Finds and loads the native module: the file of a local build, or this platform's own package.
+// By hand, and not napi's generated loader: that one loads whatever NAPI_RS_NATIVE_LIBRARY_PATH
+// names, which a program that runs as root must not.
+
+import { createRequire } from 'node:module'
+import { isMainThread } from 'node:worker_threads'
+import type * as Binding from './binding.js'
+import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
+
+/** The native functions; each throws, or rejects with, a `DaemonError`. */
+export type Native = Omit<typeof Binding, 'default'>
+
+const require = createRequire(import.meta.url)
+
+/** Why nothing can be started here; `undefined` where it can. */
+export const unsupported: DaemonError | undefined = isMainThread
+  ? undefined
+  : new DaemonError(
+      'ERR_DAEMON_UNSUPPORTED',
+      'A worker thread cannot become a daemon: fork, setuid, umask and chdir concern the whole process. ' +
+        'Call it in the main thread',
+    )
+
+let failure: DaemonError | undefined
+/** The native module; where there is none for this platform, every function throws why. */
+export const native: Native = load()
+
+/** Throws where this thread or platform cannot daemonize. */
+export function assertSupported(): void {
+  const reason = unsupported ?? failure
+  if (reason) throw reason
+}
+
+function load(): Native {
+  const { platform, arch } = process
+  const names = platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
+  // process.report is slow (it asks for much): only where both C libraries' modules are there.
+  const found = names.flatMap((name) => locate(name))
+  const fitting = found.length > 1 ? found.filter(({ name }) => name.endsWith(libc())) : found
+  const [choice] = fitting
+  let cause: unknown
+  if (choice) {
+    try {
+      return wrapped(require(choice.file) as Native)
+    } catch (error) {
+      cause = error
+    }
+  }
+  const packages = names.map((name) => `tsdaemonize-${name}`).join(' or ')
+  failure = new DaemonError(
+    'ERR_DAEMON_UNSUPPORTED',
+    choice
+      ? `The native module ${choice.file} cannot be loaded: ${(cause as Error).message}`
+      : `There is no native module for ${platform} on ${arch}: the package ${packages} is not installed. ` +
+          'Install without --omit=optional, or build it from source with `npm run build`',
+    cause === undefined ? {} : { cause },
+  )
+  const reason = failure
+  return new Proxy({} as Native, {
+    get: () => () => {
+      throw reason
+    },
+  })
+}
+
+function locate(name: string): { name: string; file: string }[] {
+  for (const candidate of [`../tsdaemonize.${name}.node`, `tsdaemonize-${name}`]) {
+    try {
+      return [{ name, file: require.resolve(candidate) }]
+    } catch {
+      // Not this one.
+    }
+  }
+  return []
+}
+
+function libc(): 'gnu' | 'musl' {
+  const report = process.report as { excludeNetwork?: boolean; getReport(): object }
+  report.excludeNetwork = true
+  const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } }
+  return header.glibcVersionRuntime === undefined ? 'musl' : 'gnu'
+}
+
+function wrapped(binding: Native): Native {
+  const functions = Object.entries(binding as Record<string, unknown>)
+    .filter((entry): entry is [string, (...args: unknown[]) => unknown] => typeof entry[1] === 'function')
+    .map(([name, call]) => [name, translated(call)])
+  return Object.fromEntries(functions) as Native
+}
+
+function translated(call: (...args: unknown[]) => unknown) {
+  return (...args: unknown[]) => {
+    try {
+      const result = call(...args)
+      return result instanceof Promise ? result.catch(rethrow) : result
+    } catch (error) {
+      return rethrow(error)
+    }
+  }
+}
+
+/** The native error has the properties of a DaemonError; make it one, with the caller's stack. */
+function rethrow(error: unknown): never {
+  const { code, message, ...details } = error as DaemonErrorDetails & { code?: string; message: string }
+  if (typeof code !== 'string' || !code.startsWith('ERR_DAEMON_')) throw error
+  throw new DaemonError(code as DaemonErrorCode, message, details)
+}

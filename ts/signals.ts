@@ -1,0 +1,60 @@
+// The signals that reach a daemon: on the event loop, one at a time, in their order.
+
+import { constants } from 'node:os'
+import { native } from './native.js'
+
+/** The signals that `onSignal` gets. */
+export const DAEMON_SIGNALS = [
+  'SIGTERM',
+  'SIGINT',
+  'SIGHUP',
+  'SIGALRM',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCHLD',
+  'SIGPIPE',
+] as const satisfies readonly NodeJS.Signals[]
+
+/** A signal's number on this system; `undefined` for what is none. */
+export function signalNumber(signal: string): number | undefined {
+  return (constants.signals as Record<string, number | undefined>)[signal]
+}
+
+/** A signal's name. */
+export function signalName(number: number): NodeJS.Signals {
+  const known = Object.entries(constants.signals).find(([, value]) => value === number)
+  return (known?.[0] ?? `SIG${number}`) as NodeJS.Signals
+}
+
+/**
+ * Hands every signal to `deliver`. Those that come before the returned function is called wait until
+ * then, unless `early` takes them.
+ */
+export function wireSignals(
+  deliver: (signal: NodeJS.Signals) => Promise<void>,
+  early: (signal: NodeJS.Signals) => boolean,
+): () => void {
+  let open: (() => void) | undefined
+  let turn = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const names = new Set<string | symbol>(DAEMON_SIGNALS)
+  for (const signal of DAEMON_SIGNALS) {
+    const number = constants.signals[signal]
+    process.on(signal, () => {
+      native.guardTaken(number)
+      if (open && early(signal)) return
+      turn = turn.then(() => deliver(signal))
+    })
+  }
+  native.guardChain()
+  // libuv puts its own handler in place when the first listener of a signal comes: also when a
+  // program removes all of them and adds one. The event comes before the listener.
+  process.on('newListener', (name) => {
+    if (names.has(name)) process.nextTick(native.guardChain)
+  })
+  return () => {
+    open?.()
+    open = undefined
+  }
+}
