@@ -2,11 +2,7 @@
 /* eslint-disable */
 
 /** Becomes the user and the group, on every thread, and proves it. */
-export declare function dropPrivileges(
-  user: string | undefined | null,
-  group: string | undefined | null,
-  name: string,
-): NativeIdentity
+export declare function dropPrivileges(user: string | undefined | null, group: string | undefined | null, name: string): NativeIdentity
 
 /** Removes the pidfile and ends the process at once. */
 export declare function exitNow(status: number): void
