@@ -1,40 +1,310 @@
+// The options of a Daemon: what they mean, and the check before anything is done.
+
+import { basename, extname, isAbsolute, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { invalidType, invalidValue } from './errors.js'
+
+/** What a Daemon is made with. `undefined` is "left out". */
 export interface DaemonOptions {
-  [k: string]: any
+  /**
+   * Go through daemonization; `false` keeps the process attached, with every other step the same.
+   * @defaultValue `true`; `false` where a service manager or a container's init started this process
+   */
+  detach?: boolean | undefined
+  /**
+   * The name of pidfile, syslog ident and process title, and the first candidate for user and group.
+   * One path component of 1 to 64 bytes without control characters.
+   * @defaultValue the script's base name without its extension
+   */
+  name?: string | undefined
+  /**
+   * The directory in which `<name>.pid` is kept; only its owner, root or the caller, may be able to
+   * write there. `null`: no pidfile, and no guarantee of a single instance.
+   * @defaultValue `$RUNTIME_DIRECTORY`; else `/var/run` for root, `$XDG_RUNTIME_DIR` or
+   * `/tmp/<name>-<uid>` for others
+   */
+  pidFilePath?: string | null | undefined
+  /**
+   * OR'd `LOG_PID`, `LOG_CONS`, `LOG_NDELAY`, `LOG_ODELAY`, `LOG_NOWAIT`, `LOG_PERROR` (syslog(3)).
+   * @defaultValue `0`
+   */
+  syslogOptions?: number | undefined
+  /**
+   * One of the facilities of syslog(3).
+   * @defaultValue `LOG_DAEMON`
+   */
+  syslogFacility?: number | undefined
+  /**
+   * The user, by name or number, to become after `setup`; see `dropPrivileges`.
+   * @defaultValue none: the user stays
+   */
+  user?: string | number | undefined
+  /**
+   * The group, by name or number, to become after `setup`; see `dropPrivileges`.
+   * @defaultValue none: the user's own, where `user` is given
+   */
+  group?: string | number | undefined
+  /**
+   * The program, a path or `file:` URL, that the daemon's Node runs, for a client that starts a
+   * background server. It starts the Daemon of the same name, whose options count but for the
+   * pidfile's place. Always detached.
+   * @defaultValue this program
+   */
+  script?: string | URL | undefined
+  /**
+   * The arguments of the daemon's program.
+   * @defaultValue this program's own; `[]` where `script` is given
+   */
+  args?: readonly string[] | undefined
+  /**
+   * The daemon's environment.
+   * @defaultValue `process.env`
+   */
+  env?: Readonly<Record<string, string | undefined>> | undefined
+  /**
+   * The working directory, an absolute path.
+   * @defaultValue `/`
+   */
+  cwd?: string | undefined
+  /**
+   * The file mode creation mask, `0` to `0o777` (umask(2)).
+   * @defaultValue `0o022`
+   */
+  umask?: number | undefined
+  /**
+   * Where standard output goes once the daemon runs: an absolute path, appended to; made with mode
+   * 0640; never through a symbolic link.
+   * @defaultValue `/dev/null`; attached: untouched
+   */
+  stdout?: string | undefined
+  /**
+   * The same for standard error.
+   * @defaultValue `/dev/null`; attached: untouched
+   */
+  stderr?: string | undefined
+  /**
+   * Descriptors that stay open, each 3 or more; all others above 2 are closed.
+   * @defaultValue `[]`
+   */
+  keepFds?: readonly number[] | undefined
+  /**
+   * Milliseconds until the daemon must be ready; past them the start fails and nothing is left.
+   * @defaultValue `30_000`
+   */
+  startTimeout?: number | undefined
+  /**
+   * Milliseconds that the way out (`shutdown`) may take; `stop` sends SIGKILL one second later.
+   * @defaultValue `10_000`
+   */
+  stopTimeout?: number | undefined
+  /**
+   * Milliseconds that SIGTERM may find the event loop blocked before the guard ends the process.
+   * @defaultValue `5_000`
+   */
+  blockedTimeout?: number | undefined
 }
+
+/** Where a pidfile goes. */
+export interface PidFileDir {
+  path: string
+  /** Nobody asked for this directory. */
+  isDefault: boolean
+  /** It is our own in /tmp, which a start makes. */
+  createPrivate: boolean
+}
+
+/** The options, checked, with their defaults. */
 export interface ResolvedOptions {
+  detach: boolean | undefined
   name: string
-  detach?: boolean
-  script?: string
-  args?: string[]
-  env?: any
-  user?: string
-  group?: string
+  pidFileDir: PidFileDir | null
+  syslogOptions: number
+  syslogFacility: number
+  user: string | number | undefined
+  group: string | number | undefined
+  script: string | undefined
+  args: readonly string[] | undefined
+  env: Readonly<Record<string, string | undefined>> | undefined
   cwd: string
   umask: number
-  stdout?: string
-  stderr?: string
-  keepFds: number[]
+  stdout: string | undefined
+  stderr: string | undefined
+  keepFds: readonly number[]
   startTimeout: number
   stopTimeout: number
   blockedTimeout: number
-  syslogOptions: number
-  syslogFacility: number
-  pidFileDir: { path: string; isDefault: boolean; createPrivate: boolean } | null
 }
-export function resolveOptions(o: any): ResolvedOptions {
-  return {
-    cwd: '/',
-    umask: 0o022,
-    keepFds: [],
-    startTimeout: 30000,
-    stopTimeout: 10000,
-    blockedTimeout: 5000,
-    syslogOptions: 0,
-    syslogFacility: 24,
-    ...o,
-    pidFileDir:
-      o.pidFilePath === null
-        ? null
-        : { path: o.pidFilePath ?? '/var/run', isDefault: o.pidFilePath === undefined, createPrivate: false },
+
+const LOG_OPTIONS = 0x3f
+const LOG_DAEMON = 3 << 3
+const LAST_FACILITY = 23 << 3
+/** The longest that a timer of Node can be, and an int of the kernel. */
+const LARGEST = 2 ** 31 - 1
+const NAME = 'one path component of 1 to 64 bytes without control characters'
+
+/** What each option takes, and the check of it. */
+const CHECKS: { [K in keyof Required<DaemonOptions>]: (value: unknown, option: string) => void } = {
+  detach: ofType('boolean'),
+  name: checkName,
+  pidFilePath: (value, option) => {
+    if (value !== null) checkText(value, option, 'a directory or null')
+  },
+  syslogOptions: (value, option) =>
+    checkInteger(value, option, 0, LOG_OPTIONS, 'OR’d LOG_* options of syslog(3)'),
+  syslogFacility: (value, option) => {
+    checkInteger(value, option, 0, LAST_FACILITY, 'a facility of syslog(3), such as LOG_DAEMON')
+    if ((value as number) % 8 !== 0)
+      throw invalidValue(option, value, 'a facility of syslog(3), such as LOG_DAEMON')
+  },
+  user: checkAccount,
+  group: checkAccount,
+  script: (value, option) => {
+    if (!(value instanceof URL)) return checkText(value, option, 'a path or a file: URL')
+    if (value.protocol !== 'file:') throw invalidValue(option, value.href, 'a path or a file: URL')
+  },
+  args: (value, option) => {
+    if (!Array.isArray(value)) throw invalidType(option, value, 'an array of strings')
+    value.forEach((arg, i) => {
+      checkText(arg, `${option}[${i}]`, 'a string without NUL', true)
+    })
+  },
+  env: (value, option) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw invalidType(option, value, 'an object of strings')
+    }
+    for (const [key, entry] of Object.entries(value)) {
+      if (key === '' || /[=\0]/.test(key))
+        throw invalidValue(option, key, 'an object whose keys have no = and no NUL')
+      if (entry !== undefined) checkText(entry, `${option}.${key}`, 'a string without NUL', true)
+    }
+  },
+  cwd: checkAbsolute,
+  umask: (value, option) =>
+    checkInteger(value, option, 0, 0o777, 'an integer from 0 to 0o777, such as 0o022'),
+  stdout: checkAbsolute,
+  stderr: checkAbsolute,
+  keepFds: (value, option) => {
+    if (!Array.isArray(value)) throw invalidType(option, value, 'an array of descriptors')
+    value.forEach((fd, i) => {
+      checkInteger(fd, `${option}[${i}]`, 3, LARGEST, 'a descriptor, 3 or more')
+    })
+  },
+  startTimeout: checkTimeout,
+  stopTimeout: checkTimeout,
+  blockedTimeout: checkTimeout,
+}
+
+/**
+ * Checks the options and fills in the defaults. Touches nothing.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, naming the option
+ */
+export function resolveOptions(options: unknown): ResolvedOptions {
+  if (typeof options !== 'object' || options === null) throw invalidType('options', options, 'an object')
+  for (const [option, value] of Object.entries(options)) {
+    const check = Object.hasOwn(CHECKS, option) ? CHECKS[option as keyof DaemonOptions] : undefined
+    if (check === undefined) {
+      throw invalidValue('options', option, `made of known options (${Object.keys(CHECKS).join(', ')})`)
+    }
+    if (value !== undefined) check(value, option)
   }
+  const given = options as DaemonOptions
+  const script = given.script === undefined ? undefined : toPath(given.script)
+  if (script !== undefined && given.detach === false) {
+    throw invalidValue(
+      'detach',
+      false,
+      'left out where `script` is given: another program cannot run in this process',
+    )
+  }
+  const name = given.name ?? defaultName(script ?? process.argv[1])
+  return {
+    detach: given.detach,
+    name,
+    pidFileDir: pidFileDir(given.pidFilePath, name),
+    syslogOptions: given.syslogOptions ?? 0,
+    syslogFacility: given.syslogFacility ?? LOG_DAEMON,
+    user: given.user,
+    group: given.group,
+    script,
+    args: given.args ?? (script === undefined ? undefined : []),
+    env: given.env,
+    cwd: given.cwd ?? '/',
+    umask: given.umask ?? 0o022,
+    stdout: given.stdout,
+    stderr: given.stderr,
+    keepFds: [...new Set(given.keepFds)],
+    startTimeout: given.startTimeout ?? 30_000,
+    stopTimeout: given.stopTimeout ?? 10_000,
+    blockedTimeout: given.blockedTimeout ?? 5_000,
+  }
+}
+
+/** A file's path, of a path or a `file:` URL. */
+function toPath(script: string | URL): string {
+  return resolve(script instanceof URL || script.startsWith('file:') ? fileURLToPath(script) : script)
+}
+
+function defaultName(script: string | undefined): string {
+  const name = script === undefined ? '' : basename(script, extname(script))
+  // Of a script whose own name will not do; and of `node -e`, where only a client can be.
+  return isName(name) ? name : 'daemon'
+}
+
+function pidFileDir(asked: string | null | undefined, name: string): PidFileDir | null {
+  if (asked === null) return null
+  if (asked !== undefined) return { path: resolve(asked), isDefault: false, createPrivate: false }
+  const fallback = (path: string, createPrivate = false) => ({ path, isDefault: true, createPrivate })
+  // systemd gives a list where a unit has several (systemd.exec(5)); the first is the service's own.
+  const [runtime] = (process.env.RUNTIME_DIRECTORY ?? '').split(':')
+  if (runtime && isAbsolute(runtime)) return fallback(runtime)
+  const uid = process.geteuid?.() ?? 0
+  if (uid === 0) return fallback('/var/run')
+  const session = process.env.XDG_RUNTIME_DIR
+  if (session && isAbsolute(session)) return fallback(session)
+  return fallback(`/tmp/${name}-${uid}`, true)
+}
+
+function ofType(type: 'boolean') {
+  return (value: unknown, option: string) => {
+    // biome-ignore lint/suspicious/useValidTypeof: the type is a parameter
+    if (typeof value !== type) throw invalidType(option, value, `a ${type}`)
+  }
+}
+
+function isName(name: string): boolean {
+  const bytes = Buffer.byteLength(name)
+  return bytes >= 1 && bytes <= 64 && name !== '.' && name !== '..' && !/[/\p{Cc}]/u.test(name)
+}
+
+function checkName(value: unknown, option: string): void {
+  if (typeof value !== 'string') throw invalidType(option, value, NAME)
+  if (!isName(value)) throw invalidValue(option, value, NAME)
+}
+
+function checkText(value: unknown, option: string, takes: string, mayBeEmpty = false): void {
+  if (typeof value !== 'string') throw invalidType(option, value, takes)
+  if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, takes)
+}
+
+function checkAbsolute(value: unknown, option: string): void {
+  checkText(value, option, 'an absolute path')
+  if (!isAbsolute(value as string)) throw invalidValue(option, value, 'an absolute path')
+}
+
+function checkInteger(value: unknown, option: string, least: number, most: number, takes: string): void {
+  if (typeof value !== 'number') throw invalidType(option, value, takes)
+  if (!Number.isInteger(value) || value < least || value > most) throw invalidValue(option, value, takes)
+}
+
+function checkAccount(value: unknown, option: string): void {
+  const takes = 'a name or a number from 0 to 4294967294'
+  if (typeof value === 'number') return checkInteger(value, option, 0, 2 ** 32 - 2, takes)
+  checkText(value, option, takes)
+}
+
+function checkTimeout(value: unknown, option: string): void {
+  const takes = `a number of milliseconds, more than 0 and at most ${LARGEST}`
+  if (typeof value !== 'number') throw invalidType(option, value, takes)
+  if (!(value > 0 && value <= LARGEST)) throw invalidValue(option, value, takes)
 }

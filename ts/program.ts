@@ -1,10 +1,180 @@
-export function startedByManager(): boolean {
-  return false
+// The program: what a fresh Node has to be given to run it again, and who started this one.
+
+import { readFileSync } from 'node:fs'
+import { DaemonError } from './errors.js'
+
+/** What belongs to the launcher's own run, and is not handed on. */
+const LAUNCHERS_OWN =
+  /^--(?:no-)?(?:inspect|debug-port$|watch|test|experimental-test|cpu-prof|heap-prof|prof$|interactive$)/
+/** Of these, the ones whose value may be the next argument. */
+const WITH_VALUE =
+  /^--(?:inspect-port|debug-port|inspect-publish-uid|watch-path|watch-kill-signal|(?:cpu|heap)-prof-(?:dir|name|interval)|test-(?:concurrency|coverage-\w+|global-setup|isolation|name-pattern|random-seed|reporter|reporter-destination|rerun-failures|shard|skip-pattern|timeout))$/
+/** What gives Node a program other than a script; stripped where a script is given. */
+const OTHER_PROGRAM = /^(?:-e|-p|-pe|-c|--eval|--print|--check|--input-type)$/
+const OTHER_PROGRAM_WITH_VALUE = /^(?:-e|-p|-pe|--eval|--print|--input-type)$/
+
+/** Variables that speak of the launcher's own process, or hand it something. */
+const LAUNCHERS_VARIABLES = new Set([
+  'NOTIFY_SOCKET',
+  'LISTEN_FDS',
+  'LISTEN_PID',
+  'LISTEN_FDNAMES',
+  'LISTEN_PIDFDID',
+  'WATCHDOG_USEC',
+  'WATCHDOG_PID',
+  'SYSTEMD_EXEC_PID',
+  'MAINPID',
+  'MANAGERPID',
+  'JOURNAL_STREAM',
+  'NODE_CHANNEL_FD',
+  'NODE_CHANNEL_SERIALIZATION_MODE',
+  'NODE_UNIQUE_ID',
+  'NODE_TEST_CONTEXT',
+  'WATCH_REPORT_DEPENDENCIES',
+])
+
+/** What execve(2) takes. */
+export interface Command {
+  file: string
+  argv: string[]
+  env: string[]
 }
-export function daemonCommand(o: any) {
+
+/**
+ * What the daemon's Node runs: this program again, or `script`.
+ *
+ * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` where there is no script: `node -e`, a REPL, standard input
+ */
+export function daemonCommand(options: {
+  script?: string | undefined
+  args?: readonly string[] | undefined
+  env?: Readonly<Record<string, string | undefined>> | undefined
+}): Command {
+  const { script, args, env = process.env } = options
   return {
     file: process.execPath,
-    argv: [process.execPath, ...process.execArgv, process.argv[1] as string, ...process.argv.slice(2)],
-    env: Object.entries({ ...process.env }).map(([k, v]) => `${k}=${v}`),
+    argv: [process.execPath, ...programOf(script, args)],
+    env: environmentOf(env),
+  }
+}
+
+function programOf(script: string | undefined, args: readonly string[] | undefined): string[] {
+  const rest = args ?? process.argv.slice(2)
+  if (isSingleExecutable()) return [...rest]
+  const own = process.argv[1]
+  const hasScript =
+    own !== undefined &&
+    own !== '-' &&
+    !process.execArgv.some((o) => /^(?:-e|-p|-pe|--eval|--print)$/.test(o))
+  const path = script ?? (hasScript ? own : undefined)
+  if (path === undefined) {
+    throw new DaemonError(
+      'ERR_DAEMON_UNSUPPORTED',
+      'There is no script that a daemon could run: this program came from `node -e`, a REPL or standard input. ' +
+        'Start it from a file, or name one with `script`',
+    )
+  }
+  if ('Deno' in globalThis) return ['run', '-A', path, ...rest]
+  return [...nodeFlags(script !== undefined), path, ...rest]
+}
+
+function nodeFlags(otherScript: boolean): string[] {
+  const flags = withoutLaunchersOwn(process.execArgv, otherScript)
+  const guard = '--disable-sigusr1'
+  const knows = !('Bun' in globalThis) && process.allowedNodeEnvironmentFlags.has(guard)
+  return knows && !flags.includes(guard) ? [guard, ...flags] : flags
+}
+
+function isSingleExecutable(): boolean {
+  const sea = process.getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined
+  return sea?.isSea() ?? false
+}
+
+/** Node options without those of the launcher's own run. */
+export function withoutLaunchersOwn(flags: readonly string[], otherScript = false): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < flags.length; i++) {
+    const flag = flags[i] as string
+    const [name = ''] = flag.split('=', 1)
+    // Node takes --a_b for --a-b.
+    const plain = name.startsWith('--') ? name.replaceAll('_', '-') : name
+    const apart = name === flag && flags[i + 1] !== undefined
+    if (LAUNCHERS_OWN.test(plain) || plain === '-i') {
+      if (apart && WITH_VALUE.test(plain)) i++
+    } else if (otherScript && OTHER_PROGRAM.test(plain)) {
+      if (apart && OTHER_PROGRAM_WITH_VALUE.test(plain)) i++
+    } else {
+      kept.push(flag)
+    }
+  }
+  return kept
+}
+
+function environmentOf(env: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.entries(env).flatMap(([name, value]) => {
+    if (value === undefined || LAUNCHERS_VARIABLES.has(name) || name.startsWith('TSDAEMONIZE_')) return []
+    if (name !== 'NODE_OPTIONS') return [`${name}=${value}`]
+    const flags = withoutLaunchersOwn(splitNodeOptions(value))
+    return flags.length > 0 ? [`${name}=${flags.map(quoted).join(' ')}`] : []
+  })
+}
+
+/** As Node splits NODE_OPTIONS: at spaces; double quotes group, and a backslash in them escapes. */
+export function splitNodeOptions(text: string): string[] {
+  const found: string[] = []
+  let current = ''
+  let inQuotes = false
+  let begun = false
+  for (let i = 0; i < text.length; i++) {
+    let char = text[i] as string
+    if (char === '\\' && inQuotes && i + 1 < text.length) {
+      char = text[++i] as string
+    } else if (char === '"') {
+      inQuotes = !inQuotes
+      begun = true
+      continue
+    } else if (char === ' ' && !inQuotes) {
+      if (begun) found.push(current)
+      current = ''
+      begun = false
+      continue
+    }
+    current += char
+    begun = true
+  }
+  if (begun) found.push(current)
+  return found
+}
+
+function quoted(flag: string): string {
+  return /[\s"\\]/.test(flag) ? `"${flag.replace(/["\\]/g, '\\$&')}"` : flag
+}
+
+/** The kernel cuts a process's name at 15 bytes. */
+const SUPERVISORS = new Set(['runsv', 's6-supervise', 'supervise-daemo', 'launchd'])
+const CONTAINER_INITS = new Set([
+  'tini',
+  'tini-static',
+  'dumb-init',
+  'catatonit',
+  'docker-init',
+  'podman-init',
+  'my_init',
+])
+
+/** Whether a service manager, or a container's init, started this very process. */
+export function startedByManager(): boolean {
+  if (process.pid === 1) return true
+  if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) return true
+  const parent = process.ppid
+  const name = nameOf(parent)
+  return SUPERVISORS.has(name) || (parent === 1 && CONTAINER_INITS.has(name))
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd()
+  } catch {
+    return ''
   }
 }
