@@ -22,6 +22,9 @@ export declare function guardTaken(signal: number): void
 /** In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it. */
 export declare function holdPidfile(place: NativePlace, inherited: boolean): void
 
+/** Whether this is the process's main thread, where alone it can become a daemon. */
+export declare function isMainThread(): boolean
+
 /** Attached: the pidfile says "ready". From here on, attached or not, it is put back when removed. */
 export declare function keepPidfile(attached: boolean): void
 

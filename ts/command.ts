@@ -100,8 +100,9 @@ function lacksRight(error: unknown): boolean {
 
 function report(name: string, status: Status, json: boolean): void {
   process.stdout.write(`${json ? JSON.stringify(status) : inWords(name, status)}\n`)
-  if (status.state === 'running') return done(0)
-  done(status.state === 'stopped' && status.stalePidFile ? FAILED : NOT_RUNNING)
+  done(
+    status.state === 'running' ? 0 : status.state === 'stopped' && status.stalePidFile ? FAILED : NOT_RUNNING,
+  )
 }
 
 function inWords(name: string, status: Status): string {

@@ -1,6 +1,5 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { runCommand } from './command.js'
 import { DaemonError } from './errors.js'
 import { become, handOver, managed } from './handover.js'
@@ -198,7 +197,7 @@ export class Daemon {
             `${this.#options.startTimeout} ms`,
         )
       }
-      await sleep(LOOK_MS)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     }
   }
 

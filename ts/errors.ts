@@ -1,6 +1,6 @@
 // Every error of this package, and how an error travels from the daemon to its launcher.
 
-import { inspect } from 'node:util'
+import { inspect } from './builtin.js'
 
 /** The `code` of a {@link DaemonError}. */
 export type DaemonErrorCode =

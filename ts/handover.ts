@@ -1,8 +1,7 @@
 // What this process is: a launcher, a daemon in the making, or a daemon. Judged once, when the
 // package is imported, before any of the program's own code runs on.
 
-import { inspect } from 'node:util'
-import { isMainThread } from 'node:worker_threads'
+import { inspect } from './builtin.js'
 import { serializeError } from './errors.js'
 import { native } from './native.js'
 import { startedByManager } from './program.js'
@@ -24,7 +23,7 @@ export interface Hello {
 /** The hand-over that this process was started with, if it was. */
 export const handOver: Hello | undefined = take()
 /** Whether a service manager, or a container's init, started this very process. */
-export const managed: boolean = handOver === undefined && isMainThread && startedByManager()
+export const managed: boolean = handOver === undefined && startedByManager()
 /**
  * Whether this process is a daemon in the making or made; for code before `start()`, which runs in
  * the launcher as well.
@@ -49,10 +48,9 @@ export function reportFailure(error: unknown): void {
 }
 
 function take(): Hello | undefined {
-  if (!isMainThread) return undefined
   let hello: string | null = null
   try {
-    hello = native.takeOver()
+    if (native.isMainThread()) hello = native.takeOver()
   } catch {
     // No native module here: start() says so.
   }

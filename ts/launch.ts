@@ -1,7 +1,7 @@
 // The launcher: from options to a running daemon, or to the truth about why there is none.
 
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails, reviveError } from './errors.js'
-import { become, type Earlier, handOver, type Hello } from './handover.js'
+import { become, type Earlier, type Hello, handOver } from './handover.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
 import { daemonCommand } from './program.js'

@@ -1,6 +1,6 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
-import { inspect } from 'node:util'
+import { inspect } from './builtin.js'
 import { DaemonError } from './errors.js'
 import { closeDebugger, handOver, markAsDaemon, reportFailure } from './handover.js'
 import { meetManager, tellManager, tellReloading } from './manager.js'

@@ -2,9 +2,8 @@
 // By hand, and not napi's generated loader: that one loads whatever NAPI_RS_NATIVE_LIBRARY_PATH
 // names, which a program that runs as root must not.
 
-import { createRequire } from 'node:module'
-import { isMainThread } from 'node:worker_threads'
 import type * as Binding from './binding.js'
+import { createRequire } from './builtin.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
 
 /** The native functions; each throws, or rejects with, a `DaemonError`. */
@@ -12,23 +11,20 @@ export type Native = Omit<typeof Binding, 'default'>
 
 const require = createRequire(import.meta.url)
 
-/** Why nothing can be started here; `undefined` where it can. */
-export const unsupported: DaemonError | undefined = isMainThread
-  ? undefined
-  : new DaemonError(
-      'ERR_DAEMON_UNSUPPORTED',
-      'A worker thread cannot become a daemon: fork, setuid, umask and chdir concern the whole process. ' +
-        'Call it in the main thread',
-    )
-
+/** Why there is no native module; `undefined` where there is one. */
 let failure: DaemonError | undefined
 /** The native module; where there is none for this platform, every function throws why. */
 export const native: Native = load()
 
 /** Throws where this thread or platform cannot daemonize. */
 export function assertSupported(): void {
-  const reason = unsupported ?? failure
-  if (reason) throw reason
+  if (failure) throw failure
+  if (native.isMainThread()) return
+  throw new DaemonError(
+    'ERR_DAEMON_UNSUPPORTED',
+    'A worker thread cannot become a daemon: fork, setuid, umask and chdir concern the whole process. ' +
+      'Call it in the main thread',
+  )
 }
 
 function load(): Native {

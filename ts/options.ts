@@ -1,7 +1,6 @@
 // The options of a Daemon: what they mean, and the check before anything is done.
 
-import { basename, extname, isAbsolute, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { basename, extname, fileURLToPath, isAbsolute, resolve } from './builtin.js'
 import { invalidType, invalidValue } from './errors.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
@@ -299,8 +298,8 @@ function checkInteger(value: unknown, option: string, least: number, most: numbe
 
 function checkAccount(value: unknown, option: string): void {
   const takes = 'a name or a number from 0 to 4294967294'
-  if (typeof value === 'number') return checkInteger(value, option, 0, 2 ** 32 - 2, takes)
-  checkText(value, option, takes)
+  if (typeof value === 'number') checkInteger(value, option, 0, 2 ** 32 - 2, takes)
+  else checkText(value, option, takes)
 }
 
 function checkTimeout(value: unknown, option: string): void {

@@ -1,6 +1,6 @@
 // The program: what a fresh Node has to be given to run it again, and who started this one.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync } from './builtin.js'
 import { DaemonError } from './errors.js'
 
 /** What belongs to the launcher's own run, and is not handed on. */

@@ -1,6 +1,6 @@
 // The signals that reach a daemon: on the event loop, one at a time, in their order.
 
-import { constants } from 'node:os'
+import { constants } from './builtin.js'
 import { native } from './native.js'
 
 /** The signals that `onSignal` gets. */

@@ -205,6 +205,12 @@ fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
     })
 }
 
+/// Whether this is the process's main thread, where alone it can become a daemon.
+#[napi(catch_unwind)]
+pub fn is_main_thread() -> bool {
+    sys::is_main_thread()
+}
+
 /// In the daemon: takes the hand-over. What the launcher says, as JSON, or null.
 #[napi(catch_unwind)]
 pub fn take_over() -> Option<String> {

@@ -38,6 +38,11 @@ pub fn close_range(first: RawFd, last: libc::c_uint) -> Result<(), i32> {
     if result == 0 { Ok(()) } else { Err(Errno::last_raw()) }
 }
 
+/// Whether the calling thread is the one that the process began with: its id is the pid.
+pub fn is_main_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
 fn owned(fd: libc::c_long) -> Result<OwnedFd, i32> {
     if fd < 0 {
         return Err(Errno::last_raw());

@@ -1,0 +1,15 @@
+// Node's own modules, without what their `import` costs: to import `node:fs` or `node:util` makes
+// every export, streams and parsers included, which is half of what this package adds to a boot.
+
+/** node:util */
+export const { inspect } = process.getBuiltinModule('node:util')
+/** node:fs */
+export const { readFileSync } = process.getBuiltinModule('node:fs')
+/** node:os */
+export const { constants } = process.getBuiltinModule('node:os')
+/** node:path */
+export const { basename, extname, isAbsolute, resolve } = process.getBuiltinModule('node:path')
+/** node:url */
+export const { fileURLToPath } = process.getBuiltinModule('node:url')
+/** node:module */
+export const { createRequire } = process.getBuiltinModule('node:module')
