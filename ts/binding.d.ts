@@ -135,6 +135,20 @@ export interface NativeStopped {
   killed: boolean
 }
 
+/** What the queue is doing. */
+export interface NativeSyslogStats {
+  /** The logger was reached when it was last tried. */
+  connected: boolean
+  /** Messages that wait. */
+  queued: number
+  /** Bytes of their text. */
+  queuedBytes: number
+  /** Messages that were handed to the logger. */
+  sent: number
+  /** Messages that the full queue did not take. */
+  dropped: number
+}
+
 /** A child that has ended and that nobody has waited for. */
 export interface NativeZombie {
   /** Its pid. */
@@ -172,6 +186,27 @@ export declare function status(place: NativePlace): Promise<NativeStatus>
  * was running.
  */
 export declare function stop(place: NativePlace, patience: number): Promise<NativeStopped | null>
+
+/** closelog(3). */
+export declare function syslogClose(): void
+
+/** Resolves with whether all was sent within `timeout` ms. */
+export declare function syslogFlush(timeout: number): Promise<boolean>
+
+/** The same for a process that ends: blocks. */
+export declare function syslogFlushSync(timeout: number): boolean
+
+/** syslog(3): into the queue. */
+export declare function syslogLog(priority: number, message: string): void
+
+/** openlog(3), with the logger's socket, and whether stderr stands in where there is none. */
+export declare function syslogOpen(ident: string, options: number, facility: number, path: string | undefined | null, attached: boolean): void
+
+/** setlogmask(3). */
+export declare function syslogSetMask(mask: number): number
+
+/** What is sent, waits, and was dropped. */
+export declare function syslogStats(): NativeSyslogStats
 
 /** In the daemon: takes the hand-over. What the launcher says, as JSON, or null. */
 export declare function takeOver(): string | null

@@ -3,11 +3,12 @@
 import { inspect } from './builtin.js'
 import { DaemonError } from './errors.js'
 import { closeDebugger, handOver, markAsDaemon, reportFailure } from './handover.js'
+import { inBackground } from './logger.js'
 import { meetManager, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
 import { signalNumber, wireSignals } from './signals.js'
-import { flush, LOG_ERR, LOG_INFO, LOG_WARNING, openlog, setAttached, syslog } from './syslog.js'
+import { flush, LOG_ERR, LOG_INFO, LOG_WARNING, openlog, syslog } from './syslog.js'
 
 /** What a program makes of its daemon. */
 export interface Behaviour {
@@ -87,7 +88,7 @@ function takeOver() {
   process.chdir(options.cwd)
   process.umask(options.umask)
   process.title = options.name
-  setAttached(attached)
+  if (!attached) inBackground()
   openlog(options.name, options.syslogOptions, options.syslogFacility)
   if (warning !== undefined) syslog(LOG_WARNING, warning)
   const logs = [options.stdout, options.stderr].map((path) => {

@@ -444,6 +444,77 @@ pub fn drop_privileges(
     })
 }
 
+/// openlog(3), with the logger's socket, and whether stderr stands in where there is none.
+#[napi(catch_unwind)]
+pub fn syslog_open(
+    ident: String,
+    options: i32,
+    facility: i32,
+    path: Option<String>,
+    attached: bool,
+) {
+    let path = PathBuf::from(path.unwrap_or_else(|| syslog::LOCAL_LOGGER.to_owned()));
+    syslog::open(syslog::Config { ident, options, facility, path, attached });
+}
+
+/// closelog(3).
+#[napi(catch_unwind)]
+pub fn syslog_close() {
+    syslog::close();
+}
+
+/// setlogmask(3).
+#[napi(catch_unwind)]
+pub fn syslog_set_mask(mask: i32) -> i32 {
+    syslog::set_mask(mask)
+}
+
+/// syslog(3): into the queue.
+#[napi(catch_unwind)]
+pub fn syslog_log(priority: i32, message: String) {
+    syslog::log(priority, message.as_bytes());
+}
+
+/// Resolves with whether all was sent within `timeout` ms.
+#[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
+pub fn syslog_flush(env: &Env, timeout: f64) -> napi::Result<Object<'_>> {
+    in_thread(env, "flush", move || Ok(syslog::flush(millis(timeout))))
+}
+
+/// The same for a process that ends: blocks.
+#[napi(catch_unwind)]
+pub fn syslog_flush_sync(timeout: f64) -> bool {
+    syslog::flush(millis(timeout))
+}
+
+/// What the queue is doing.
+#[napi(object)]
+pub struct NativeSyslogStats {
+    /// The logger was reached when it was last tried.
+    pub connected: bool,
+    /// Messages that wait.
+    pub queued: f64,
+    /// Bytes of their text.
+    pub queued_bytes: f64,
+    /// Messages that were handed to the logger.
+    pub sent: f64,
+    /// Messages that the full queue did not take.
+    pub dropped: f64,
+}
+
+/// What is sent, waits, and was dropped.
+#[napi(catch_unwind)]
+pub fn syslog_stats() -> NativeSyslogStats {
+    let stats = syslog::stats();
+    NativeSyslogStats {
+        connected: stats.connected,
+        queued: stats.queued as f64,
+        queued_bytes: stats.queued_bytes as f64,
+        sent: stats.sent as f64,
+        dropped: stats.dropped as f64,
+    }
+}
+
 /// Tells the service manager; returns the errno of a failure, negative, or 0.
 #[napi(catch_unwind)]
 pub fn notify(address: String, state: String) -> i32 {

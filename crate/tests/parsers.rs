@@ -22,7 +22,7 @@ fn a_pid_is_decimal_digits_and_a_newline_and_nothing_else() {
         b"2147483648\n",
         b"99999999999999999999\n",
         b"\xff\xfe\n",
-        b"12\034\n",
+        b"12\x1c\n",
     ] {
         assert_eq!(parse_pid(content), None, "{content:?}");
     }
@@ -33,7 +33,11 @@ fn the_name_in_proc_stat_may_hold_anything() {
     let rest = "S 1 2 3 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
     for name in ["node", "a b", ") S 9 9 9", "((", "\u{e4})) R 1"] {
         let stat = Stat::parse(&format!("42 ({name}) {rest}")).unwrap();
-        assert_eq!((stat.state, stat.ppid, stat.session, stat.start_ticks), ('S', 1, 3, 777), "{name}");
+        assert_eq!(
+            (stat.state, stat.ppid, stat.session, stat.start_ticks),
+            ('S', 1, 3, 777),
+            "{name}"
+        );
     }
     assert_eq!(Stat::parse("42 (node"), None);
     assert_eq!(Stat::parse("42 (node) S 1"), None);

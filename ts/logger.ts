@@ -1,0 +1,33 @@
+// The one logger of the process, behind `syslog` and the daemon's own messages.
+
+import { basename, extname } from './builtin.js'
+import { native } from './native.js'
+
+/** How long the end of a program may wait for the last messages, in milliseconds. */
+const LAST_MS = 1000
+
+let open = false
+let background = false
+
+/** Whether it was opened. */
+export function isOpen(): boolean {
+  return open
+}
+
+/** openlog(3); from now on the end of the program waits, for a moment, until all is sent. */
+export function openLogger(ident: string, options: number, facility: number, path?: string): void {
+  if (!open) process.on('exit', () => native.syslogFlushSync(LAST_MS))
+  open = true
+  native.syslogOpen(ident, options, facility, path, !background)
+}
+
+/** In a background process nobody reads stderr: it does not stand in for a logger that does not exist. */
+export function inBackground(): void {
+  background = true
+}
+
+/** What openlog(3) takes for a program that gives none: its name. */
+export function defaultIdent(): string {
+  const script = process.argv[1] ?? process.argv0
+  return basename(script, extname(script))
+}
