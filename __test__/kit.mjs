@@ -3,7 +3,6 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import {
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -27,14 +26,13 @@ export const asRoot = isRoot ? test : test.skip
 
 /** A directory of the test's own, with `run/` for pidfiles. What runs from there ends with the test. */
 export function place(t) {
+  // Since the last assertion. Unlike ava's own time limit, this one lets the teardown run.
+  t.timeout(60_000)
   const dir = mkdtempSync(join(tmpdir(), 'tsd-'))
   const run = join(dir, 'run')
   mkdirSync(run, { mode: 0o755 })
   t.teardown(async () => {
-    for (const file of existsSync(run) ? readdirSync(run) : []) {
-      const pid = Number(readFileSync(join(run, file), 'utf8'))
-      if (file.endsWith('.pid') && pid > 1 && environmentOf(pid).includes(dir)) await end(pid)
-    }
+    for (const pid of processesOf({ dir })) await end(pid)
     rmSync(dir, { recursive: true, force: true })
   })
   return {
@@ -102,7 +100,7 @@ export function command(p, file, args, { env = {}, timeout = 60_000, input, ...m
   const timer = setTimeout(() => child.kill('SIGKILL'), timeout)
   const ended = new Promise((resolve, reject) => {
     child.on('error', reject)
-    // 'exit', not 'close': a daemon must not hold the launcher's pipes, and a test of its own says so.
+    // 'close': that a daemon does not hold its launcher's pipes is part of every test.
     child.on('close', (status, signal) => {
       clearTimeout(timer)
       resolve({ status, signal, stdout, stderr })

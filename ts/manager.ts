@@ -28,16 +28,18 @@ export function tellReloading(): void {
 /** libuv waits for its own children as soon as they end. What is a zombie still, this much later, and
  * is still the same process, is an orphan that was given to PID 1. */
 const GRACE_MS = 200
-let soon: NodeJS.Timeout | undefined
+let reaping = false
 
 function reapSoon(): void {
-  soon ??= setTimeout(suspect, GRACE_MS / 2)
+  if (reaping) return
+  reaping = true
+  setTimeout(suspect, GRACE_MS / 2).unref()
 }
 
 function suspect(): void {
   const seen = native.zombies()
   setTimeout(() => {
-    soon = undefined
+    reaping = false
     for (const zombie of seen) native.reap(zombie)
     if (native.zombies().length > 0) reapSoon()
   }, GRACE_MS / 2).unref()

@@ -266,7 +266,6 @@ function pidFileDir(asked: string | null | undefined, name: string): PidFileDir 
 
 function ofType(type: 'boolean') {
   return (value: unknown, option: string) => {
-    // biome-ignore lint/suspicious/useValidTypeof: the type is a parameter
     if (typeof value !== type) throw invalidType(option, value, `a ${type}`)
   }
 }

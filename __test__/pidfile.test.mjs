@@ -1,0 +1,256 @@
+// The pidfile itself: what it holds, what is refused, what becomes of it.
+
+import { spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { createServer } from 'node:net'
+import test from 'ava'
+import { asRoot, isAlive, isUnlocked, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+
+const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+
+test('holds the pid and a newline, with mode 0644 whatever the umask', async (t) => {
+  for (const umask of [0, 0o077]) {
+    const p = place(t)
+    const script = p.write('a.mjs', cli({ before: `process.umask(${umask})` }))
+    t.is((await run(p, script, ['start'])).status, 0)
+    t.regex(fs.readFileSync(p.pidFile(), 'utf8'), /^\d+\n$/)
+    t.is(fs.statSync(p.pidFile()).mode & 0o777, 0o644)
+    t.is((await run(p, script, ['stop'])).status, 0)
+    t.false(fs.existsSync(p.pidFile()))
+  }
+})
+
+const unsafe = {
+  'a symbolic link': (file, p) => fs.symlinkSync(p.write('target', 'content'), file),
+  'a hard link': (file, p) => fs.linkSync(p.write('target', 'content'), file),
+  'a FIFO': (file) => spawnSync('mkfifo', [file]),
+  'a directory': (file) => fs.mkdirSync(file),
+  'a file that the group can write': (file) => {
+    fs.writeFileSync(file, 'content')
+    fs.chmodSync(file, 0o664)
+  },
+  'a file that all can write': (file) => {
+    fs.writeFileSync(file, 'content')
+    fs.chmodSync(file, 0o646)
+  },
+}
+
+for (const [what, make] of Object.entries(unsafe)) {
+  test(`${what} in its place is refused, and neither read nor changed`, async (t) => {
+    const p = place(t)
+    make(p.pidFile(), p)
+    const before = fs.lstatSync(p.pidFile())
+    const script = p.write('a.mjs', cli())
+    const started = await run(p, script, ['start'])
+    t.is(started.status, 1)
+    t.regex(started.stderr, /Refusing the pidfile/)
+    t.is((await run(p, script, ['status'])).status, 4)
+    t.is((await run(p, script, ['stop'])).status, 1)
+    const after = fs.lstatSync(p.pidFile())
+    t.deepEqual(
+      [after.ino, after.size, after.mtimeMs, after.mode],
+      [before.ino, before.size, before.mtimeMs, before.mode],
+    )
+    t.deepEqual(processesOf(p), [])
+  })
+}
+
+test('a socket in its place is refused', async (t) => {
+  const p = place(t)
+  const server = createServer()
+  await new Promise((resolve) => server.listen(p.pidFile(), resolve))
+  t.teardown(() => server.close())
+  const { status, stderr } = await run(p, p.write('a.mjs', cli()), ['start'])
+  t.is(status, 1)
+  t.regex(stderr, /Refusing the pidfile/)
+})
+
+asRoot("another user's file is refused", async (t) => {
+  const p = place(t)
+  fs.writeFileSync(p.pidFile(), '1\n')
+  fs.chownSync(p.pidFile(), 65534, 65534)
+  const { status, stderr } = await run(p, p.write('a.mjs', cli()), ['start'])
+  t.is(status, 1)
+  t.regex(stderr, /belongs to another user/)
+  t.is(fs.readFileSync(p.pidFile(), 'utf8'), '1\n')
+})
+
+asRoot("another user's directory is refused to start in", async (t) => {
+  const p = place(t)
+  fs.chownSync(p.run, 65534, 65534)
+  const { status, stderr } = await run(p, p.write('a.mjs', cli()), ['start'])
+  t.is(status, 1)
+  t.regex(stderr, /the directory belongs to another user/)
+})
+
+for (const mode of [0o777, 0o1777, 0o775]) {
+  test(`a directory with mode 0${mode.toString(8)} is refused`, async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.run, mode)
+    const { status, stderr } = await run(p, p.write('a.mjs', cli()), ['start'])
+    t.is(status, 1)
+    t.regex(stderr, /others than its owner can write to the directory/)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  })
+}
+
+test('what a killed daemon left, and garbage, is stale: a start overwrites it, a stop removes it', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli())
+  for (const content of ['999999\n', 'garbage', '99999999999999999999\n', `${'x'.repeat(10_000)}\n`]) {
+    fs.writeFileSync(p.pidFile(), content)
+    const status = await run(p, script, ['status', '--json'])
+    t.is(status.status, 1)
+    t.deepEqual(JSON.parse(status.stdout), { state: 'stopped', stalePidFile: true })
+    t.is((await run(p, script, ['start'])).status, 0)
+    t.true(isAlive(pidIn(p)))
+    t.is((await run(p, script, ['stop'])).status, 0)
+    fs.writeFileSync(p.pidFile(), content)
+    t.is((await run(p, script, ['stop'])).status, 0)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+})
+
+test('an empty file that nobody holds is "stopped", not stale', async (t) => {
+  const p = place(t)
+  fs.writeFileSync(p.pidFile(), '')
+  const { status, stdout } = await run(p, p.write('a.mjs', cli()), ['status', '--json'])
+  t.is(status, 3)
+  t.deepEqual(JSON.parse(stdout), { state: 'stopped', stalePidFile: false })
+})
+
+test('is locked for the life of the daemon, and not by a child that outlives it', async (t) => {
+  const p = place(t)
+  const body = `async setup() {
+    const { spawn } = await import('node:child_process')
+    const child = spawn('sleep', ['1000'], { stdio: 'ignore', detached: true })
+    fs.writeFileSync(process.env.DIR + '/child', String(child.pid))
+  }`
+  const script = p.write('a.mjs', cli({ body }))
+  t.is((await run(p, script, ['start'])).status, 0)
+  t.false(isUnlocked(p.pidFile()))
+  const child = Number(fs.readFileSync(`${p.dir}/child`, 'utf8'))
+  t.teardown(() => process.kill(child, 'SIGKILL'))
+  const pid = pidIn(p)
+  process.kill(pid, 'SIGKILL')
+  await until(() => !isAlive(pid))
+  t.true(isAlive(child))
+  t.true(isUnlocked(p.pidFile()))
+})
+
+for (const [how, take] of [
+  ['unlinked', (file) => fs.unlinkSync(file)],
+  ['renamed', (file) => fs.renameSync(file, `${file}.old`)],
+  [
+    'replaced by a file that nobody holds',
+    (file) => {
+      fs.writeFileSync(`${file}.new`, '1\n')
+      fs.renameSync(`${file}.new`, file)
+    },
+  ],
+]) {
+  test(`one that is ${how} under a daemon is put back, locked, even while its event loop is blocked`, async (t) => {
+    const p = place(t)
+    const script = p.write('a.mjs', cli({ body: 'action() { for (;;) {} }', options: 'blockedTimeout: 200' }))
+    t.is((await run(p, script, ['start'])).status, 0)
+    const pid = pidIn(p)
+    for (let round = 0; round < 3; round++) {
+      const { ino } = fs.statSync(p.pidFile())
+      take(p.pidFile())
+      await until(
+        () => fs.existsSync(p.pidFile()) && fs.statSync(p.pidFile()).ino !== ino && pidIn(p) === pid,
+      )
+      t.is(fs.statSync(p.pidFile()).mode & 0o777, 0o644)
+      t.false(isUnlocked(p.pidFile()))
+      const { stdout } = await run(p, script, ['status', '--json'])
+      t.is(JSON.parse(stdout).pid, pid)
+    }
+    t.is((await run(p, script, ['start'])).status, 1)
+    t.is((await run(p, script, ['stop'])).status, 0)
+    t.deepEqual(
+      fs.readdirSync(p.run).filter((name) => !name.endsWith('.old')),
+      [],
+    )
+  })
+}
+
+test('starts beside a pidfile that is removed over and over still find the one daemon', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli())
+  t.is((await run(p, script, ['start'])).status, 0)
+  const pid = pidIn(p)
+  for (let round = 0; round < 15; round++) {
+    const start = run(p, script, ['start'])
+    const remove = setInterval(() => fs.rmSync(p.pidFile(), { force: true }), 7)
+    t.not((await start).status, 0)
+    clearInterval(remove)
+    await until(() => fs.existsSync(p.pidFile()) && pidIn(p) === pid, 'the file to be put back')
+    t.deepEqual(processesOf(p), [pid])
+  }
+})
+
+asRoot('where privileges were dropped it is emptied at the end', async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  const script = p.write('a.mjs', cli({ options: "user: 'nobody'" }))
+  const { status, stderr } = await run(p, script, ['start'])
+  t.is(status, 0, stderr)
+  t.is(fs.statSync(p.pidFile()).uid, 0)
+  const pid = pidIn(p)
+  process.kill(pid, 'SIGTERM')
+  await until(() => !isAlive(pid))
+  t.is(fs.readFileSync(p.pidFile(), 'utf8'), '')
+  t.is((await run(p, script, ['status'])).status, 3)
+})
+
+// The locks of one who can only read the file: flock, and record locks for reading over all of it.
+const READER = `
+use Fcntl ':flock';
+open my $f, '<', shift or die $!;
+if (!@ARGV) { flock($f, LOCK_EX) or die $! }
+while (@ARGV) {
+  my ($start, $length) = splice @ARGV, 0, 2;
+  my $lock = pack('s s x4 q q l x4', 0, 0, $start, $length, 0);
+  fcntl($f, 37, $lock) or die $!; # F_OFD_SETLK
+}
+syswrite STDOUT, 'locked';
+sleep 1000;
+`
+const LOCKS = {
+  flock: [],
+  record: [0, 0],
+  // What a running daemon leaves to others: all but the byte that says "held".
+  rest: [0, 0x4000_0000, 0x4000_0001, 0],
+}
+async function reader(t, p, kind) {
+  const child = spawn('perl', ['-e', READER, p.pidFile(), ...LOCKS[kind]], {
+    uid: 65534,
+    gid: 65534,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  t.is(
+    String(await new Promise((resolve) => child.stdout.once('data', resolve).once('end', resolve))),
+    'locked',
+  )
+}
+
+for (const kind of ['flock', 'record']) {
+  asRoot(`a reader's lock (${kind}) does not hinder a start`, async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    const script = p.write('a.mjs', cli())
+    for (const left of ['', '999999\n']) {
+      fs.writeFileSync(p.pidFile(), left)
+      await reader(t, p, kind)
+      t.is((await run(p, script, ['status'])).status, left ? 1 : 3)
+      const starts = await Promise.all([1, 2, 3].map(() => run(p, script, ['start'])))
+      t.deepEqual(starts.map((s) => s.status).sort(), [0, 1, 1], starts.map((s) => s.stderr).join())
+      t.deepEqual(processesOf(p), [pidIn(p)])
+      await reader(t, p, 'rest')
+      t.is((await run(p, script, ['status'])).status, 0)
+      t.is((await run(p, script, ['stop'])).status, 0)
+      t.deepEqual(fs.readdirSync(p.run), [])
+    }
+  })
+}
