@@ -163,17 +163,17 @@ export declare function notify(address: string, state: string): number
 /** Opens a log file; returns a descriptor that is the caller's. */
 export declare function openLog(path: string): number
 
-/** In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms. */
-export declare function ready(timeout: number): Promise<boolean>
+/**
+ * In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms. If
+ * not, the way out has begun, for at most `stop_timeout` ms.
+ */
+export declare function ready(timeout: number, stopTimeout: number): Promise<boolean>
 
 /** Waits for one of them. */
 export declare function reap(zombie: NativeZombie): void
 
 /** Makes `fd`, or /dev/null, the process's descriptor `number`; `fd` is closed. */
 export declare function redirect(fd: number | undefined | null, number: number): void
-
-/** Removes the pidfile. */
-export declare function removePidfile(): void
 
 /** In the daemon: tells the launcher why there will be no daemon. */
 export declare function reportFailure(report: string): void
@@ -192,9 +192,6 @@ export declare function syslogClose(): void
 
 /** Resolves with whether all was sent within `timeout` ms. */
 export declare function syslogFlush(timeout: number): Promise<boolean>
-
-/** The same for a process that ends: blocks. */
-export declare function syslogFlushSync(timeout: number): boolean
 
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void

@@ -1,5 +1,6 @@
 // The command line of a daemon, with the exit statuses of the Linux Standard Base (init scripts).
 
+import { inspect } from './builtin.js'
 import type { Status } from './daemon.js'
 import { DaemonError } from './errors.js'
 
@@ -63,9 +64,17 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
         return misuse(verb === undefined ? 'no command' : `unknown command '${verb}'`)
     }
   } catch (error) {
-    process.stderr.write(`${verbs.name}: ${(error as Error).message}\n`)
+    process.stderr.write(inWords(verbs.name, error))
     done(exitStatus(verb, error))
   }
+}
+
+/** The message; and of a daemon that did not start what it printed, and its error's stack. */
+function inWords(name: string, error: unknown): string {
+  const { message, stderr = '', cause } = error as DaemonError
+  const printed = message.includes(stderr.trim()) ? '' : `${stderr.trimEnd()}\n`
+  const stack = cause instanceof Error && !stderr.includes(cause.message) ? `${inspect(cause)}\n` : ''
+  return `${printed}${name}: ${message}\n${stack}`
 }
 
 function done(status: number): void {
@@ -99,13 +108,13 @@ function lacksRight(error: unknown): boolean {
 }
 
 function report(name: string, status: Status, json: boolean): void {
-  process.stdout.write(`${json ? JSON.stringify(status) : inWords(name, status)}\n`)
+  process.stdout.write(`${json ? JSON.stringify(status) : statusLine(name, status)}\n`)
   done(
     status.state === 'running' ? 0 : status.state === 'stopped' && status.stalePidFile ? FAILED : NOT_RUNNING,
   )
 }
 
-function inWords(name: string, status: Status): string {
+function statusLine(name: string, status: Status): string {
   switch (status.state) {
     case 'running': {
       const memory = `${(status.rss / 2 ** 20).toFixed(1)} MiB`

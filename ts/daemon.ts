@@ -136,6 +136,11 @@ export class Daemon {
     )
   }
 
+  /** In the process of a daemon that is being started: one that the launcher has dealt with already. */
+  #isEarlier(): boolean {
+    return handOver !== undefined && become === undefined && startedEarlier(this.name) !== undefined
+  }
+
   async #live(attached: boolean): Promise<never> {
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
@@ -209,7 +214,7 @@ export class Daemon {
    * @throws DaemonError `ERR_DAEMON_STOP_FAILED`: nothing was sent, or it did not end
    */
   async stop(): Promise<{ pid: number; signal: 'SIGTERM' | 'SIGKILL' } | null> {
-    if (life.awaits(this.name)) return null
+    if (life.awaits(this.name) || this.#isEarlier()) return null
     const stopped = await native.stop(this.#known(), this.#options.stopTimeout + KILL_AFTER_MS)
     return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM' }
   }
@@ -252,6 +257,7 @@ export class Daemon {
     if (life.awaits(this.name)) {
       throw new DaemonError('ERR_DAEMON_NOT_RUNNING', `The daemon '${this.name}' is not running`)
     }
+    if (this.#isEarlier()) return
     await native.kill(this.#known(), number)
   }
 

@@ -8,7 +8,7 @@ import { meetManager, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
 import { signalNumber, wireSignals } from './signals.js'
-import { flush, LOG_ERR, LOG_INFO, LOG_WARNING, openlog, syslog } from './syslog.js'
+import { flush, LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
 
 /** What a program makes of its daemon. */
 export interface Behaviour {
@@ -53,7 +53,6 @@ export async function live(resolved: ResolvedOptions, what: Behaviour, inPlace: 
   markAsDaemon(options.name)
   process.on('uncaughtException', uncaught)
   process.on('beforeExit', emptyLoop)
-  process.on('exit', native.removePidfile)
   try {
     const { logs, letSignalsIn } = takeOver()
     await behaviour.setup()
@@ -65,7 +64,7 @@ export async function live(resolved: ResolvedOptions, what: Behaviour, inPlace: 
     if (attached) {
       native.keepPidfile(true)
       tellManager('READY=1')
-    } else if (!(await native.ready(options.startTimeout))) {
+    } else if (!(await native.ready(options.startTimeout, options.stopTimeout))) {
       await undo()
     } else {
       native.keepPidfile(false)
@@ -108,7 +107,7 @@ async function act(): Promise<void> {
   } catch (error) {
     const aborted = phase === 'leaving' && (error as Error | undefined)?.name === 'AbortError'
     if (!aborted) {
-      syslog(LOG_ERR, text(error))
+      complain(error)
       void exit(1)
     }
   } finally {
@@ -165,7 +164,22 @@ export async function exit(code: number): Promise<never> {
   abort.abort()
   const finished = setUp ? await shutdown() : true
   await flush(FLUSH_MS)
+  if (lastWords !== undefined && process.stderr.isTTY && native.syslogStats().connected) {
+    process.stderr.write(`${lastWords}\n`)
+  }
   process.exit(finished ? code : code || 1)
+}
+
+/** For the person at the terminal, unless the log goes there anyhow. */
+let lastWords: string | undefined
+
+/** What ends the daemon goes to syslog, and to the log file of standard error, if there is one. */
+function complain(error: unknown): void {
+  const words = text(error)
+  syslog(LOG_ERR, words)
+  if ((options.syslogOptions & LOG_PERROR) !== 0) return
+  if (options.stderr !== undefined) process.stderr.write(`${words}\n`)
+  else if (attached) lastWords = words
 }
 
 /** Whether `shutdown` did its work in time. */
@@ -211,7 +225,7 @@ function failToStart(error: unknown): never {
 function uncaught(error: unknown): void {
   if (phase === 'starting') failToStart(error)
   if (process.listenerCount('uncaughtException') > 1) return
-  syslog(LOG_ERR, text(error))
+  complain(error)
   if (phase === 'leaving') process.exit(1)
   void exit(1)
 }

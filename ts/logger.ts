@@ -3,9 +3,6 @@
 import { basename, extname } from './builtin.js'
 import { native } from './native.js'
 
-/** How long the end of a program may wait for the last messages, in milliseconds. */
-const LAST_MS = 1000
-
 let open = false
 let background = false
 
@@ -14,9 +11,8 @@ export function isOpen(): boolean {
   return open
 }
 
-/** openlog(3); from now on the end of the program waits, for a moment, until all is sent. */
+/** openlog(3); from now on the end of the program waits, at most a second, until all is sent. */
 export function openLogger(ident: string, options: number, facility: number, path?: string): void {
-  if (!open) process.on('exit', () => native.syslogFlushSync(LAST_MS))
   open = true
   native.syslogOpen(ident, options, facility, path, !background)
 }

@@ -25,8 +25,8 @@ export function tellReloading(): void {
   if (address !== undefined) tellManager('RELOADING=1', `MONOTONIC_USEC=${native.monotonicUsec()}`)
 }
 
-/** libuv waits for its own children as soon as they end. What is a zombie still, this much later, and
- * is still the same process, is an orphan that was given to PID 1. */
+/** libuv waits for its own children as soon as they end. What is a zombie still, this much later and
+ * after a turn of the event loop, and is still the same process, is an orphan that was given to PID 1. */
 const GRACE_MS = 200
 let reaping = false
 
@@ -38,9 +38,11 @@ function reapSoon(): void {
 
 function suspect(): void {
   const seen = native.zombies()
-  setTimeout(() => {
+  const reap = () => {
     reaping = false
     for (const zombie of seen) native.reap(zombie)
     if (native.zombies().length > 0) reapSoon()
-  }, GRACE_MS / 2).unref()
+  }
+  // setImmediate: timers alone could follow each other without libuv's look at its children between.
+  setTimeout(setImmediate, GRACE_MS / 2, reap).unref()
 }

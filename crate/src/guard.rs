@@ -16,7 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::pidfile::PidFile;
-use crate::syslog;
+use crate::{ending, syslog};
 
 /// The thread looks this often while it waits for JavaScript. One look counts at most twice its
 /// length: a process that was stopped (SIGSTOP, a laptop's lid) was not blocked meanwhile.
@@ -165,18 +165,13 @@ pub fn keep_pidfile() {
     wake();
 }
 
-/// Removes the pidfile, once.
+/// Removes the pidfile, once, on the process's last steps.
 pub fn remove_pidfile() {
     if let Some(pidfile) = lock(&PIDFILE).take() {
         pidfile.remove();
+        // Where it could only be emptied, it stays locked until this process has ended.
+        std::mem::forget(pidfile);
     }
-}
-
-/// Removes the pidfile and ends the process at once.
-pub fn exit_now(status: i32) -> ! {
-    remove_pidfile();
-    // SAFETY: ends the process; no destructor is owed anything.
-    unsafe { libc::_exit(status) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -266,7 +261,7 @@ impl Thread {
             self.shared.name
         );
         syslog::log_now(libc::LOG_ERR, text.as_bytes(), LAST_WORDS);
-        exit_now(128 + signal)
+        ending::exit_now(128 + signal)
     }
 
     /// Puts the pidfile back if it is gone, and sees to it that the kernel tells when it goes.

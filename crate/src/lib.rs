@@ -9,6 +9,7 @@
 //! back, and nothing else; a panic becomes a JavaScript error.
 
 pub mod accounts;
+pub mod ending;
 pub mod error;
 pub mod fork;
 pub mod guard;
@@ -21,8 +22,10 @@ pub mod sys;
 pub mod syslog;
 pub mod takeover;
 
-use std::ffi::CString;
+use std::collections::HashMap;
+use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -190,9 +193,11 @@ pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
 }
 
 fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
+    let originals = originals();
     let c = |s: String| {
         let nul = || Error::new(Code::StartFailed, "An argument has a NUL byte");
-        CString::new(s).map_err(|_| nul())
+        let bytes = originals.get(&s).cloned().unwrap_or_else(|| s.into_bytes());
+        CString::new(bytes).map_err(|_| nul())
     };
     Ok(launch::Plan {
         file: c(plan.file)?,
@@ -203,6 +208,21 @@ fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
         timeout: millis(plan.timeout),
         hello: plan.hello,
     })
+}
+
+/// The arguments and variables of this process that are not UTF-8, by the text that JavaScript sees
+/// of them: they are handed on as they are.
+fn originals() -> HashMap<String, Vec<u8>> {
+    let variables = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name
+    });
+    let strings = std::env::args_os().chain(variables).map(OsString::into_vec);
+    strings
+        .filter(|bytes| std::str::from_utf8(bytes).is_err())
+        .map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), bytes))
+        .collect()
 }
 
 /// Whether this is the process's main thread, where alone it can become a daemon.
@@ -223,6 +243,7 @@ pub fn take_over() -> Option<String> {
 /// In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it.
 #[napi(catch_unwind)]
 pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
+    ending::prepare();
     let place = Place::from(place);
     if inherited {
         let pidfile = hand_over().as_mut().and_then(|h| h.take_pidfile(place));
@@ -251,12 +272,18 @@ pub fn report_failure(report: String) {
     }
 }
 
-/// In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms.
+/// In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms. If
+/// not, the way out has begun, for at most `stop_timeout` ms.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
-pub fn ready(env: &Env, timeout: f64) -> napi::Result<Object<'_>> {
+pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<'_>> {
     let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
     in_thread(env, "ready", move || {
-        Ok(taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go))
+        let go = taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go);
+        if !go {
+            // Nobody else ends it now, should its event loop be blocked.
+            guard::leaving(0, millis(stop_timeout));
+        }
+        Ok(go)
     })
 }
 
@@ -298,16 +325,10 @@ pub fn guard_leaving(signal: i32, limit: f64) {
     guard::leaving(signal, millis(limit));
 }
 
-/// Removes the pidfile.
-#[napi(catch_unwind)]
-pub fn remove_pidfile() {
-    guard::remove_pidfile();
-}
-
 /// Removes the pidfile and ends the process at once.
 #[napi]
 pub fn exit_now(status: i32) {
-    guard::exit_now(status)
+    ending::exit_now(status)
 }
 
 /// Opens a log file; returns a descriptor that is the caller's.
@@ -454,6 +475,7 @@ pub fn syslog_open(
     attached: bool,
 ) {
     let path = PathBuf::from(path.unwrap_or_else(|| syslog::LOCAL_LOGGER.to_owned()));
+    ending::prepare();
     syslog::open(syslog::Config { ident, options, facility, path, attached });
 }
 
@@ -479,12 +501,6 @@ pub fn syslog_log(priority: i32, message: String) {
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn syslog_flush(env: &Env, timeout: f64) -> napi::Result<Object<'_>> {
     in_thread(env, "flush", move || Ok(syslog::flush(millis(timeout))))
-}
-
-/// The same for a process that ends: blocks.
-#[napi(catch_unwind)]
-pub fn syslog_flush_sync(timeout: f64) -> bool {
-    syslog::flush(millis(timeout))
 }
 
 /// What the queue is doing.

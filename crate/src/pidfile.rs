@@ -312,7 +312,7 @@ impl PidFile {
 
     /// Removes the file while it is still locked, and only if it is still ours; where the directory
     /// is no longer writable (privileges dropped), empties it.
-    pub fn remove(self) {
+    pub fn remove(&self) {
         if self.is_in_place() && std::fs::remove_file(self.place.path()).is_err() {
             let _ = self.file.set_len(0);
         }
