@@ -1,0 +1,94 @@
+// A background server that a command-line tool starts when it needs one: one for each user, ready
+// when `ensure` returns, and gone when nobody has asked for ten minutes. Tool and server are this
+// one program. It remembers the SHA-256 of files, as a build daemon does.
+//
+//   npx tsx examples/on-demand.ts FILE...
+//   npx tsx examples/on-demand.ts --stop
+
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { readFile, rm, stat } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Daemon } from 'tsdaemonize'
+
+const IDLE = 10 * 60_000
+
+class Digests extends Daemon {
+  readonly #known = new Map<string, { changed: number; digest: string }>()
+  readonly #server = createServer((client) => void this.#serve(client))
+
+  get socket() {
+    return `${this.pidFile}.socket`
+  }
+
+  // Who holds the pidfile is alone: a socket that lies here was left by one that was killed.
+  protected override async setup() {
+    await rm(this.socket, { force: true })
+    await once(this.#server.listen(this.socket), 'listening')
+  }
+
+  protected override async action(signal: AbortSignal) {
+    const idle = setTimeout(() => void this.exit(), IDLE)
+    this.#server.on('connection', () => idle.refresh())
+    await once(signal, 'abort')
+  }
+
+  protected override async shutdown() {
+    this.#server.close()
+  }
+
+  async #serve(client: Socket) {
+    client.on('error', () => {})
+    for await (const path of createInterface({ input: client })) {
+      client.write(`${await this.#digest(path).catch((error: Error) => error.message)}\n`)
+    }
+  }
+
+  async #digest(path: string) {
+    const { mtimeMs: changed } = await stat(path)
+    const known = this.#known.get(path)
+    if (known?.changed === changed) return `${known.digest} (remembered)`
+    const digest = createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex')
+    this.#known.set(path, { changed, digest })
+    return digest
+  }
+}
+
+const server = new Digests()
+const files = process.argv.slice(2)
+if (files[0] === '--stop') await server.stop()
+else await ask()
+
+/** The tool. The server comes no further than `ensure`, which never settles there. */
+async function ask() {
+  const { pid, started } = await server.ensure()
+  console.error(`${started ? 'Started' : 'Found'} the server, pid ${pid}`)
+  const connection = await connected()
+  const answers = createInterface({ input: connection })[Symbol.asyncIterator]()
+  for (const file of files) {
+    connection.write(`${resolve(file)}\n`)
+    const { value, done } = await answers.next()
+    if (done) throw new Error('The server has ended: try again')
+    console.log(`${value}  ${file}`)
+  }
+  connection.end()
+}
+
+/** Should the server just have ended for want of work, another is started. */
+async function connected(tries = 20): Promise<Socket> {
+  const connection = connect(server.socket)
+  try {
+    await once(connection, 'connect')
+    return connection
+  } catch (error) {
+    if (tries === 0) throw error
+    await sleep(50)
+    await server.ensure()
+    return connected(tries - 1)
+  }
+}
