@@ -7,6 +7,9 @@ export declare function dropPrivileges(user: string | undefined | null, group: s
 /** Removes the pidfile and ends the process at once. */
 export declare function exitNow(status: number): void
 
+/** What atexit(3) does in other runtimes: Bun ends without its handlers. */
+export declare function finish(): void
+
 /** Puts the guard's handler in front of libuv's, and lets the signals through in this thread. */
 export declare function guardChain(): void
 

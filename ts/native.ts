@@ -16,6 +16,9 @@ let failure: DaemonError | undefined
 /** The native module; where there is none for this platform, every function throws why. */
 export const native: Native = load()
 
+// Bun ends without the handlers of atexit(3).
+if (failure === undefined && 'Bun' in globalThis) process.on('exit', () => native.finish())
+
 /** Throws where this thread or platform cannot daemonize. */
 export function assertSupported(): void {
   if (failure) throw failure

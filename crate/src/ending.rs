@@ -27,6 +27,11 @@ pub fn prepare() {
 }
 
 extern "C" fn at_exit() {
+    finish();
+}
+
+/// Sends the last messages and removes the pidfile, in a process that asked for it.
+pub fn finish() {
     if OWNER.get() == Some(&std::process::id()) {
         let _ = catch_unwind(|| {
             syslog::flush(LAST);

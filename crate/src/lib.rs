@@ -325,6 +325,12 @@ pub fn guard_leaving(signal: i32, limit: f64) {
     guard::leaving(signal, millis(limit));
 }
 
+/// What atexit(3) does in other runtimes: Bun ends without its handlers.
+#[napi(catch_unwind)]
+pub fn finish() {
+    ending::finish();
+}
+
 /// Removes the pidfile and ends the process at once.
 #[napi]
 pub fn exit_now(status: i32) {
