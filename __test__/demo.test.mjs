@@ -1,0 +1,149 @@
+// The demonstration, as a newcomer runs it.
+
+import { spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import test from 'ava'
+import { asRoot, command, place, processesOf, root, until } from './kit.mjs'
+
+const NOBODY = { uid: 65534, gid: 65534 }
+const ofNobody = spawnSync('test', ['-r', `${root}dist/index.js`], NOBODY).status === 0
+const ofNamespaces = spawnSync('unshare', ['-m', 'true']).status === 0
+
+/** Runs the demonstration in a directory of its own, by the words of a command before it. */
+function demo(p, before = []) {
+  const [file, ...args] = [...before, process.execPath, `${root}scripts/demo.mjs`]
+  return command(p, file, args, { env: { TMPDIR: p.dir, HOME: p.dir } })
+}
+
+/** A /dev with little in it, in a mount namespace of its own. */
+function withDev(prepare) {
+  const script = `
+    set -e
+    mkdir -p "$DIR/dev"
+    mount -t tmpfs dev "$DIR/dev"
+    for node in null zero random urandom; do
+      touch "$DIR/dev/$node"
+      mount --bind "/dev/$node" "$DIR/dev/$node"
+    done
+    ${prepare}
+    mount --rbind "$DIR/dev" /dev
+    exec "$@"`
+  return ['unshare', '-m', 'sh', '-c', script, 'sh']
+}
+
+function isComplete(t, p, { status, stdout, stderr }) {
+  t.is(status, 0, stdout + stderr)
+  const told = [
+    /ready, and its pid is (\d+)/,
+    /letter\.txt was created in/,
+    /photo\.jpg was created in/,
+    /a name with spaces was created in/,
+    /parent +\d+ \(/,
+    /its own; the daemon is not its leader/,
+    /terminal +none/,
+    /working directory +\/\n/,
+    /0 \/dev\/null\n/,
+    /is running: pid \d+/,
+    /already running, with pid \d+\n +exit status 1/,
+    /pidfile is gone/,
+    /is not running\n +exit status 3/,
+    /Nothing is left\.\n$/,
+  ]
+  let rest = stdout
+  for (const line of told) {
+    t.regex(rest, line)
+    rest = rest.slice(rest.search(line))
+  }
+  isGone(t, p)
+}
+
+function isGone(t, p) {
+  t.deepEqual(processesOf(p), [])
+  t.deepEqual(
+    fs.readdirSync(p.dir).filter((name) => name.startsWith('tsdaemonize-demo')),
+    [],
+  )
+}
+
+test('shows the life of a daemon, and leaves nothing', async (t) => {
+  const p = place(t)
+  isComplete(t, p, await demo(p))
+})
+
+test('interrupted, it leaves nothing', async (t) => {
+  const p = place(t)
+  const running = demo(p)
+  await new Promise((resolve) => {
+    running.child.stdout.on('data', (data) => {
+      if (/its pid is/.test(data)) resolve()
+    })
+  })
+  running.child.kill('SIGINT')
+  const { status, stderr } = await running
+  t.is(status, 1)
+  t.regex(stderr, /got SIGINT/)
+  isGone(t, p)
+})
+
+const inNamespace = ofNamespaces ? asRoot : test.skip
+
+inNamespace('where there is a logger, it gets the messages too', async (t) => {
+  const p = place(t)
+  const logger = spawn(
+    'perl',
+    [
+      '-MSocket',
+      '-e',
+      `socket my $s, AF_UNIX, SOCK_DGRAM, 0 or die $!; bind $s, pack_sockaddr_un(shift) or die $!; $| = 1;
+       print "ready\\n"; while (defined recv $s, my $message, 9999, 0) { print "$message\\n" }`,
+      `${p.dir}/log`,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  t.teardown(() => logger.kill('SIGKILL'))
+  let got = ''
+  logger.stdout.on('data', (data) => {
+    got += data
+  })
+  await until(() => got.includes('ready'), 'the logger')
+  const result = await demo(p, withDev('touch "$DIR/dev/log"; mount --bind "$DIR/log" "$DIR/dev/log"'))
+  isComplete(t, p, result)
+  t.regex(result.stdout, /Syslog has them too/)
+  await until(() => got.includes('Exiting'), 'the last message')
+  const [, pid] = result.stdout.match(/its pid is (\d+)/)
+  t.regex(got, new RegExp(`^<29>.* monitor-creation\\[${pid}\\]: letter.txt was created in `, 'm'))
+})
+
+const asNobody = ofNobody ? inNamespace : test.skip
+
+asNobody('works for an ordinary user, and where there is no logger', async (t) => {
+  const p = place(t)
+  fs.chownSync(p.dir, NOBODY.uid, NOBODY.gid)
+  const { uid, gid } = NOBODY
+  const asOrdinary = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']
+  const result = await demo(p, [...withDev(''), ...asOrdinary])
+  isComplete(t, p, result)
+  t.regex(result.stdout, /as an ordinary user/)
+  t.regex(result.stdout, /has no logger/)
+})
+
+test('where Rust is missing, the set-up says so and how to get it', async (t) => {
+  const p = place(t)
+  for (const file of [
+    'Cargo.toml',
+    'Cargo.lock',
+    'package-lock.json',
+    'crate/Cargo.toml',
+    'crate/build.rs',
+    'scripts/setup.mjs',
+  ]) {
+    p.write(file, fs.readFileSync(`${root}${file}`))
+  }
+  p.write('crate/src/lib.rs', '')
+  p.write('node_modules/.package-lock.json', '')
+  const { status, stderr } = await command(p, process.execPath, [`${p.dir}/scripts/setup.mjs`], {
+    env: { PATH: p.dir },
+  })
+  t.is(status, 1)
+  t.regex(stderr, /Install Rust 1\.\d+ or newer from https:\/\/rustup\.rs/)
+})
