@@ -526,3 +526,37 @@ test('the error carries errno, syscall and path where a system call failed', asy
     path: process.execPath,
   })
 })
+
+test('the command line shows what the daemon printed, and its own error, once', async (t) => {
+  const p = place(t)
+  p.write('broken.mjs', 'const a = b c')
+  const attempt = async (source) => {
+    const last = 'await new Sample(options).serviced()'
+    const { status, stdout, stderr } = await run(p, p.write('a.mjs', sample({ last, ...source })), ['start'])
+    t.is(status, 1, stderr)
+    return { stdout, stderr }
+  }
+  const count = (text, words) => text.split(words).length - 1
+
+  const body = `setup() {
+    console.log('reading the configuration'); console.error('line 3 is odd')
+    throw new TypeError('no port given', { cause: new Error('line 4 is missing') })
+  }`
+  const thrown = await attempt({ body })
+  t.is(thrown.stdout, 'reading the configuration\n')
+  t.regex(
+    thrown.stderr,
+    /^line 3 is odd\nsample: The daemon 'sample' did not start: TypeError: no port given\n/,
+  )
+  t.regex(thrown.stderr, / at Sample\.setup .*a\.mjs:/)
+  t.regex(thrown.stderr, /\[cause\]: Error: line 4 is missing/)
+
+  const broken = await attempt({ before: "if (isDaemon) await import('./broken.mjs')" })
+  t.regex(broken.stderr, /broken\.mjs:1\nconst a = b c\n/)
+  t.is(count(broken.stderr, ' at compile'), 1, broken.stderr)
+
+  const exits = await attempt({ body: "setup() { console.error('not today'); process.exit(3) }" })
+  t.is(count(exits.stderr, 'not today'), 1, exits.stderr)
+  const log = await attempt({ options: "stdout: '/missing/log'" })
+  t.is(log.stderr.trim().split('\n').length, 1, log.stderr)
+})

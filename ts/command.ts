@@ -64,17 +64,9 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
         return misuse(verb === undefined ? 'no command' : `unknown command '${verb}'`)
     }
   } catch (error) {
-    process.stderr.write(inWords(verbs.name, error))
+    tell(verbs.name, error as DaemonError)
     done(exitStatus(verb, error))
   }
-}
-
-/** The message; and of a daemon that did not start what it printed, and its error's stack. */
-function inWords(name: string, error: unknown): string {
-  const { message, stderr = '', cause } = error as DaemonError
-  const printed = message.includes(stderr.trim()) ? '' : `${stderr.trimEnd()}\n`
-  const stack = cause instanceof Error && !stderr.includes(cause.message) ? `${inspect(cause)}\n` : ''
-  return `${printed}${name}: ${message}\n${stack}`
 }
 
 function done(status: number): void {
@@ -88,6 +80,16 @@ function usage(): string {
 function misuse(what: string): void {
   process.stderr.write(`${what}\n\n${usage()}`)
   done(USAGE_ERROR)
+}
+
+/** What the daemon had printed, why it failed, and its own error with stack and causes; nothing twice. */
+function tell(name: string, { message, stdout = '', stderr = '', cause }: DaemonError): void {
+  process.stdout.write(stdout)
+  if (!message.endsWith(stderr.trim())) process.stderr.write(stderr)
+  process.stderr.write(`${name}: ${message}\n`)
+  // An error of this package says all in its message.
+  const hasStack = cause instanceof Error && !(cause instanceof DaemonError)
+  if (hasStack && !stderr.includes(cause.stack ?? '')) process.stderr.write(`${inspect(cause)}\n`)
 }
 
 function exitStatus(verb: string | undefined, error: unknown): number {
