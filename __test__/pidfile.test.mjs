@@ -1,10 +1,11 @@
 // The pidfile itself: what it holds, what is refused, what becomes of it.
 
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
 import test from 'ava'
 import { asRoot, isAlive, isUnlocked, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+import { lock, WHOLE } from './locks.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
 
@@ -204,37 +205,14 @@ asRoot('where privileges were dropped it is emptied at the end', async (t) => {
   t.is((await run(p, script, ['status'])).status, 3)
 })
 
-// The locks of one who can only read the file: flock, and record locks for reading over all of it.
-const READER = `
-use Fcntl ':flock';
-open my $f, '<', shift or die $!;
-if (!@ARGV) { flock($f, LOCK_EX) or die $! }
-while (@ARGV) {
-  my ($start, $length) = splice @ARGV, 0, 2;
-  my $lock = pack('s s x4 q q l x4', 0, 0, $start, $length, 0);
-  fcntl($f, 37, $lock) or die $!; # F_OFD_SETLK
-}
-syswrite STDOUT, 'locked';
-sleep 1000;
-`
+// The locks of one who can only read the file.
 const LOCKS = {
-  flock: [],
-  record: [0, 0],
+  flock: { flock: true },
+  record: { ranges: WHOLE },
   // What a running daemon leaves to others: all but the byte that says "held".
-  rest: [0, 0x4000_0000, 0x4000_0001, 0],
+  rest: { ranges: [0, 0x4000_0000, 0x4000_0001, 0] },
 }
-async function reader(t, p, kind) {
-  const child = spawn('perl', ['-e', READER, p.pidFile(), ...LOCKS[kind]], {
-    uid: 65534,
-    gid: 65534,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  t.is(
-    String(await new Promise((resolve) => child.stdout.once('data', resolve).once('end', resolve))),
-    'locked',
-  )
-}
+const reader = (t, p, kind) => lock(t, p.pidFile(), LOCKS[kind], { uid: 65534, gid: 65534 })
 
 for (const kind of ['flock', 'record']) {
   asRoot(`a reader's lock (${kind}) does not hinder a start`, async (t) => {

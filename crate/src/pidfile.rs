@@ -15,7 +15,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
 use crate::error::{Code, Error, Result};
+use crate::process;
 
 /// Write-locked for the life of a daemon, from before its fork.
 const HELD: libc::off_t = 0x4000_0000;
@@ -139,9 +140,13 @@ impl PidFile {
         if candidate.lock()? {
             return Ok(candidate.is_in_place().then_some(candidate));
         }
-        match look_at(candidate.file.as_fd())? {
+        match look_at(&candidate.file)? {
             // Someone who may write the file holds it: a daemon, or a start.
-            Some(State::Starting { pid } | State::Running { pid }) => Err(busy(place, pid)),
+            // It may have the lock and not yet have emptied the file: a pid of the one before is
+            // not told as its own.
+            Some(State::Starting { pid } | State::Running { pid }) => {
+                Err(busy(place, pid.filter(|pid| process::may_hold(*pid, Identity::from(&found)))))
+            }
             // A sweep, over in a moment.
             None => Ok(None),
             // Only a reader's locks are in the way: no daemon's. The file is replaced.
@@ -177,7 +182,7 @@ impl PidFile {
         let path = place.path();
         // Under the new file's lock all who replace take turns; look again before the old one goes.
         let same = stat(&path).is_ok_and(|now| old.is(&now));
-        let yields = same && look_at(old.file.as_fd())?.is_some_and(|state| yields(&state));
+        let yields = same && look_at(&old.file)?.is_some_and(|state| yields(&state));
         if !yields {
             new.discard_prepared();
             return Ok(None);
@@ -240,8 +245,11 @@ impl PidFile {
         match nix::fcntl::open(path, flags, Mode::empty()) {
             Ok(fd) => {
                 let other = Self { file: File::from(fd), place: place.clone() };
-                if let Some(State::Running { .. }) = look_at(other.file.as_fd())? {
-                    return Ok(Some(None));
+                if let Some(State::Running { pid }) = look_at(&other.file)? {
+                    // A start looks so too, between two of its locks: then the pid is not its own.
+                    let found = fstat(&other.file).map_err(|e| failed(path, "fstat", e))?;
+                    let runs = pid.is_some_and(|p| process::may_hold(p, Identity::from(&found)));
+                    return Ok(runs.then_some(None));
                 }
                 let new = Self::replace(place, &other, |s| !matches!(s, State::Running { .. }))?;
                 Ok(new.map(Some))
@@ -350,35 +358,44 @@ pub struct Look {
 /// Looks without touching: no lock is taken, nothing is created. Any user may ask.
 pub fn look(place: &Place) -> Result<Look> {
     let path = place.path();
-    let gone = Look { state: State::Stopped { stale: false }, identity: None };
+    let gone = || Look { state: State::Stopped { stale: false }, identity: None };
+    let mut swept = None;
     for _ in 0..TRIES {
-        let Some(dir) = check_directory(place, Asker::Anyone)? else { return Ok(gone) };
-        let Some(file) = open_existing(&path, OFlag::O_RDONLY)? else { return Ok(gone) };
+        let Some(dir) = check_directory(place, Asker::Anyone)? else { return Ok(gone()) };
+        let Some(file) = open_existing(&path, OFlag::O_RDONLY)? else { return Ok(gone()) };
         let found = fstat(&file).map_err(|e| failed(&path, "fstat", e))?;
         if found.st_nlink == 0 {
             continue;
         }
         check_file(&path, &found, Asker::Anyone, Some(&dir))?;
-        if let Some(state) = look_at(file.as_fd())? {
-            return Ok(Look { state, identity: Some(Identity::from(&found)) });
+        let identity = Some(Identity::from(&found));
+        if let Some(state) = look_at(&file)? {
+            return Ok(Look { state, identity });
         }
+        swept = Some(Look { state: State::Running { pid: parse_pid(&content(&file)) }, identity });
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(gone)
+    // No sweep takes so long: somebody has locked the whole file for writing.
+    Ok(swept.unwrap_or_else(gone))
+}
+
+/// The file's first bytes: more than a pid has.
+fn content(file: &File) -> Vec<u8> {
+    let mut buffer = vec![0; 32];
+    let read = file.read_at(&mut buffer, 0).unwrap_or(0);
+    buffer.truncate(read);
+    buffer
 }
 
 /// Who holds an open pidfile; `None` while a sweep does.
-fn look_at(file: BorrowedFd<'_>) -> Result<Option<State>> {
+fn look_at(file: &File) -> Result<Option<State>> {
     let held = write_locked(file, HELD)?;
     if held && write_locked(file, SWEEPING)? {
         return Ok(None);
     }
     let starting = write_locked(file, STARTING)?;
-    let mut buffer = [0u8; 32];
-    // SAFETY: the buffer is ours and its length is given.
-    let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), 32, 0) };
-    let content = buffer.get(..usize::try_from(read).unwrap_or(0)).unwrap_or(&[]);
-    let pid = parse_pid(content);
+    let content = content(file);
+    let pid = parse_pid(&content);
     Ok(Some(match (held, starting) {
         (false, _) => State::Stopped { stale: !content.is_empty() },
         (true, true) => State::Starting { pid },
@@ -554,7 +571,7 @@ fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
 }
 
 /// Whether another open file description holds a write lock on one byte.
-fn write_locked(file: BorrowedFd<'_>, at: libc::off_t) -> Result<bool> {
+fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
     let mut lock = byte(at, libc::F_RDLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| {
         Error::os(

@@ -18,6 +18,8 @@ use crate::sys;
 
 /// How long a lock may belong to nobody who is found, while a start or an end is under way.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long a start may take from the lock to the fork, when it is asked to end.
+const FORK: Duration = Duration::from_secs(10);
 /// Between two looks at a file that is changing hands.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long a process may take to end after SIGKILL.
@@ -55,7 +57,7 @@ impl Daemon {
     /// The daemon at a place; `None` where none runs. `starting` says whether one that is not ready
     /// counts as well.
     pub fn find(place: &Place, starting: bool) -> Result<Option<Self>> {
-        let mut deadline = Instant::now() + SETTLE;
+        let begun = Instant::now();
         let mut doubt = None;
         loop {
             let found = pidfile::look(place)?;
@@ -72,13 +74,11 @@ impl Daemon {
                 }
                 Some(Err(Errno::ESRCH)) => doubt = pid,
                 Some(Err(errno)) => return Err(unseen(place, pid, errno)),
-                None if matches!(found.state, State::Starting { .. }) => {
-                    // It has the lock and is about to fork: its pid follows.
-                    deadline = deadline.max(Instant::now() + PAUSE);
-                }
                 None => {}
             }
-            if Instant::now() >= deadline {
+            // One that starts and has no pid has the lock and is about to fork: its pid follows.
+            let forking = pid.is_none() && matches!(found.state, State::Starting { .. });
+            if begun.elapsed() >= if forking { FORK } else { SETTLE } {
                 return Err(unrecognised(place, doubt));
             }
             std::thread::sleep(PAUSE);
@@ -198,6 +198,11 @@ fn holds(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
         }
     }
     Ok(false)
+}
+
+/// Whether a process holds the lock, as far as can be seen: enough to speak of it, not to signal it.
+pub fn may_hold(pid: i32, identity: Identity) -> bool {
+    matches!(holds(pid, identity), Ok(true) | Err(Errno::EACCES | Errno::EPERM))
 }
 
 /// `lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`
@@ -358,10 +363,8 @@ pub fn status(place: &Place) -> Result<(State, Option<Info>)> {
         let (State::Running { pid }, Some(identity)) = (found.state, found.identity) else {
             return Ok((found.state, None));
         };
-        let holder = pid.map(|pid| (pid, holds(pid, identity)));
-        if let Some((pid, Ok(true) | Err(Errno::EACCES | Errno::EPERM))) = holder
-            && let Some(info) = info(pid)
-        {
+        let holder = pid.filter(|pid| may_hold(*pid, identity));
+        if let Some(info) = holder.and_then(info) {
             return Ok((found.state, Some(info)));
         }
         // On its way out, or back into place: look again.
