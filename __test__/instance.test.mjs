@@ -1,0 +1,292 @@
+// One instance: however many ask at once, one daemon runs, and everybody is told the truth about it.
+
+import fs from 'node:fs'
+import test from 'ava'
+import { Daemon } from '../dist/index.js'
+import {
+  command,
+  environment,
+  environmentOf,
+  isAlive,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sample,
+  sleep,
+  until,
+} from './kit.mjs'
+import { lock, STARTING } from './locks.mjs'
+
+const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+
+/** Waits at a file that the test makes, and says before that it waits. */
+const gate = `
+async function gate(name) {
+  fs.writeFileSync(process.env.DIR + '/waiting-' + name, '')
+  while (!fs.existsSync(process.env.DIR + '/open-' + name)) await sleep(5)
+}`
+const open = (p, name) => fs.writeFileSync(`${p.dir}/open-${name}`, '')
+const waits = (p, name) => until(() => fs.existsSync(`${p.dir}/waiting-${name}`), `the gate ${name}`)
+
+/** The daemon of a place, seen from the test's own process. */
+const daemonAt = (p, more = {}) =>
+  new Daemon({ name: 'sample', pidFilePath: p.run, env: environment(p), ...more })
+
+/** Runs a program many times; all of them wait at a gate until the last has come. */
+async function together(p, count, script, args = []) {
+  const runs = []
+  for (let i = 0; i < count; i++) {
+    runs.push(run(p, script, args, { env: { TURN: i } }))
+    // A few at a time boot, so that the machine survives; all have booted when the gate opens.
+    await until(() => waiting(p) > i - 4, 'the programs to boot', 60_000)
+  }
+  await until(() => waiting(p) === count, 'the programs to boot', 60_000)
+  open(p, 'all')
+  return Promise.all(runs)
+}
+const waiting = (p) => fs.readdirSync(p.dir).filter((name) => name.startsWith('turn-')).length
+const takeTurn = `
+if (!isDaemon) {
+  fs.writeFileSync(process.env.DIR + '/turn-' + process.env.TURN, '')
+  while (!fs.existsSync(process.env.DIR + '/open-all')) await sleep(10)
+}`
+
+for (const [count, left, content] of [
+  [100, 'no file', undefined],
+  [20, 'a stale file', '999999\n'],
+]) {
+  test(`of ${count} concurrent starts over ${left} one starts; the others exit with 1 and name its pid`, async (t) => {
+    t.timeout(200_000)
+    const p = place(t)
+    t.timeout(200_000)
+    if (content !== undefined) fs.writeFileSync(p.pidFile(), content)
+    const script = p.write('a.mjs', cli({ before: takeTurn }))
+    const ended = await together(p, count, script, ['start'])
+    const pid = pidIn(p)
+    const losers = ended.filter(({ status }) => status !== 0)
+    t.is(losers.length, count - 1)
+    for (const { status, stderr } of losers) {
+      t.is(status, 1)
+      const [, named] =
+        /^sample: The daemon 'sample' is already (?:running, with pid (\d+)|starting)\n$/.exec(stderr) ??
+        t.fail(stderr)
+      if (named !== undefined) t.is(Number(named), pid)
+    }
+    t.deepEqual(processesOf(p), [pid])
+    t.is((await daemonAt(p).stop()).pid, pid)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  })
+}
+
+test('100 concurrent ensure(), in several processes and many in each, give one daemon and one pid', async (t) => {
+  const p = place(t)
+  const server = p.write('server.mjs', sample())
+  const script = p.write(
+    'client.mjs',
+    sample({
+      before: takeTurn,
+      last: `const client = new Daemon({ ...options, script: '${server}' })
+      const all = await Promise.all(Array.from({ length: 10 }, () => client.ensure()))
+      console.log(JSON.stringify(all))`,
+    }),
+  )
+  const ended = await together(p, 10, script)
+  t.deepEqual(
+    ended.map(({ status, stderr }) => [status, stderr]),
+    Array(10).fill([0, '']),
+  )
+  const results = ended.flatMap(({ stdout }) => JSON.parse(stdout))
+  t.is(results.length, 100)
+  t.deepEqual(new Set(results.map(({ pid }) => pid)), new Set([pidIn(p)]))
+  t.is(results.filter(({ started }) => started).length, 1)
+  t.deepEqual(processesOf(p), [pidIn(p)])
+})
+
+test('while another starts it: status says "starting", a start loses, and ensure() waits until it is ready', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli({ before: gate, body: `setup() { return gate('setup') }` }))
+  const start = run(p, script, ['start'])
+  await waits(p, 'setup')
+
+  t.deepEqual(await daemonAt(p).status(), { state: 'starting' })
+  const status = await run(p, script, ['status', '--json'])
+  t.deepEqual([status.status, JSON.parse(status.stdout)], [3, { state: 'starting' }])
+  t.is((await run(p, script, ['status'])).stdout, 'sample is starting\n')
+
+  const pid = pidIn(p)
+  const lost = await t.throwsAsync(daemonAt(p, { script }).start(), { code: 'ERR_DAEMON_ALREADY_RUNNING' })
+  t.is(lost.pid, pid)
+  await t.throwsAsync(daemonAt(p).kill('SIGHUP'), { code: 'ERR_DAEMON_NOT_RUNNING' })
+  const late = await t.throwsAsync(daemonAt(p, { script, startTimeout: 100 }).ensure(), {
+    code: 'ERR_DAEMON_START_TIMEOUT',
+  })
+  t.regex(late.message, /another process is starting.*100 ms/)
+
+  let done = false
+  let ticks = 0
+  const ticking = setInterval(() => ticks++, 5)
+  const ensured = daemonAt(p, { script }).ensure()
+  ensured.finally(() => {
+    done = true
+  })
+  // The event loop is free while it waits.
+  await until(() => ticks > 20)
+  clearInterval(ticking)
+  t.false(done)
+  open(p, 'setup')
+  t.deepEqual(await ensured, { pid, started: false })
+  t.is((await start).status, 0)
+  t.is((await daemonAt(p).status()).pid, pid)
+})
+
+test("where another's start fails, ensure() starts its own", async (t) => {
+  const p = place(t)
+  const body = `async setup() {
+    if (fs.existsSync(process.env.DIR + '/waiting-setup')) return
+    await gate('setup')
+    throw new Error('the first one fails')
+  }`
+  const script = p.write('a.mjs', sample({ before: gate, body }))
+  const start = run(p, script)
+  await waits(p, 'setup')
+  const first = pidIn(p)
+  const ensured = daemonAt(p, { script }).ensure()
+  open(p, 'setup')
+  const failed = await start
+  t.is(failed.status, 1)
+  t.regex(failed.stderr, /the first one fails/)
+  const { pid, started } = await ensured
+  t.true(started)
+  t.not(pid, first)
+  t.deepEqual(processesOf(p), [pid])
+  t.deepEqual(await daemonAt(p, { script }).ensure(), { pid, started: false })
+})
+
+test('ensure() detaches, whatever environment the client was called from', async (t) => {
+  const p = place(t)
+  fs.symlinkSync('/bin/sh', `${p.dir}/runsv`)
+  const last = `const { pid, started } = await new Sample(options).ensure()
+  console.log(pid, started)`
+  const script = p.write('a.mjs', sample({ last }))
+  const { status, stdout, stderr } = await command(p, `${p.dir}/runsv`, [
+    '-c',
+    `SYSTEMD_EXEC_PID=$$ ${process.execPath} ${script}; exit $?`,
+  ])
+  t.is(status, 0, stderr)
+  const pid = pidIn(p)
+  t.is(stdout, `${pid} true\n`)
+  t.is(proc(pid).ppid, 1)
+  t.false(environmentOf(pid).includes('SYSTEMD_EXEC_PID'))
+})
+
+test('stop ends a start that is under way, and its launcher says so', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli({ before: gate, body: `setup() { return gate('setup') }` }))
+  const start = run(p, script, ['start'])
+  await waits(p, 'setup')
+  const pid = pidIn(p)
+  t.deepEqual(await daemonAt(p).stop(), { pid, signal: 'SIGTERM' })
+  t.false(isAlive(pid))
+  t.deepEqual(fs.readdirSync(p.run), [])
+  const { status, stderr } = await start
+  t.is(status, 1)
+  t.regex(stderr, /^sample: The daemon 'sample' did not start: .*SIGTERM/)
+  t.deepEqual(processesOf(p), [])
+})
+
+test('a stop at any moment of a start ends it, or comes too early; nothing is left in between', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', sample())
+  for (let round = 0; round < 8; round++) {
+    const start = daemonAt(p, { script })
+      .start()
+      .catch((error) => error)
+    await sleep(round * 20)
+    const stopped = await until(() => daemonAt(p).stop())
+    t.is(stopped.signal, 'SIGTERM')
+    const started = await start
+    if (started instanceof Error) {
+      t.is(started.code, 'ERR_DAEMON_START_FAILED')
+      t.regex(started.message, /SIGTERM/)
+    } else {
+      t.is(started.pid, stopped.pid)
+    }
+    t.deepEqual(processesOf(p), [])
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+})
+
+/** Does something over and over, `at` so many places at once, until the returned function is called. */
+function hammer(at, work) {
+  let done = false
+  const results = []
+  const loop = async () => {
+    while (!done) {
+      results.push(await work())
+      await new Promise(setImmediate)
+    }
+  }
+  const loops = Array.from({ length: at }, loop)
+  return async () => {
+    done = true
+    await Promise.all(loops)
+    return results
+  }
+}
+
+test("questions and starts that lose, in a loop, never make another's start fail", async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', sample())
+  const tryToStart = async () => {
+    try {
+      return (await daemonAt(p, { script }).start()).pid
+    } catch (error) {
+      if (error.code !== 'ERR_DAEMON_ALREADY_RUNNING') throw error
+    }
+  }
+  for (let round = 0; round < 5; round++) {
+    fs.writeFileSync(p.pidFile(), '999999\n')
+    const looks = hammer(4, () => daemonAt(p).status())
+    const rivals = hammer(4, tryToStart)
+    await until(async () => (await daemonAt(p).status()).state === 'running')
+    const winners = (await rivals()).filter((pid) => pid !== undefined)
+    t.deepEqual(winners, [pidIn(p)])
+    await looks()
+    t.deepEqual(processesOf(p), winners)
+    t.deepEqual(await daemonAt(p).stop(), { pid: winners[0], signal: 'SIGTERM' })
+  }
+})
+
+test('stops in a loop end every start that they find, and disturb none that they do not find', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', sample())
+  const stops = hammer(3, () => daemonAt(p).stop())
+  let begun = 0
+  for (let round = 0; round < 12; round++) {
+    try {
+      const { pid } = await daemonAt(p, { script }).start()
+      await until(() => !isAlive(pid))
+    } catch ({ code, message }) {
+      t.is(code, 'ERR_DAEMON_START_FAILED')
+      t.regex(message, /SIGTERM/)
+    }
+    begun++
+  }
+  const pids = new Set((await stops()).filter((result) => result !== null).map(({ pid }) => pid))
+  t.is(pids.size, begun)
+  t.deepEqual(processesOf(p), [])
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('a start that loses names no pid of the daemon before', async (t) => {
+  const p = place(t)
+  // So it looks from when the other has the lock until it has emptied the file.
+  fs.writeFileSync(p.pidFile(), `${process.pid}\n`)
+  await lock(t, p.pidFile(), { write: true, flock: true, ranges: STARTING })
+  const script = p.write('a.mjs', cli())
+  const { status, stderr } = await run(p, script, ['start'])
+  t.is(status, 1)
+  t.is(stderr, "sample: The daemon 'sample' is already starting\n")
+})
