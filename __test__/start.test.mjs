@@ -35,6 +35,14 @@ async function reaper(p) {
   return Number((await command(p, 'perl', ['-e', orphan])).stdout)
 }
 
+/** The descriptors of a daemon that has been told to go: it has let go of what it printed to. */
+function whenItRuns(pid) {
+  return until(() => {
+    const found = descriptors(pid)
+    return !Object.values(found).some((target) => target.startsWith('/memfd:')) && found
+  })
+}
+
 test('start resolves with the pid once setup is done, with status 0 and the daemon in its pidfile', async (t) => {
   const p = place(t)
   const { pid, stdout } = await starts(t, p, {
@@ -114,7 +122,7 @@ test('the daemon is a process of its own: parent, session, group, terminal, dire
 test("its descriptors are /dev/null, the pidfile and Node's own, all but the first three close-on-exec", async (t) => {
   const p = place(t)
   const { pid } = await starts(t, p, {})
-  const { 0: stdin, 1: stdout, 2: stderr, ...rest } = descriptors(pid)
+  const { 0: stdin, 1: stdout, 2: stderr, ...rest } = await whenItRuns(pid)
   t.deepEqual([stdin, stdout, stderr], ['/dev/null', '/dev/null', '/dev/null'])
   t.is(Object.values(rest).filter((target) => target === p.pidFile()).length, 1)
   const own = /^(?:anon_inode:(?:\[\w+\]|inotify)|pipe:\[\d+\]|\/dev\/null)$/
@@ -202,7 +210,7 @@ test('a launcher without standard descriptors starts a daemon all the same', asy
   const p = place(t)
   const args = ['-c', 'exec "$1" "$2" <&- >&- 2>&-', 'sh', process.execPath, p.write('a.mjs', sample())]
   t.is((await command(p, 'sh', args)).status, 0)
-  const found = descriptors(pidIn(p))
+  const found = await whenItRuns(pidIn(p))
   t.deepEqual([found[0], found[1], found[2]], ['/dev/null', '/dev/null', '/dev/null'])
 })
 
