@@ -1,7 +1,7 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
 import { runCommand } from './command.js'
-import { DaemonError } from './errors.js'
+import { DaemonError, invalidType, invalidValue } from './errors.js'
 import { become, handOver, managed } from './handover.js'
 import { launch, placeOf, startedEarlier } from './launch.js'
 import * as life from './life.js'
@@ -28,6 +28,7 @@ export type Status =
 
 /** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
 const KILL_AFTER_MS = 1000
+const SIGNAL = "a name such as 'SIGHUP'"
 /** How often `ensure` looks whether another's start is done, in milliseconds. */
 const LOOK_MS = 20
 
@@ -250,10 +251,12 @@ export class Daemon {
    *
    * @param signal - a name, such as `'SIGHUP'`
    * @throws DaemonError `ERR_DAEMON_NOT_RUNNING`, `ERR_DAEMON_STOP_FAILED`
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for what is no signal's name
    */
   async kill(signal: NodeJS.Signals): Promise<void> {
+    if (typeof signal !== 'string') throw invalidType('signal', signal, SIGNAL)
     const number = signalNumber(signal)
-    if (number === undefined) throw invalidSignal(signal)
+    if (number === undefined) throw invalidValue('signal', signal, SIGNAL)
     if (life.awaits(this.name)) {
       throw new DaemonError('ERR_DAEMON_NOT_RUNNING', `The daemon '${this.name}' is not running`)
     }
@@ -303,9 +306,4 @@ export class Daemon {
   exitNow(code: number): never {
     return life.exitNow(code)
   }
-}
-
-function invalidSignal(signal: unknown): TypeError {
-  const error = new TypeError(`The signal must be a name such as 'SIGHUP'; got ${String(signal)}`)
-  return Object.assign(error, { code: 'ERR_INVALID_ARG_VALUE' })
 }
