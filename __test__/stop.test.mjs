@@ -239,3 +239,15 @@ asRoot("a user's own daemon is found, stopped and started by that user, and stop
     t.deepEqual(fs.readdirSync(p.run), [])
   }
 })
+
+test('SIGTERM in the very moment in which the start is told as done goes the own way out of the daemon', async (t) => {
+  const p = place(t)
+  const body = `async onSignal(signal) { fs.appendFileSync(process.env.DIR + '/said', signal + ' '); await super.onSignal(signal) }
+  shutdown() { fs.appendFileSync(process.env.DIR + '/said', 'bye ') }`
+  for (let round = 1; round <= 4; round++) {
+    const { pid } = await start(p, sample({ body }))
+    process.kill(pid, 'SIGTERM')
+    await until(() => !isAlive(pid))
+    t.is(fs.readFileSync(`${p.dir}/said`, 'utf8'), 'SIGTERM bye '.repeat(round))
+  }
+})

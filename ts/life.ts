@@ -34,7 +34,8 @@ const FOREVER = new Promise<never>(() => {})
 /** The longest timer that Node has; it holds the event loop while `action` is pending. */
 const LONG_MS = 2 ** 31 - 1
 
-type Phase = 'none' | 'starting' | 'running' | 'leaving'
+/** `ready`: the launcher has been told, and "go" is on its way. */
+type Phase = 'none' | 'starting' | 'ready' | 'running' | 'leaving'
 
 let phase: Phase = 'none'
 let options: ResolvedOptions
@@ -61,6 +62,7 @@ export async function live(resolved: ResolvedOptions, what: Behaviour, inPlace: 
       dropPrivileges(options.user, options.group)
     }
     closeDebugger()
+    phase = 'ready'
     if (attached) {
       native.keepPidfile(true)
       tellManager('READY=1')
@@ -128,9 +130,10 @@ export async function onSignal(signal: NodeJS.Signals): Promise<void> {
   await exit(0)
 }
 
-/** Before the daemon is ready, what asks for its end ends the start. */
+/** Before the daemon is ready, what asks for its end ends the start. Then its launcher may have said
+ * that it runs, and signals are `onSignal`'s. */
 function early(signal: NodeJS.Signals): boolean {
-  const ending = signal === 'SIGTERM' || signal === 'SIGINT'
+  const ending = phase === 'starting' && (signal === 'SIGTERM' || signal === 'SIGINT')
   if (ending && attached) void exit(0)
   else if (ending) {
     failToStart(new DaemonError('ERR_DAEMON_START_FAILED', `Received ${signal} while starting`, { signal }))
