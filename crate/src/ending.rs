@@ -5,16 +5,44 @@
 //! program's own, so that the lock and the pidfile say "running" for as long as its code runs.
 
 use std::panic::catch_unwind;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::{guard, syslog};
+use crate::pidfile::PidFile;
+use crate::syslog;
 
 /// For the last messages to reach the logger.
 const LAST: Duration = Duration::from_secs(1);
 
 /// The process that owes an orderly end: not a child that it forked.
 static OWNER: OnceLock<u32> = OnceLock::new();
+
+/// The pidfile of this daemon, from its take-over until it is removed.
+static PIDFILE: Mutex<Option<PidFile>> = Mutex::new(None);
+
+fn pidfile() -> MutexGuard<'static, Option<PidFile>> {
+    PIDFILE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands the pidfile over to this module, which removes it in the end.
+pub fn set_pidfile(held: PidFile) {
+    *pidfile() = Some(held);
+    prepare();
+}
+
+/// Calls with the pidfile, if there is one.
+pub fn with_pidfile<T>(f: impl FnOnce(&mut PidFile) -> T) -> Option<T> {
+    pidfile().as_mut().map(f)
+}
+
+/// Removes the pidfile, once, on the process's last steps.
+fn remove_pidfile() {
+    if let Some(held) = pidfile().take() {
+        held.remove();
+        // Where it could only be emptied, it stays locked until this process has ended.
+        std::mem::forget(held);
+    }
+}
 
 /// Sees to an orderly end of this process. Once is enough; more often changes nothing.
 pub fn prepare() {
@@ -35,14 +63,14 @@ pub fn finish() {
     if OWNER.get() == Some(&std::process::id()) {
         let _ = catch_unwind(|| {
             syslog::flush(LAST);
-            guard::remove_pidfile();
+            remove_pidfile();
         });
     }
 }
 
 /// Removes the pidfile and ends the process at once, without any of the handlers of exit(3).
 pub fn exit_now(status: i32) -> ! {
-    guard::remove_pidfile();
+    remove_pidfile();
     // SAFETY: ends the process; no destructor is owed anything.
     unsafe { libc::_exit(status) }
 }

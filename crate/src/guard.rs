@@ -44,8 +44,6 @@ static CAUSE: AtomicI32 = AtomicI32::new(0);
 static KEEP_PIDFILE: AtomicBool = AtomicBool::new(false);
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
-/// The pidfile of this daemon, from its take-over until it is removed.
-static PIDFILE: Mutex<Option<PidFile>> = Mutex::new(None);
 
 #[derive(Debug)]
 struct Shared {
@@ -149,29 +147,10 @@ pub fn leaving(cause: i32, limit: Duration) {
     wake();
 }
 
-/// Hands the pidfile over to this module, which removes it in the end.
-pub fn set_pidfile(pidfile: PidFile) {
-    *lock(&PIDFILE) = Some(pidfile);
-}
-
-/// Calls with the pidfile, if there is one.
-pub fn with_pidfile<T>(f: impl FnOnce(&PidFile) -> T) -> Option<T> {
-    lock(&PIDFILE).as_ref().map(f)
-}
-
 /// The daemon is ready: from here on its pidfile is put back when somebody removes it.
 pub fn keep_pidfile() {
     KEEP_PIDFILE.store(true, Ordering::SeqCst);
     wake();
-}
-
-/// Removes the pidfile, once, on the process's last steps.
-pub fn remove_pidfile() {
-    if let Some(pidfile) = lock(&PIDFILE).take() {
-        pidfile.remove();
-        // Where it could only be emptied, it stays locked until this process has ended.
-        std::mem::forget(pidfile);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -216,7 +195,7 @@ impl Thread {
         // Where inotify cannot be had (fs.inotify.max_user_instances), look once a second.
         let blind = KEEP_PIDFILE.load(Ordering::SeqCst)
             && self.watch.as_ref().is_none_or(|w| w.file.is_none())
-            && lock(&PIDFILE).is_some();
+            && ending::with_pidfile(|_| ()).is_some();
         let timeout = match (waiting, blind) {
             (true, _) => PollTimeout::from(TICK.as_millis() as u16),
             (false, true) => PollTimeout::from(1000u16),
@@ -266,8 +245,10 @@ impl Thread {
 
     /// Puts the pidfile back if it is gone, and sees to it that the kernel tells when it goes.
     fn tend_pidfile(&mut self) {
-        let mut guard = lock(&PIDFILE);
-        let Some(pidfile) = guard.as_mut() else { return };
+        ending::with_pidfile(|pidfile| self.tend(pidfile));
+    }
+
+    fn tend(&mut self, pidfile: &mut PidFile) {
         if self.watch.is_none() {
             let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
             self.watch = Inotify::init(flags).ok().map(|inotify| Watch { inotify, file: None });

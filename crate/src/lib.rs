@@ -13,6 +13,7 @@ pub mod ending;
 pub mod error;
 pub mod fork;
 pub mod guard;
+pub mod holder;
 pub mod launch;
 pub mod notify;
 pub mod pidfile;
@@ -243,11 +244,10 @@ pub fn take_over() -> Option<String> {
 /// In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it.
 #[napi(catch_unwind)]
 pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
-    ending::prepare();
     let place = Place::from(place);
     if inherited {
         let pidfile = hand_over().as_mut().and_then(|h| h.take_pidfile(place));
-        pidfile.into_iter().for_each(guard::set_pidfile);
+        pidfile.into_iter().for_each(ending::set_pidfile);
         return Ok(());
     }
     let held = PidFile::acquire(&place).and_then(|pidfile| {
@@ -260,7 +260,7 @@ pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Res
             }
         }
     });
-    guard::set_pidfile(held.map_err(|error| thrown(env, error))?);
+    ending::set_pidfile(held.map_err(|error| thrown(env, error))?);
     Ok(())
 }
 
@@ -291,7 +291,7 @@ pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<
 #[napi(catch_unwind)]
 pub fn keep_pidfile(attached: bool) {
     if attached {
-        guard::with_pidfile(|pidfile| pidfile.ready().ok());
+        ending::with_pidfile(|pidfile| pidfile.ready().ok());
     }
     guard::keep_pidfile();
 }

@@ -26,7 +26,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
 use crate::error::{Code, Error, Result};
-use crate::process;
+use crate::holder::{Identity, may_hold};
 
 /// Write-locked for the life of a daemon, from before its fork.
 const HELD: libc::off_t = 0x4000_0000;
@@ -89,22 +89,6 @@ pub enum State {
     },
 }
 
-/// Device and inode: which file it is, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// `st_dev`.
-    pub dev: u64,
-    /// `st_ino`.
-    pub ino: u64,
-}
-
-impl From<&FileStat> for Identity {
-    #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
-    fn from(stat: &FileStat) -> Self {
-        Self { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }
-    }
-}
-
 impl PidFile {
     /// Opens, checks and locks the pidfile, and empties it. Retries while the file is being
     /// replaced. Fails with [`Code::AlreadyRunning`] where a daemon or a start holds it.
@@ -145,7 +129,7 @@ impl PidFile {
             // It may have the lock and not yet have emptied the file: a pid of the one before is
             // not told as its own.
             Some(State::Starting { pid } | State::Running { pid }) => {
-                Err(busy(place, pid.filter(|pid| process::may_hold(*pid, Identity::from(&found)))))
+                Err(busy(place, pid.filter(|pid| may_hold(*pid, Identity::from(&found)))))
             }
             // A sweep, over in a moment.
             None => Ok(None),
@@ -248,7 +232,7 @@ impl PidFile {
                 if let Some(State::Running { pid }) = look_at(&other.file)? {
                     // A start looks so too, between two of its locks: then the pid is not its own.
                     let found = fstat(&other.file).map_err(|e| failed(path, "fstat", e))?;
-                    let runs = pid.is_some_and(|p| process::may_hold(p, Identity::from(&found)));
+                    let runs = pid.is_some_and(|p| may_hold(p, Identity::from(&found)));
                     return Ok(runs.then_some(None));
                 }
                 let new = Self::replace(place, &other, |s| !matches!(s, State::Running { .. }))?;

@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Code, Error, Result};
-use crate::pidfile::{self, Identity, Place, State};
+use crate::holder::{Identity, holds, may_hold};
+use crate::pidfile::{self, Place, State};
 use crate::sys;
 
 /// How long a lock may belong to nobody who is found, while a start or an end is under way.
@@ -174,42 +175,6 @@ pub fn kill(place: &Place, signal: i32) -> Result<()> {
             Err(Error::new(Code::NotRunning, message).at(&place.path()))
         }
     }
-}
-
-/// Whether a process has a descriptor that holds the flock on this file. To have the file open is
-/// not enough: anyone may read it. The kernel shows a lock only beside the descriptor that has it
-/// (proc_pid_fdinfo(5)).
-fn holds(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
-    let errno = |e: std::io::Error| match Errno::from_raw(e.raw_os_error().unwrap_or(0)) {
-        Errno::ENOENT => Errno::ESRCH,
-        errno => errno,
-    };
-    for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(errno)? {
-        let Ok(entry) = entry else { continue };
-        let same =
-            nix::sys::stat::stat(&entry.path()).is_ok_and(|s| Identity::from(&s) == identity);
-        if !same {
-            continue;
-        }
-        let fd = entry.file_name();
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy()));
-        if info.map_err(errno)?.lines().any(is_flock_for_writing) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Whether a process holds the lock, as far as can be seen: enough to speak of it, not to signal it.
-pub fn may_hold(pid: i32, identity: Identity) -> bool {
-    matches!(holds(pid, identity), Ok(true) | Err(Errno::EACCES | Errno::EPERM))
-}
-
-/// `lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`
-pub fn is_flock_for_writing(line: &str) -> bool {
-    let Some(lock) = line.strip_prefix("lock:") else { return false };
-    let mut words = lock.split_ascii_whitespace().skip(1);
-    words.next() == Some("FLOCK") && words.nth(1) == Some("WRITE")
 }
 
 /// What /proc tells; `None` where the process is gone.

@@ -1,9 +1,12 @@
 //! The system calls that neither `nix` nor an old C library has.
 //!
-//! All by raw number: the symbols `close_range`, `memfd_create` and `pidfd_*` would need a glibc
+//! All by raw number: the symbols `close_range`, `memfd_create`, `pidfd_*` and `statx` would need a glibc
 //! newer than 2.17. Each returns the errno of its failure.
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -36,6 +39,22 @@ pub fn close_range(first: RawFd, last: libc::c_uint) -> Result<(), i32> {
     // child of fork, where no Rust value owns a descriptor any more.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result == 0 { Ok(()) } else { Err(Errno::last_raw()) }
+}
+
+/// statx(2): device and inode of a file, as the kernel knows them without asking a file server.
+pub fn statx_unsynced(path: &Path) -> Result<(u64, u64), Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let flags = libc::AT_STATX_DONT_SYNC;
+    // SAFETY: the path is NUL-terminated; zero is a value of `struct statx`, which the call fills in.
+    let (result, found) = unsafe {
+        let mut found: libc::statx = std::mem::zeroed();
+        let (path, mask) = (path.as_ptr(), libc::STATX_INO);
+        let at = libc::AT_FDCWD;
+        (libc::syscall(libc::SYS_statx, at, path, flags, mask, &raw mut found), found)
+    };
+    Errno::result(result)?;
+    let dev = nix::sys::stat::makedev(found.stx_dev_major.into(), found.stx_dev_minor.into());
+    Ok((dev, found.stx_ino))
 }
 
 /// Whether the calling thread is the one that the process began with: its id is the pid.

@@ -1,8 +1,9 @@
 //! What is read from files that others write: the pidfile, and /proc.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use tsdaemonize::holder::is_flock_for_writing;
 use tsdaemonize::pidfile::parse_pid;
-use tsdaemonize::process::{Stat, is_flock_for_writing};
+use tsdaemonize::process::Stat;
 
 #[test]
 fn a_pid_is_decimal_digits_and_a_newline_and_nothing_else() {
