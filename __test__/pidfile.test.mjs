@@ -136,7 +136,7 @@ test('is locked for the life of the daemon, and not by a child that outlives it'
   process.kill(pid, 'SIGKILL')
   // The last of its threads closes the descriptors, a moment after the first is a zombie.
   await until(() => isUnlocked(p.pidFile()), 'the lock to be let go')
-  t.false(isAlive(pid))
+  await until(() => !isAlive(pid), 'its end')
   t.true(isAlive(child))
 })
 
