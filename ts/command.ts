@@ -1,8 +1,8 @@
 // The command line of a daemon, with the exit statuses of the Linux Standard Base (init scripts).
 
 import { inspect } from './builtin.js'
-import type { Status } from './daemon.js'
 import { DaemonError } from './errors.js'
+import type { Status } from './status.js'
 
 /** What the verbs do. */
 export interface Verbs {

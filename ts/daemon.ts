@@ -8,23 +8,7 @@ import * as life from './life.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
 import { signalNumber } from './signals.js'
-
-/** What is known of a daemon. */
-export type Status =
-  | {
-      state: 'running'
-      pid: number
-      /** When the process was started. */
-      startedAt: Date
-      /** The name of the user as whom it runs, or the number of one without an entry. */
-      user: string
-      /** Resident memory, in bytes. */
-      rss: number
-    }
-  /** It holds its pidfile and is not ready yet. */
-  | { state: 'starting' }
-  /** `stalePidFile`: a pidfile was left by one that was killed. */
-  | { state: 'stopped'; stalePidFile: boolean }
+import { type Status, statusOf } from './status.js'
 
 /** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
 const KILL_AFTER_MS = 1000
@@ -234,16 +218,7 @@ export class Daemon {
    */
   async status(): Promise<Status> {
     if (life.awaits(this.name)) return { state: 'stopped', stalePidFile: false }
-    const { state, stale, pid, startedAt, user, rss } = await native.status(this.#known())
-    if (state === 'starting') return { state }
-    if (state === 'stopped') return { state, stalePidFile: stale }
-    return {
-      state: 'running',
-      pid: pid ?? 0,
-      startedAt: new Date(startedAt ?? 0),
-      user: user ?? '',
-      rss: rss ?? 0,
-    }
+    return statusOf(this.#known())
   }
 
   /**

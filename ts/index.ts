@@ -1,9 +1,10 @@
 // tsdaemonize: write UNIX daemons in TypeScript.
 
-export { Daemon, type Status } from './daemon.js'
+export { Daemon } from './daemon.js'
 export { DaemonError, type DaemonErrorCode } from './errors.js'
 export { daemonize, type ServiceOptions, serviced } from './functions.js'
 export { isDaemon } from './handover.js'
 export type { Identity } from './life.js'
 export type { DaemonOptions } from './options.js'
+export type { Status } from './status.js'
 export * as syslog from './syslog.js'

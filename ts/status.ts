@@ -1,0 +1,34 @@
+// What can be known of a daemon from outside.
+
+import { native } from './native.js'
+
+/** What is known of a daemon. */
+export type Status =
+  | {
+      state: 'running'
+      pid: number
+      /** When the process was started. */
+      startedAt: Date
+      /** The name of the user as whom it runs, or the number of one without an entry. */
+      user: string
+      /** Resident memory, in bytes. */
+      rss: number
+    }
+  /** It holds its pidfile and is not ready yet. */
+  | { state: 'starting' }
+  /** `stalePidFile`: a pidfile was left by one that was killed. */
+  | { state: 'stopped'; stalePidFile: boolean }
+
+/** Looks at the pidfile, and at the process that holds it. */
+export async function statusOf(place: Parameters<typeof native.status>[0]): Promise<Status> {
+  const { state, stale, pid, startedAt, user, rss } = await native.status(place)
+  if (state === 'starting') return { state }
+  if (state === 'stopped') return { state, stalePidFile: stale }
+  return {
+    state: 'running',
+    pid: pid ?? 0,
+    startedAt: new Date(startedAt ?? 0),
+    user: user ?? '',
+    rss: rss ?? 0,
+  }
+}
