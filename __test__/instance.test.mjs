@@ -1,5 +1,6 @@
 // One instance: however many ask at once, one daemon runs, and everybody is told the truth about it.
 
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import test from 'ava'
 import { Daemon } from '../dist/index.js'
@@ -290,3 +291,34 @@ test('a start that loses names no pid of the daemon before', async (t) => {
   t.is(status, 1)
   t.is(stderr, "sample: The daemon 'sample' is already starting\n")
 })
+
+const hasStrace = spawnSync('strace', ['-V']).status === 0 ? test : test.skip
+
+hasStrace(
+  'a start whose file is removed while it locks it gives way to one that came meanwhile',
+  async (t) => {
+    const p = place(t)
+    const script = p.write('a.mjs', cli())
+    // It is stopped as soon as it has the lock.
+    const inject = ['-e', 'trace=flock', '-e', 'inject=flock:signal=SIGSTOP:when=1']
+    const args = ['-f', '-qq', '-o', '/dev/null', ...inject, process.execPath, script, 'start']
+    const first = command(p, 'strace', args)
+    const hasLocked = (pid) =>
+      fs.readdirSync(`/proc/${pid}/fdinfo`).some((fd) => {
+        try {
+          return fs.readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8').includes('FLOCK')
+        } catch {
+          return false
+        }
+      })
+    const stopped = await until(() => processesOf(p).find(hasLocked), 'the lock')
+    fs.unlinkSync(p.pidFile())
+    t.is((await run(p, script, ['start'])).status, 0)
+    const pid = pidIn(p)
+    process.kill(stopped, 'SIGCONT')
+    const { status, stderr } = await first
+    t.is(status, 1)
+    t.is(stderr, `sample: The daemon 'sample' is already running, with pid ${pid}\n`)
+    t.deepEqual(processesOf(p), [pid])
+  },
+)
