@@ -24,6 +24,8 @@ const USAGE = `Usage: PROGRAM start | stop | restart | reload | status [--json] 
   run      run it in the foreground, attached to this terminal or manager
 `
 
+const VERBS = ['start', 'stop', 'restart', 'reload', 'status', 'run']
+
 const FAILED = 1
 const USAGE_ERROR = 2
 const NOT_RUNNING = 3
@@ -38,8 +40,11 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
     process.exitCode = 0
     return
   }
-  const json = verb === 'status' && rest.length === 1 && rest[0] === '--json'
-  if (rest.length > 0 && !json) return misuse(`unexpected argument '${rest[json ? 1 : 0]}'`)
+  if (verb === undefined) return misuse('no command')
+  if (!VERBS.includes(verb)) return misuse(`unknown command '${verb}'`)
+  const json = verb === 'status' && rest[0] === '--json'
+  const surplus = rest[json ? 1 : 0]
+  if (surplus !== undefined) return misuse(`unexpected argument '${surplus}'`)
   try {
     switch (verb) {
       case 'start':
@@ -60,8 +65,6 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
         return done(0)
       case 'status':
         return report(verbs.name, await verbs.status(), json)
-      default:
-        return misuse(verb === undefined ? 'no command' : `unknown command '${verb}'`)
     }
   } catch (error) {
     tell(verbs.name, error as DaemonError)
@@ -73,12 +76,17 @@ function done(status: number): void {
   process.exitCode = status
 }
 
+function program(): string {
+  return process.argv[1]?.split('/').pop() ?? 'program'
+}
+
 function usage(): string {
-  return USAGE.replace('PROGRAM', process.argv[1]?.split('/').pop() ?? 'program')
+  // By a function, since a name may have a $ in it.
+  return USAGE.replace('PROGRAM', program)
 }
 
 function misuse(what: string): void {
-  process.stderr.write(`${what}\n\n${usage()}`)
+  process.stderr.write(`${program()}: ${what}\n\n${usage()}`)
   done(USAGE_ERROR)
 }
 
@@ -92,9 +100,9 @@ function tell(name: string, { message, stdout = '', stderr = '', cause }: Daemon
   if (hasStack && !stderr.includes(cause.stack ?? '')) process.stderr.write(`${inspect(cause)}\n`)
 }
 
-function exitStatus(verb: string | undefined, error: unknown): number {
-  if (lacksRight(error)) return NO_RIGHT
-  if (verb === 'status') return NO_RIGHT
+/** The exit status of a verb that failed. */
+export function exitStatus(verb: string, error: unknown): number {
+  if (verb === 'status' || lacksRight(error)) return NO_RIGHT
   const { code } = error as DaemonError
   return verb === 'reload' && code === 'ERR_DAEMON_NOT_RUNNING' ? NOT_RUNNING_TO_RELOAD : FAILED
 }

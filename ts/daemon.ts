@@ -1,6 +1,6 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
-import { runCommand } from './command.js'
+import { exitStatus, runCommand } from './command.js'
 import { DaemonError, invalidType, invalidValue } from './errors.js'
 import { become, handOver, managed } from './handover.js'
 import { launch, placeOf, startedEarlier } from './launch.js'
@@ -93,7 +93,7 @@ export class Daemon {
     return this.#start(detach ?? (script !== undefined || become !== undefined || !managed))
   }
 
-  async #start(detach: boolean): Promise<{ pid: number }> {
+  async #start(detach: boolean, failed?: (error: unknown) => number): Promise<{ pid: number }> {
     assertSupported()
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
@@ -105,7 +105,7 @@ export class Daemon {
         `This process is the daemon '${become}' already: start '${this.name}' with \`detach: true\``,
       )
     }
-    return this.#live(true)
+    return this.#live(true, failed)
   }
 
   /** In the process of one daemon, one that the program had started before it is not started again. */
@@ -126,7 +126,7 @@ export class Daemon {
     return handOver !== undefined && become === undefined && startedEarlier(this.name) !== undefined
   }
 
-  async #live(attached: boolean): Promise<never> {
+  async #live(attached: boolean, failed?: (error: unknown) => number): Promise<never> {
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
       if (attached) throw error
@@ -142,6 +142,7 @@ export class Daemon {
         shutdown: () => this.shutdown(),
       },
       attached,
+      failed,
     )
   }
 
@@ -257,7 +258,7 @@ export class Daemon {
     await runCommand(args, {
       name: this.name,
       start: () => this.#start(true),
-      run: () => this.#start(false),
+      run: () => this.#start(false, (error) => exitStatus('run', error)),
       stop: () => this.stop(),
       status: () => this.status(),
       reload: () => this.kill('SIGHUP'),

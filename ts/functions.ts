@@ -1,6 +1,7 @@
 // The same without a class, as in hdaemonize.
 
 import { Daemon } from './daemon.js'
+import { invalidType } from './errors.js'
 import type { DaemonOptions } from './options.js'
 
 /** What `serviced` takes: a program with a command line. */
@@ -30,6 +31,7 @@ export async function daemonize(
 
 /** A program with the command line of `Daemon.serviced`. */
 export async function serviced<T = undefined>(service: ServiceOptions<T>): Promise<void> {
+  if (typeof service !== 'object' || service === null) throw invalidType('options', service, 'an object')
   const { program, privilegedAction, ...options } = service
   mustBeFunction('program', program)
   if (privilegedAction !== undefined) mustBeFunction('privilegedAction', privilegedAction)
@@ -45,7 +47,5 @@ export async function serviced<T = undefined>(service: ServiceOptions<T>): Promi
 }
 
 function mustBeFunction(name: string, value: unknown): void {
-  if (typeof value === 'function') return
-  const error = new TypeError(`\`${name}\` must be a function; got ${typeof value}`)
-  throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' })
+  if (typeof value !== 'function') throw invalidType(name, value, 'a function')
 }

@@ -41,15 +41,23 @@ let phase: Phase = 'none'
 let options: ResolvedOptions
 let behaviour: Behaviour
 let attached = false
+let statusOfFailure: (error: unknown) => number = () => 1
 let setUp = false
 let cause: NodeJS.Signals | undefined
 const abort = new AbortController()
 
-/** Steps 6 to 9 of a start, and then the daemon. Never settles. */
-export async function live(resolved: ResolvedOptions, what: Behaviour, inPlace: boolean): Promise<never> {
+/** Steps 6 to 9 of a start, and then the daemon. Never settles. `failed` gives the exit status of a
+ * failed start in place. */
+export async function live(
+  resolved: ResolvedOptions,
+  what: Behaviour,
+  inPlace: boolean,
+  failed = statusOfFailure,
+): Promise<never> {
   options = resolved
   behaviour = what
   attached = inPlace
+  statusOfFailure = failed
   phase = 'starting'
   markAsDaemon(options.name)
   process.on('uncaughtException', uncaught)
@@ -221,7 +229,7 @@ function failToStart(error: unknown): never {
   }
   syslog(LOG_ERR, text(error))
   phase = 'leaving'
-  process.exit(1)
+  process.exit(attached ? statusOfFailure(error) : 1)
 }
 
 /** An uncaught exception or an unhandled rejection; the program's own listener goes first. */

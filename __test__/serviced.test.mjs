@@ -1,0 +1,243 @@
+// The command line: every verb, its exit status, and what it says.
+
+import fs from 'node:fs'
+import test from 'ava'
+import { daemonize, serviced } from '../dist/index.js'
+import { asRoot, isAlive, library, pidIn, place, proc, processesOf, run, sample, until } from './kit.mjs'
+
+const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+const NOBODY = { uid: 65534, gid: 65534 }
+
+/** Runs a verb that prints nothing, and gives its status. */
+async function silent(t, p, script, verb, as) {
+  const { status, stdout, stderr } = await run(p, script, [verb], as)
+  t.is(stdout + stderr, '', verb)
+  return status
+}
+
+test('start, stop, restart, reload and status have the exit statuses of an init script', async (t) => {
+  const p = place(t)
+  const body = `onSignal(signal) {
+    fs.appendFileSync(process.env.DIR + '/got', signal + '\\n')
+    return super.onSignal(signal)
+  }`
+  const script = p.write('a.mjs', cli({ body }))
+  const status = async (...args) => {
+    const { status, stdout, stderr } = await run(p, script, ['status', ...args])
+    t.is(stderr, '')
+    return [status, stdout]
+  }
+
+  t.deepEqual(await status(), [3, 'sample is not running\n'])
+  t.deepEqual(await status('--json'), [3, '{"state":"stopped","stalePidFile":false}\n'])
+  t.is(await silent(t, p, script, 'stop'), 0)
+  const reload = await run(p, script, ['reload'])
+  t.deepEqual([reload.status, reload.stderr], [7, "sample: The daemon 'sample' is not running\n"])
+
+  t.is(await silent(t, p, script, 'start'), 0)
+  const pid = pidIn(p)
+  const again = await run(p, script, ['start'])
+  t.deepEqual(
+    [again.status, again.stderr],
+    [1, `sample: The daemon 'sample' is already running, with pid ${pid}\n`],
+  )
+  const [code, words] = await status()
+  t.is(code, 0)
+  t.regex(words, new RegExp(`^sample is running: pid ${pid}, user \\S+, since \\S+Z, [\\d.]+ MiB\n$`))
+  const [jsonCode, json] = await status('--json')
+  t.is(jsonCode, 0)
+  const { startedAt, user, rss, ...rest } = JSON.parse(json)
+  t.deepEqual(rest, { state: 'running', pid })
+  t.false(Number.isNaN(Date.parse(startedAt)))
+  t.is(typeof user, 'string')
+  t.is(typeof rss, 'number')
+
+  t.is(await silent(t, p, script, 'reload'), 0)
+  await until(() => fs.existsSync(`${p.dir}/got`))
+  t.is(fs.readFileSync(`${p.dir}/got`, 'utf8'), 'SIGHUP\n')
+  t.is(await silent(t, p, script, 'restart'), 0)
+  t.false(isAlive(pid))
+  const second = pidIn(p)
+  t.deepEqual(processesOf(p), [second])
+  t.is(await silent(t, p, script, 'stop'), 0)
+  t.deepEqual(processesOf(p), [])
+  t.is(await silent(t, p, script, 'restart'), 0)
+
+  process.kill(pidIn(p), 'SIGKILL')
+  await until(() => processesOf(p).length === 0)
+  t.deepEqual(await status(), [1, 'sample is not running, and left a pidfile: it was killed\n'])
+  t.deepEqual(await status('--json'), [1, '{"state":"stopped","stalePidFile":true}\n'])
+  t.is((await run(p, script, ['reload'])).status, 7)
+  t.is(await silent(t, p, script, 'stop'), 0)
+  t.deepEqual(await status(), [3, 'sample is not running\n'])
+})
+
+test('no verb, an unknown one, and an argument too many: usage, status 2, and nothing is done', async (t) => {
+  const p = place(t)
+  const script = p.write('tool.mjs', cli())
+  for (const [args, why] of [
+    [[], 'no command'],
+    [['frobnicate'], "unknown command 'frobnicate'"],
+    [['toString'], "unknown command 'toString'"],
+    [['frobnicate', 'now'], "unknown command 'frobnicate'"],
+    [['--json'], "unknown command '--json'"],
+    [['start', 'now'], "unexpected argument 'now'"],
+    [['start', '--json'], "unexpected argument '--json'"],
+    [['status', '--xml'], "unexpected argument '--xml'"],
+    [['status', '--json', 'now'], "unexpected argument 'now'"],
+  ]) {
+    const { status, stdout, stderr } = await run(p, script, args)
+    t.is(status, 2, args.join(' '))
+    t.is(stdout, '')
+    t.true(stderr.startsWith(`tool.mjs: ${why}\n\nUsage: tool.mjs start | stop |`), stderr)
+  }
+  for (const args of [['--help'], ['-h'], ['start', '--help']]) {
+    const { status, stdout, stderr } = await run(p, script, args)
+    t.is(status, 0)
+    t.is(stderr, '')
+    t.regex(stdout, /^Usage: tool.mjs start \| stop \| restart \| reload \| status \[--json\] \| run\n\n/)
+  }
+  t.deepEqual(fs.readdirSync(p.run), [])
+  t.deepEqual(processesOf(p), [])
+})
+
+test('run is the daemon itself, attached: its exit status is the command’s', async (t) => {
+  const p = place(t)
+  const body = `async action(signal) {
+    console.log('here')
+    process.on('SIGUSR2', () => this.exit(5))
+    process.on('SIGUSR1', () => { throw new Error('thrown') })
+    await once(signal, 'abort')
+  }`
+  const script = p.write('a.mjs', cli({ body }))
+  for (const [signal, expected] of [
+    ['SIGTERM', 0],
+    ['SIGINT', 0],
+    ['SIGUSR2', 5],
+    ['SIGUSR1', 1],
+  ]) {
+    const running = run(p, script, ['run'])
+    await new Promise((resolve) => running.child.stdout.once('data', resolve))
+    t.is(pidIn(p), running.pid)
+    t.is(proc(running.pid).ppid, process.pid)
+    t.is((await run(p, script, ['status'])).status, 0)
+    const second = await run(p, script, ['run'])
+    t.is(second.status, 1)
+    t.regex(second.stderr, new RegExp(`already running, with pid ${running.pid}`))
+    process.kill(running.pid, signal)
+    const { status, stdout } = await running
+    t.is(status, expected, signal)
+    t.is(stdout, 'here\n')
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+})
+
+test('a failed start or run says why, in the words of the daemon, with status 1', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli({ body: `setup() { throw new Error('no disk') }` }))
+  for (const verb of ['start', 'restart', 'run']) {
+    const { status, stderr } = await run(p, script, [verb])
+    t.is(status, 1, verb)
+    t.regex(stderr, /no disk/)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+  t.deepEqual(processesOf(p), [])
+})
+
+test('without a pidfile directory none runs', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli({ options: `pidFilePath: process.env.RUN + '/missing'` }))
+  t.is(await silent(t, p, script, 'stop'), 0)
+  t.is((await run(p, script, ['status'])).status, 3)
+  t.is((await run(p, script, ['reload'])).status, 7)
+  const { status, stderr } = await run(p, script, ['start'])
+  t.is(status, 1)
+  t.regex(stderr, /^sample: Cannot keep a pidfile in the directory \S+missing: .*Create it/)
+})
+
+asRoot('who lacks the right gets status 4, and is told what to do', async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  const script = p.write('a.mjs', cli({ options: `user: process.env.AS` }))
+  const verbs = async (expected, env = {}) => {
+    for (const [verb, status] of Object.entries(expected)) {
+      const done = await run(p, script, [verb], { ...NOBODY, env })
+      t.is(done.status, status, `${verb}: ${done.stderr}`)
+      if (status === 4) t.regex(done.stderr, /^sample: Cannot .*(Permission denied|Operation not permitted)/)
+    }
+  }
+  // Root's directory, which all can read.
+  await verbs({ start: 4, restart: 4, run: 4, status: 3, stop: 0, reload: 7 })
+  fs.writeFileSync(p.pidFile(), '999999\n')
+  await verbs({ start: 4, restart: 4, run: 4, status: 1, stop: 0, reload: 7 })
+  fs.rmSync(p.pidFile())
+  // And one that only root can read.
+  fs.chmodSync(p.run, 0o700)
+  await verbs({ start: 4, restart: 4, run: 4, status: 4, stop: 4, reload: 4 })
+  // A directory of one's own, and no right to become root.
+  fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
+  for (const verb of ['start', 'run']) {
+    const { status, stderr } = await run(p, script, [verb], { ...NOBODY, env: { AS: 'root' } })
+    t.is(status, 4, stderr)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+})
+
+test('serviced() without a class: `program` gets what `privilegedAction` returned', async (t) => {
+  const p = place(t)
+  const script = p.write(
+    'sample.mjs',
+    `import { serviced } from '${library}'
+    import fs from 'node:fs'
+    import { once } from 'node:events'
+    await serviced({
+      pidFilePath: process.env.RUN,
+      ...(process.getuid() === 0 && { user: 'nobody' }),
+      async privilegedAction(daemon) { return { uid: process.getuid(), fd: fs.openSync(process.env.DIR + '/out', 'w'), name: daemon.name } },
+      async program({ uid, fd, name }, signal, daemon) {
+        fs.writeSync(fd, JSON.stringify([uid, process.getuid(), name, daemon.name, signal.aborted]))
+        await once(signal, 'abort')
+        fs.writeSync(fd, 'end')
+      },
+    })`,
+  )
+  t.is((await run(p, script, ['start'])).status, 0)
+  const uid = process.getuid()
+  const out = () => fs.readFileSync(`${p.dir}/out`, 'utf8')
+  const said = JSON.stringify([uid, uid || 65534, 'sample', 'sample', false])
+  await until(() => out() === said, said)
+  t.is((await run(p, script, ['status'])).status, 0)
+  t.is((await run(p, script, ['stop'])).status, 0)
+  t.is(out(), `${said}end`)
+})
+
+test('daemonize() without a class starts its function as a daemon', async (t) => {
+  const p = place(t)
+  const script = p.write(
+    'sample.mjs',
+    `import { daemonize } from '${library}'
+    import fs from 'node:fs'
+    import { once } from 'node:events'
+    const { pid } = await daemonize(async (signal, daemon) => {
+      fs.writeFileSync(process.env.DIR + '/out', daemon.name)
+      await once(signal, 'abort')
+    }, { pidFilePath: process.env.RUN })
+    console.log(pid)`,
+  )
+  const { status, stdout } = await run(p, script)
+  t.is(status, 0)
+  t.is(Number(stdout), pidIn(p))
+  await until(() => fs.existsSync(`${p.dir}/out`) && fs.readFileSync(`${p.dir}/out`, 'utf8') === 'sample')
+})
+
+test('without a function to run, serviced() and daemonize() refuse, before anything is done', async (t) => {
+  const wrong = { code: 'ERR_INVALID_ARG_TYPE', instanceOf: TypeError }
+  const none = () => {}
+  for (const service of [{}, { program: 1 }, undefined, null, 'x', { program: none, privilegedAction: 1 }]) {
+    await t.throwsAsync(serviced(service), wrong)
+  }
+  for (const action of [undefined, null, {}, 'x']) await t.throwsAsync(daemonize(action), wrong)
+  await t.throwsAsync(daemonize(none, null), wrong)
+  await t.throwsAsync(daemonize(none, { colour: 1 }), { code: 'ERR_INVALID_ARG_VALUE' })
+  await t.throwsAsync(serviced({ program: none, colour: 1 }), { code: 'ERR_INVALID_ARG_VALUE' })
+})
