@@ -158,8 +158,9 @@ const CHECKS: { [K in keyof Required<DaemonOptions>]: (value: unknown, option: s
   user: checkAccount,
   group: checkAccount,
   script: (value, option) => {
-    if (!(value instanceof URL)) return checkText(value, option, 'a path or a file: URL')
-    if (value.protocol !== 'file:') throw invalidValue(option, value.href, 'a path or a file: URL')
+    const takes = 'a path or a file: URL'
+    if (!(value instanceof URL)) checkText(value, option, takes)
+    if (toPath(value as string | URL) === undefined) throw invalidValue(option, String(value), takes)
   },
   args: (value, option) => {
     if (!Array.isArray(value)) throw invalidType(option, value, 'an array of strings')
@@ -199,15 +200,18 @@ const CHECKS: { [K in keyof Required<DaemonOptions>]: (value: unknown, option: s
  * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, naming the option
  */
 export function resolveOptions(options: unknown): ResolvedOptions {
-  if (typeof options !== 'object' || options === null) throw invalidType('options', options, 'an object')
-  for (const [option, value] of Object.entries(options)) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType('options', options, 'an object')
+  }
+  // Its own properties alone, read once: nothing is used that was not checked.
+  const given: DaemonOptions = Object.assign(Object.create(null), options)
+  for (const [option, value] of Object.entries(given)) {
     const check = Object.hasOwn(CHECKS, option) ? CHECKS[option as keyof DaemonOptions] : undefined
     if (check === undefined) {
       throw invalidValue('options', option, `made of known options (${Object.keys(CHECKS).join(', ')})`)
     }
     if (value !== undefined) check(value, option)
   }
-  const given = options as DaemonOptions
   const script = given.script === undefined ? undefined : toPath(given.script)
   if (script !== undefined && given.detach === false) {
     throw invalidValue(
@@ -239,9 +243,15 @@ export function resolveOptions(options: unknown): ResolvedOptions {
   }
 }
 
-/** A file's path, of a path or a `file:` URL. */
-function toPath(script: string | URL): string {
-  return resolve(script instanceof URL || script.startsWith('file:') ? fileURLToPath(script) : script)
+/** A file's path, of a path or a `file:` URL; `undefined` for a URL that names no file here. */
+function toPath(script: string | URL): string | undefined {
+  const isUrl = script instanceof URL || script.startsWith('file:')
+  try {
+    const path = resolve(isUrl ? fileURLToPath(script) : script)
+    return path.includes('\0') ? undefined : path
+  } catch {
+    return undefined
+  }
 }
 
 function defaultName(script: string | undefined): string {
