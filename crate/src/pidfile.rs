@@ -424,7 +424,7 @@ enum Asker {
 
 fn check_directory(place: &Place, asker: Asker) -> Result<Option<FileStat>> {
     let dir = &place.dir;
-    let found = match stat(dir) {
+    let found = match if place.private { lstat(dir) } else { stat(dir) } {
         Ok(found) => found,
         Err(Errno::ENOENT | Errno::ENOTDIR) if asker == Asker::Anyone => return Ok(None),
         Err(errno) => {
@@ -438,6 +438,9 @@ fn check_directory(place: &Place, asker: Asker) -> Result<Option<FileStat>> {
             .hint("Create it, or name another with `pidFilePath`"));
         }
     };
+    if place.private {
+        check_private(dir, &found)?;
+    }
     let owner = found.st_uid;
     let trusted = owner == 0 || owner == euid() || asker == Asker::Anyone;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
@@ -470,14 +473,17 @@ fn check_file(path: &Path, found: &FileStat, asker: Asker, dir: Option<&FileStat
     Ok(())
 }
 
-/// Our own directory in /tmp: made with mode 0700, and checked, since anyone may have made one of
-/// this name before.
+/// Our own directory in /tmp.
 fn make_private(dir: &Path) -> Result<()> {
     match nix::unistd::mkdir(dir, Mode::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(failed(dir, "mkdir", errno)),
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(failed(dir, "mkdir", errno)),
     }
-    let found = lstat(dir).map_err(|e| failed(dir, "lstat", e))?;
+}
+
+/// Anyone may have made one of this name before; whoever asks is told, so that nobody takes another
+/// user's daemon for their own.
+fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
     let is_dir = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
     if !is_dir || found.st_uid != euid() || found.st_mode & 0o077 != 0 {
         return Err(unsafe_file(dir, "it is not a directory of this user's own with mode 0700"));
