@@ -292,6 +292,30 @@ test('a start that loses names no pid of the daemon before', async (t) => {
   t.is(stderr, "sample: The daemon 'sample' is already starting\n")
 })
 
+test('a start whose file is removed puts it back when it is ready, and loses to another that has come', async (t) => {
+  const p = place(t)
+  const body = 'setup() { if (process.argv[2]) return gate(process.argv[2]) }'
+  const script = p.write('a.mjs', sample({ before: gate, body }))
+  for (const [name, rival] of [
+    ['alone', false],
+    ['rivalled', true],
+  ]) {
+    const start = run(p, script, [name])
+    await waits(p, name)
+    fs.unlinkSync(p.pidFile())
+    t.is((await daemonAt(p).status()).state, 'stopped')
+    if (rival) t.is((await run(p, script)).status, 0)
+    open(p, name)
+    const { status, stderr } = await start
+    t.is(status, rival ? 1 : 0, stderr)
+    if (rival) t.regex(stderr, /another one took its pidfile meanwhile/)
+    await until(() => fs.existsSync(p.pidFile()) && fs.readFileSync(p.pidFile(), 'utf8') !== '')
+    const pid = pidIn(p)
+    t.deepEqual(processesOf(p), [pid])
+    t.deepEqual(await daemonAt(p).stop(), { pid, signal: 'SIGTERM' })
+  }
+})
+
 const hasStrace = spawnSync('strace', ['-V']).status === 0 ? test : test.skip
 
 hasStrace(

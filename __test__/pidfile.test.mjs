@@ -4,7 +4,19 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
 import test from 'ava'
-import { asRoot, isAlive, isUnlocked, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+import {
+  asRoot,
+  command,
+  isAlive,
+  isRoot,
+  isUnlocked,
+  pidIn,
+  place,
+  processesOf,
+  run,
+  sample,
+  until,
+} from './kit.mjs'
 import { lock, WHOLE } from './locks.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
@@ -233,3 +245,99 @@ for (const kind of ['flock', 'record']) {
     }
   })
 }
+
+const mounts = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0 ? test : test.skip
+
+/** Runs shell commands where the directory of pidfiles is a file system of its own. */
+function mounted(p, options, commands) {
+  const script = [`mount -t tmpfs -o mode=755,${options} none $RUN`, ...commands].join('\n')
+  return command(p, 'unshare', ['-m', 'sh', '-c', script], {
+    env: { CLI: `${process.execPath} ${p.dir}/a.mjs` },
+  })
+}
+
+mounts('a full disk: no daemon, no file, and the reason', async (t) => {
+  const p = place(t)
+  p.write('a.mjs', cli())
+  for (const [options, fill] of [
+    ['size=4k', 'head -c 4096 /dev/zero > $RUN/filling'],
+    ['nr_inodes=2', '> $RUN/filling'],
+  ]) {
+    const { stdout, stderr } = await mounted(p, options, [
+      fill,
+      '$CLI start; echo $?',
+      '$CLI run; echo $?',
+      'ls -A $RUN',
+      'rm $RUN/filling; $CLI start; echo $?',
+      'cd $RUN; echo *; $CLI stop; echo $?; ls -A',
+    ])
+    t.is(stdout, '1\n1\nfilling\n0\nsample.pid\n0\n', stderr)
+    const lines = stderr.split('\n').filter((line) => line.includes('sample.pid'))
+    t.true(lines.length >= 2, stderr)
+    for (const line of lines) t.regex(line, /ENOSPC|No space left on device/)
+    t.deepEqual(processesOf(p), [])
+  }
+})
+
+mounts('a read-only directory: no daemon, and the reason; nothing to stop', async (t) => {
+  const p = place(t)
+  p.write('a.mjs', cli())
+  const verbs = ['start', 'run', 'stop', 'status'].map((verb) => `$CLI ${verb} > /dev/null; echo $?`)
+  const { stdout, stderr } = await mounted(p, 'ro', verbs)
+  t.is(stdout, '1\n1\n0\n3\n')
+  t.regex(
+    stderr,
+    /^(sample: Cannot keep the pidfile \S+: open: Read-only file system\. Name a directory .*\n){2}$/,
+  )
+  t.deepEqual(processesOf(p), [])
+})
+
+test('a directory that is reached by a symbolic link, as /var/run is, will do', async (t) => {
+  const p = place(t)
+  fs.symlinkSync('run', `${p.dir}/link`)
+  const script = p.write('a.mjs', cli({ options: "pidFilePath: process.env.DIR + '/link'" }))
+  t.is((await run(p, script, ['start'])).status, 0)
+  t.true(isAlive(pidIn(p)))
+  t.is((await run(p, script, ['stop'])).status, 0)
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+/** A daemon whose log messages go to a file. */
+const logging = (options) =>
+  cli({ options: `syslogOptions: syslog.LOG_PERROR, stderr: process.env.DIR + '/log', ${options}` })
+
+test('one that cannot be put back, since its directory is gone, is a warning, and the daemon goes on', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', logging(''))
+  t.is((await run(p, script, ['start'])).status, 0)
+  const pid = pidIn(p)
+  fs.rmSync(p.run, { recursive: true })
+  await until(() => fs.readFileSync(`${p.dir}/log`, 'utf8').includes('cannot be put back'), 'the warning')
+  t.is((await run(p, script, ['status'])).status, 3)
+  t.true(isAlive(pid))
+})
+
+asRoot(
+  'one that cannot be put back, since privileges were dropped, is a warning; the next daemon keeps its own',
+  async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    const script = p.write('a.mjs', logging("user: 'nobody'"))
+    const { status, stderr } = await run(p, script, ['start'])
+    t.is(status, 0, stderr)
+    const pid = pidIn(p)
+    fs.rmSync(p.pidFile())
+    const log = () => fs.readFileSync(`${p.dir}/log`, 'utf8')
+    await until(() => log().includes('cannot be put back'), 'the warning')
+    t.regex(log(), /^sample: The pidfile \S+ was removed and cannot be put back: .*Permission denied/m)
+    t.true(isAlive(pid))
+    t.is((await run(p, script, ['start'])).status, 0)
+    const second = pidIn(p)
+    t.not(second, pid)
+    process.kill(pid, 'SIGTERM')
+    await until(() => !isAlive(pid))
+    t.is(pidIn(p), second)
+    t.is((await run(p, script, ['stop'])).status, 0)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  },
+)
