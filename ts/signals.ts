@@ -38,23 +38,33 @@ export function wireSignals(
   let turn = new Promise<void>((resolve) => {
     open = resolve
   })
-  const names = new Set<string | symbol>(DAEMON_SIGNALS)
+  const takers = new Map<string | symbol, () => void>()
   for (const signal of DAEMON_SIGNALS) {
     const number = constants.signals[signal]
+    const take = () => native.guardTaken(number)
+    takers.set(signal, take)
+    process.on(signal, take)
     process.on(signal, () => {
-      native.guardTaken(number)
       if (open && early(signal)) return
       turn = turn.then(() => deliver(signal))
     })
   }
   native.guardChain()
   // libuv puts its own handler in place when the first listener of a signal comes: also when a
-  // program removes all of them and adds one. The event comes before the listener.
+  // program removes all of them, ours included, and adds one. The event comes before the listener.
   process.on('newListener', (name) => {
-    if (names.has(name)) process.nextTick(native.guardChain)
+    const take = takers.get(name)
+    if (take) process.nextTick(watchAgain, name, take)
   })
   return () => {
     open?.()
     open = undefined
   }
+}
+
+/** What the program does with a signal is its own; that it was not blocked, the guard is told. */
+function watchAgain(signal: NodeJS.Signals, take: () => void): void {
+  const listeners = process.listeners(signal) as unknown[]
+  if (listeners.length > 0 && !listeners.includes(take)) process.prependListener(signal, take)
+  native.guardChain()
 }
