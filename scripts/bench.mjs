@@ -1,0 +1,278 @@
+// What the package costs, beside a bare Node on the same machine: `npm run bench`. Measurements, not
+// tests: a target that is missed is said, and fails nothing. Writes docs/benchmarks.md.
+//
+//   npm run bench [-- --runs=25] [-- --print]    --print leaves the page as it is
+
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+
+const { values: flags } = parseArgs({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
+const RUNS = Math.max(15, Number(flags.runs ?? 25))
+/** A process is looked at so long after its start, in milliseconds: then a bare Node has settled. */
+const SETTLED = 1500
+const MIB = 2 ** 20
+
+const library = new URL('../dist/index.js', import.meta.url).href
+const dir = mkdtempSync(join(tmpdir(), 'tsdaemonize-bench-'))
+const env = { PATH: process.env.PATH, RUNTIME_DIRECTORY: join(dir, 'run'), BENCH: dir }
+mkdirSync(env.RUNTIME_DIRECTORY)
+
+function program(name, source) {
+  writeFileSync(join(dir, name), source)
+  return join(dir, name)
+}
+
+const empty = program('empty.mjs', '')
+const importing = program('importing.mjs', `import '${library}'`)
+/** Opens MORE descriptors, and starts a daemon whose action waits for its end. */
+const daemon = program(
+  'daemon.mjs',
+  `import { once } from 'node:events'
+  import { Daemon } from '${library}'
+  for (let more = Number(process.env.MORE ?? 0); more > 0; more--) {
+    process.getBuiltinModule('fs').openSync('/dev/null')
+  }
+  class Waiting extends Daemon {
+    action(signal) { return once(signal, 'abort') }
+  }
+  await new Waiting().serviced()`,
+)
+/** The same action in a bare Node. */
+const bare = program(
+  'bare.mjs',
+  `import { once } from 'node:events'
+  setInterval(() => {}, 2 ** 31 - 1)
+  await once(new AbortController().signal, 'abort')`,
+)
+
+const sorted = (numbers) => [...numbers].sort((a, b) => a - b)
+function median(numbers) {
+  const s = sorted(numbers)
+  const middle = s.length >> 1
+  return s.length % 2 ? s[middle] : (s[middle - 1] + s[middle]) / 2
+}
+
+/** Milliseconds until a program has ended. */
+function time(...args) {
+  const begun = performance.now()
+  const { status } = spawnSync(process.execPath, args, { env, cwd: dir, stdio: 'ignore' })
+  const spent = performance.now() - begun
+  if (status !== 0) throw new Error(`${args.slice(1).join(' ')} ended with status ${status}`)
+  return spent
+}
+
+/** What the runs of a kind took: each beside a bare Node's boot, in turns. */
+class Beside {
+  spent = []
+  boot = []
+  take(...args) {
+    this.boot.push(time(empty))
+    this.spent.push(time(...args))
+  }
+  get ratio() {
+    return median(this.spent) / median(this.boot)
+  }
+  get more() {
+    return median(this.spent) - median(this.boot)
+  }
+}
+
+function measureTimes() {
+  const [start, status, stop, load] = Array.from({ length: 4 }, () => new Beside())
+  for (let run = 0; run < RUNS; run++) {
+    start.take(daemon, 'start')
+    status.take(daemon, 'status')
+    stop.take(daemon, 'stop')
+    load.take(importing)
+  }
+  return { start, status, stop, load }
+}
+
+/** Bytes, from proc_pid_smaps_rollup(5). */
+function memory(pid) {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
+  const of = (name) => Number(text.match(new RegExp(`^${name}: +(\\d+) kB`, 'm'))[1]) * 1024
+  return { rss: of('Rss'), pss: of('Pss'), own: of('Private_Clean') + of('Private_Dirty') }
+}
+
+/** The processes that were started here. */
+function ours() {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`BENCH=${dir}\0`)
+    } catch {
+      return false
+    }
+  })
+}
+
+async function measureMemory() {
+  const more = { rss: [], pss: [], own: [] }
+  let processes = 0
+  for (let run = 0; run < RUNS; run++) {
+    time(daemon, 'start')
+    const pid = Number(readFileSync(join(env.RUNTIME_DIRECTORY, 'daemon.pid'), 'utf8'))
+    processes = Math.max(processes, ours().length)
+    const other = spawn(process.execPath, [bare], { env, cwd: '/', stdio: 'ignore', detached: true })
+    await sleep(SETTLED)
+    const [with_, without] = [memory(pid), memory(other.pid)]
+    for (const kind of Object.keys(more)) more[kind].push(with_[kind] - without[kind])
+    other.kill('SIGKILL')
+    time(daemon, 'stop')
+  }
+  return { ...more, processes }
+}
+
+const hasStrace = spawnSync('strace', ['-V']).status === 0
+
+/** strace(1) with all threads and children: lines of `PID call(…) = result`. */
+async function trace(args, { limit, more = 0 } = {}) {
+  const out = join(dir, 'trace')
+  const set = limit === undefined ? '' : `ulimit -n ${limit} && `
+  const command = ['-c', `${set}exec strace -f -o "$@"`, 'sh', out, process.execPath, ...args]
+  const traced = spawn('sh', command, { env: { ...env, MORE: String(more) }, cwd: dir, stdio: 'ignore' })
+  const ended = once(traced, 'close')
+  // strace stays with the daemon until its end.
+  while (args.includes('start') && traced.exitCode === null) {
+    if (spawnSync(process.execPath, [daemon, 'status'], { env }).status !== 0) await sleep(100)
+    else if (spawnSync(process.execPath, [daemon, 'stop'], { env }).status === 0) break
+  }
+  const [status] = await ended
+  return status === 0 ? readFileSync(out, 'utf8').split('\n') : undefined
+}
+
+/** The calls that the children make, from each one's fork to the exec of the daemon. */
+async function callsToExec(options) {
+  const lines = await trace([daemon, 'start'], options)
+  if (lines === undefined) return undefined
+  const calls = lines.map((line) => line.match(/^(\d+) +(\w+)\((.*)$/)).filter(Boolean)
+  const [, launcher] = calls[0]
+  const execs = calls.filter(([, pid, call]) => call === 'execve' && pid !== launcher)
+  const [, second] = execs[0]
+  const forks = lines.map((line) => line.match(/^(\d+) +.*(?:clone3?|v?fork)\b.* = (\d+)$/)).filter(Boolean)
+  const [, first] = forks.find(([, , child]) => child === second)
+  const until = (pid, isLast) => {
+    const own = calls.filter(([, of]) => of === pid)
+    return own.findIndex(isLast) + 1
+  }
+  return (
+    until(first, ([, , call]) => /^(clone3?|v?fork)$/.test(call)) +
+    until(second, ([, , call]) => call === 'execve')
+  )
+}
+
+async function measureCalls() {
+  if (!hasStrace) return undefined
+  const counts = []
+  for (const limit of [1024, 20000]) {
+    for (const more of [0, 500]) counts.push({ limit, more, count: await callsToExec({ limit, more }) })
+  }
+  const loads = (await trace([importing])).filter((line) => /\bexecve\(/.test(line))
+  return { counts, children: loads.length - 1 }
+}
+
+const ms = (number) => `${number.toFixed(1)} ms`
+const mib = (numbers) => `${(median(numbers) / MIB).toFixed(2)} MiB`
+const times = (number) => number.toFixed(2)
+
+function rows({ start, status, stop, load }, memory, calls) {
+  const boot = median([...start.boot, ...status.boot, ...stop.boot, ...load.boot])
+  const ratio = (what, { spent, ratio }, target) => [
+    what,
+    ms(median(spent)),
+    `${times(ratio)} boots`,
+    `at most ${times(target)}`,
+    ratio <= target,
+  ]
+  const more = (what, numbers, target) => [
+    what,
+    `+${mib(numbers)}`,
+    '',
+    `at most ${target} MiB`,
+    median(numbers) <= target * MIB,
+  ]
+  const table = [
+    ['boot of a bare Node (`node empty.mjs`)', ms(boot), '1.00 boots', '', undefined],
+    ratio('`start`, until the daemon is ready', start, 2.3),
+    ratio('`status`', status, 1.3),
+    ratio('`stop` of a daemon that exits at once', stop, 1.3),
+    ['import of the package', `+${ms(load.more)}`, '', 'at most 5 ms', load.more <= 5],
+    more('resident memory of a daemon, over a bare Node with the same action (RSS)', memory.rss, 3),
+    more('the same, shared pages divided (PSS)', memory.pss, 3),
+    more('of it private', memory.own, 2),
+    ['processes that stay', String(memory.processes), '', '1: the daemon', memory.processes === 1],
+  ]
+  if (calls === undefined) {
+    table.push(['system calls and child processes', 'skipped: no strace', '', '', undefined])
+    return table
+  }
+  table.push(['child processes of an import', String(calls.children), '', '0', calls.children === 0])
+  const same = new Set(calls.counts.map(({ count }) => count)).size === 1
+  for (const { limit, more, count } of calls.counts) {
+    const what = `system calls from fork to execve, \`ulimit -n ${limit}\`, ${more === 0 ? 'none' : more} more descriptors open`
+    const has = count !== undefined
+    table.push([what, has ? String(count) : 'skipped: limit refused', '', 'the same', has ? same : undefined])
+  }
+  return table
+}
+
+function page(table) {
+  const verdict = (held) => (held === undefined ? '' : held ? 'yes' : '**no**')
+  const lines = table.map(([what, got, relative, target, held]) => [
+    what,
+    got,
+    relative,
+    target,
+    verdict(held),
+  ])
+  const text = (cells) => `| ${cells.join(' | ')} |`
+  return `# Benchmarks
+
+\`npm run bench\` writes this page. Each row is the median of ${RUNS} runs. What is compared ran in turns, A B A B, in the
+same minute on the same machine. A *boot* is what a bare Node takes for an empty program, just before: a daemon is
+a second Node, so that two boots are the floor of a start.
+
+- ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB; Linux ${release()}
+- Node ${process.versions.node}, V8 ${process.versions.v8}; tsdaemonize ${version()}
+
+| what | median | relative | target | held |
+|---|---|---|---|---|
+${lines.map(text).join('\n')}
+
+Memory is read from \`/proc/PID/smaps_rollup\`, ${SETTLED / 1000} s after the start, of a daemon and of a bare Node side by side. System calls are
+counted with strace, in child 1 up to its fork and in child 2 up to the execve.
+`
+}
+
+function version() {
+  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
+}
+
+function print(table) {
+  const width = Math.max(...table.map(([what]) => what.length)) + 2
+  for (const [what, got, relative, target, held] of table) {
+    const verdict = held === undefined ? '' : held ? 'held' : 'MISSED'
+    console.log(
+      [what.padEnd(width), got.padEnd(12), relative.padEnd(12), target.padEnd(18), verdict]
+        .join('')
+        .trimEnd(),
+    )
+  }
+}
+
+try {
+  console.log(`${RUNS} runs each; this takes about ${Math.round(RUNS * 4.5)} s\n`)
+  const calls = await measureCalls()
+  const table = rows(measureTimes(), await measureMemory(), calls)
+  print(table)
+  if (!flags.print) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), page(table))
+} finally {
+  for (const pid of ours()) process.kill(Number(pid), 'SIGKILL')
+  rmSync(dir, { recursive: true, force: true })
+}
