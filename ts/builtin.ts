@@ -4,12 +4,10 @@
 /** node:util */
 export const { inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
-export const { readFileSync } = process.getBuiltinModule('node:fs')
+export const { existsSync, readFileSync } = process.getBuiltinModule('node:fs')
 /** node:os */
 export const { constants } = process.getBuiltinModule('node:os')
 /** node:path */
-export const { basename, extname, isAbsolute, resolve } = process.getBuiltinModule('node:path')
+export const { basename, dirname, extname, isAbsolute, join, resolve } = process.getBuiltinModule('node:path')
 /** node:url */
 export const { fileURLToPath } = process.getBuiltinModule('node:url')
-/** node:module */
-export const { createRequire } = process.getBuiltinModule('node:module')

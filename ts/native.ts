@@ -3,13 +3,11 @@
 // names, which a program that runs as root must not.
 
 import type * as Binding from './binding.js'
-import { createRequire } from './builtin.js'
+import { dirname, existsSync, fileURLToPath, join } from './builtin.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
 
 /** The native functions; each throws, or rejects with, a `DaemonError`. */
 export type Native = Omit<typeof Binding, 'default'>
-
-const require = createRequire(import.meta.url)
 
 /** Why there is no native module; `undefined` where there is one. */
 let failure: DaemonError | undefined
@@ -33,14 +31,15 @@ export function assertSupported(): void {
 function load(): Native {
   const { platform, arch } = process
   const names = platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
+  const found = locate(names)
   // process.report is slow (it asks for much): only where both C libraries' modules are there.
-  const found = names.flatMap((name) => locate(name))
-  const fitting = found.length > 1 ? found.filter(({ name }) => name.endsWith(libc())) : found
-  const [choice] = fitting
+  const choice = found.length > 1 ? found.find((file) => file.endsWith(`-${libc()}.node`)) : found[0]
   let cause: unknown
   if (choice) {
     try {
-      return wrapped(require(choice.file) as Native)
+      const module = { exports: {} as Native }
+      process.dlopen(module, choice)
+      return wrapped(module.exports)
     } catch (error) {
       cause = error
     }
@@ -49,7 +48,7 @@ function load(): Native {
   failure = new DaemonError(
     'ERR_DAEMON_UNSUPPORTED',
     choice
-      ? `The native module ${choice.file} cannot be loaded: ${(cause as Error).message}`
+      ? `The native module ${choice} cannot be loaded: ${(cause as Error).message}`
       : `There is no native module for ${platform} on ${arch}: the package ${packages} is not installed. ` +
           'Install without --omit=optional, or build it from source with `npm run build`',
     cause === undefined ? {} : { cause },
@@ -62,15 +61,34 @@ function load(): Native {
   })
 }
 
-function locate(name: string): { name: string; file: string }[] {
-  for (const candidate of [`../tsdaemonize.${name}.node`, `tsdaemonize-${name}`]) {
-    try {
-      return [{ name, file: require.resolve(candidate) }]
-    } catch {
-      // Not this one.
-    }
+/**
+ * The files for these platforms: of a local build, else of the platform's package, which package
+ * managers put beside this one. Only where it is elsewhere Node's own resolution is asked, which costs
+ * as much as all the rest of an import.
+ */
+function locate(names: string[]): string[] {
+  const own = join(dirname(fileURLToPath(import.meta.url)), '..')
+  const file = (name: string) => `tsdaemonize.${name}.node`
+  for (const place of [
+    (name: string) => join(own, file(name)),
+    (name: string) => join(own, '..', `tsdaemonize-${name}`, file(name)),
+    resolved,
+  ]) {
+    const found = names.map(place).filter((path) => path !== undefined && existsSync(path))
+    if (found.length > 0) return found as string[]
   }
   return []
+}
+
+function resolved(name: string): string | undefined {
+  try {
+    return process
+      .getBuiltinModule('node:module')
+      .createRequire(import.meta.url)
+      .resolve(`tsdaemonize-${name}`)
+  } catch {
+    return undefined
+  }
 }
 
 function libc(): 'gnu' | 'musl' {

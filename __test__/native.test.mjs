@@ -1,0 +1,55 @@
+// Where the native module comes from, and from where it does not.
+
+import fs from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { place, root, run } from './kit.mjs'
+
+const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
+const platform = file.split('.')[1]
+
+/** The package without a local build, as it is installed, and a program beside it. */
+function installed(t) {
+  const p = place(t)
+  const at = 'app/node_modules/tsdaemonize'
+  p.write(`${at}/package.json`, fs.readFileSync(join(root, 'package.json')))
+  p.write(`${at}/dist/index.js`, fs.readFileSync(join(root, 'dist/index.js')))
+  const script = p.write(
+    'app/a.mjs',
+    `import { Daemon } from 'tsdaemonize'
+     try { console.log(await new Daemon({ name: 'a', pidFilePath: process.env.RUN }).status()) }
+     catch ({ code, message }) { console.log(code, message) }`,
+  )
+  return { ...p, script }
+}
+
+const STOPPED = "{ state: 'stopped', stalePidFile: false }\n"
+
+for (const [where, dir] of [
+  ['beside this package', 'app/node_modules'],
+  ['further up, as with some package managers', 'node_modules'],
+]) {
+  test(`the platform's package is found ${where}`, async (t) => {
+    const p = installed(t)
+    const at = `${dir}/tsdaemonize-${platform}`
+    p.write(`${at}/package.json`, JSON.stringify({ name: `tsdaemonize-${platform}`, main: file }))
+    fs.copyFileSync(join(root, file), join(p.dir, at, file))
+    t.is((await run(p, p.script)).stdout, STOPPED)
+  })
+}
+
+test('without it, importing works, and the error names it and what to do', async (t) => {
+  const p = installed(t)
+  const env = { NAPI_RS_NATIVE_LIBRARY_PATH: join(root, file) }
+  const { stdout } = await run(p, p.script, [], { env })
+  t.regex(stdout, /^ERR_DAEMON_UNSUPPORTED There is no native module for /)
+  t.true(stdout.includes(`tsdaemonize-${platform}`))
+  t.regex(stdout, /Install without --omit=optional/)
+})
+
+test('one that cannot be loaded is named, with the reason', async (t) => {
+  const p = installed(t)
+  const broken = p.write(`app/node_modules/tsdaemonize/${file}`, 'not a module')
+  const { stdout } = await run(p, p.script)
+  t.true(stdout.startsWith(`ERR_DAEMON_UNSUPPORTED The native module ${broken} cannot be loaded: `), stdout)
+})
