@@ -193,8 +193,8 @@ export declare function stop(place: NativePlace, patience: number): Promise<Nati
 /** closelog(3). */
 export declare function syslogClose(): void
 
-/** Resolves with whether all was sent within `timeout` ms. */
-export declare function syslogFlush(timeout: number): Promise<boolean>
+/** Resolves with whether all was sent within `timeout` ms; `last` at the end of the process. */
+export declare function syslogFlush(timeout: number, last: boolean): Promise<boolean>
 
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void

@@ -8,7 +8,7 @@ import { meetManager, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
 import { signalNumber, wireSignals } from './signals.js'
-import { flush, LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
+import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
 
 /** What a program makes of its daemon. */
 export interface Behaviour {
@@ -174,7 +174,7 @@ export async function exit(code: number): Promise<never> {
   tellManager('STOPPING=1')
   abort.abort()
   const finished = setUp ? await shutdown() : true
-  await flush(FLUSH_MS)
+  await native.syslogFlush(FLUSH_MS, true)
   if (lastWords !== undefined && process.stderr.isTTY && native.syslogStats().connected) {
     process.stderr.write(`${lastWords}\n`)
   }

@@ -137,7 +137,7 @@ export function LOG_UPTO(priority: number): number {
 export async function flush(timeoutMs: number = DEFAULT_FLUSH_MS): Promise<boolean> {
   if (typeof timeoutMs !== 'number') throw invalidType('timeoutMs', timeoutMs, 'a number of milliseconds')
   if (!(timeoutMs >= 0)) throw invalidValue('timeoutMs', timeoutMs, 'a number of milliseconds, 0 or more')
-  return isOpen() ? native.syslogFlush(timeoutMs) : true
+  return isOpen() ? native.syslogFlush(timeoutMs, false) : true
 }
 
 /** What is sent, waits, and was dropped. */

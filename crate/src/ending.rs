@@ -62,7 +62,7 @@ extern "C" fn at_exit() {
 pub fn finish() {
     if OWNER.get() == Some(&std::process::id()) {
         let _ = catch_unwind(|| {
-            syslog::flush(LAST);
+            syslog::flush_last(LAST);
             remove_pidfile();
         });
     }

@@ -503,10 +503,11 @@ pub fn syslog_log(priority: i32, message: String) {
     syslog::log(priority, message.as_bytes());
 }
 
-/// Resolves with whether all was sent within `timeout` ms.
+/// Resolves with whether all was sent within `timeout` ms; `last` at the end of the process.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
-pub fn syslog_flush(env: &Env, timeout: f64) -> napi::Result<Object<'_>> {
-    in_thread(env, "flush", move || Ok(syslog::flush(millis(timeout))))
+pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<'_>> {
+    let flush = if last { syslog::flush_last } else { syslog::flush };
+    in_thread(env, "flush", move || Ok(flush(millis(timeout))))
 }
 
 /// What the queue is doing.

@@ -81,6 +81,8 @@ pub(crate) struct Queue {
     pub gap: u64,
     /// The logger could not be reached when it was last tried.
     pub unreachable: bool,
+    /// It was reached at least once.
+    reached: bool,
     config: Config,
     sender: Sender,
     sleeping: bool,
@@ -125,6 +127,7 @@ impl Queue {
             stats: Stats::default(),
             gap: 0,
             unreachable: false,
+            reached: false,
             config,
             sender: Sender::None,
             sleeping: false,
@@ -213,6 +216,10 @@ pub(crate) fn note_connection(connected: bool) {
     with(|queue| {
         queue.stats.connected = connected;
         queue.unreachable = !connected;
+        queue.reached |= connected;
+        if !connected {
+            DRAINED.notify_all();
+        }
     });
 }
 
@@ -250,14 +257,28 @@ pub fn log(priority: i32, text: &[u8]) {
     }
 }
 
-/// [`log`], then [`flush`]: the last words of a dying process.
+/// [`log`], then [`flush_last`]: the last words of a dying process.
 pub fn log_now(priority: i32, text: &[u8], timeout: Duration) {
     log(priority, text);
-    flush(timeout);
+    flush_last(timeout);
 }
 
 /// Waits until all is sent; `false` when the time was up first, or no logger can be reached.
 pub fn flush(timeout: Duration) -> bool {
+    wait_drained(timeout, |_| timeout.min(UNREACHABLE))
+}
+
+/// [`flush`] at the end of a process: where there never was a logger, and is none now, nothing is
+/// waited for.
+pub fn flush_last(timeout: Duration) -> bool {
+    wait_drained(timeout, |queue| {
+        let none = !queue.reached && !queue.config.path.exists();
+        if none { Duration::ZERO } else { timeout.min(UNREACHABLE) }
+    })
+}
+
+/// `unreachable` says how long to wait for a logger that cannot be reached.
+fn wait_drained(timeout: Duration, unreachable: impl Fn(&Queue) -> Duration) -> bool {
     let begun = Instant::now();
     let mut guard = queue();
     loop {
@@ -269,7 +290,7 @@ pub fn flush(timeout: Duration) -> bool {
             drop(guard);
             return sender::send_here(timeout);
         }
-        let limit = if queue.unreachable { timeout.min(UNREACHABLE) } else { timeout };
+        let limit = if queue.unreachable { unreachable(queue) } else { timeout };
         let Some(left) = limit.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
             return false;
         };
