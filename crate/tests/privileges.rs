@@ -369,6 +369,11 @@ fn io_uring_that_is_off_is_no_matter() {
     });
 }
 
+fn thread_names() -> impl Iterator<Item = String> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok())
+}
+
 #[test]
 fn a_thread_that_polls_for_io_uring_is_refused() {
     in_a_process("a_thread_that_polls_for_io_uring_is_refused", || {
@@ -380,6 +385,10 @@ fn a_thread_that_polls_for_io_uring_is_refused() {
         if ring < 0 {
             eprintln!("skipped: no io_uring here: {}", std::io::Error::last_os_error());
             return;
+        }
+        // The thread gives itself its name, a moment after it is there.
+        while !thread_names().any(|name| name.starts_with("iou-sqp-")) {
+            std::thread::yield_now();
         }
         let error = drop(Some("nobody"), None).unwrap_err();
         assert!(error.message.contains("io_uring's thread"), "{error}");
