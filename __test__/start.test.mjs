@@ -298,6 +298,33 @@ test('a program starts several, one after the other; in the process of one, none
   t.deepEqual(last(`${d}`), { a: { pid: a }, b: { pid: b, started: false }, c: { pid: c } })
 })
 
+test('what a program does to one daemon before it starts the next is not done again by the next', async (t) => {
+  const p = place(t)
+  const last = `const [a, b] = ['a', 'b'].map((name) => new Sample({ ...options, name }))
+    const log = (what) => fs.appendFileSync(process.env.DIR + '/' + (isDaemon ? process.pid : 'launcher'), what + '\\n')
+    for (const one of [a, b]) log(one.name + ' ' + (await one.status()).state + ' ' + (await one.stop()))
+    log(await a.kill('SIGHUP').catch((e) => e.code))
+    await a.start()
+    log((await a.status()).state)
+    await a.kill('SIGHUP')
+    await a.restart()
+    log((await a.status()).state)
+    await b.start()`
+  const body = `async onSignal(signal) {
+    fs.appendFileSync(process.env.DIR + '/signals', this.name + signal + '\\n')
+    await super.onSignal(signal)
+  }`
+  const { status, stderr } = await run(p, p.write('a.mjs', sample({ body, last })))
+  t.is(status, 0, stderr)
+  const [a, b] = [pidIn(p, 'a'), pidIn(p, 'b')]
+  t.deepEqual(processesOf(p).sort(), [a, b].sort())
+  const read = (name) => fs.readFileSync(join(p.dir, name), 'utf8')
+  const told = 'a stopped null\nb stopped null\nERR_DAEMON_NOT_RUNNING\nrunning\nrunning\n'
+  t.is(read('launcher'), told)
+  t.is(read(`${b}`), told)
+  t.is(read('signals'), 'aSIGHUP\naSIGTERM\n')
+})
+
 test('a daemon that ends at once was started all the same, and leaves nothing', async (t) => {
   const p = place(t)
   const { status } = await run(p, p.write('a.mjs', sample({ body: 'async action() {}' })))

@@ -3,7 +3,7 @@
 import { exitStatus, runCommand } from './command.js'
 import { DaemonError, invalidType, invalidValue } from './errors.js'
 import { become, handOver, managed } from './handover.js'
-import { launch, placeOf, startedEarlier } from './launch.js'
+import { isAhead, isRepeated, launch, placeOf, startedEarlier } from './launch.js'
 import * as life from './life.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -121,11 +121,6 @@ export class Daemon {
     )
   }
 
-  /** In the process of a daemon that is being started: one that the launcher has dealt with already. */
-  #isEarlier(): boolean {
-    return handOver !== undefined && become === undefined && startedEarlier(this.name) !== undefined
-  }
-
   async #live(attached: boolean, failed?: (error: unknown) => number): Promise<never> {
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
@@ -200,7 +195,7 @@ export class Daemon {
    * @throws DaemonError `ERR_DAEMON_STOP_FAILED`: nothing was sent, or it did not end
    */
   async stop(): Promise<{ pid: number; signal: 'SIGTERM' | 'SIGKILL' } | null> {
-    if (life.awaits(this.name) || this.#isEarlier()) return null
+    if (life.awaits(this.name) || isRepeated(this.name)) return null
     const stopped = await native.stop(this.#known(), this.#options.stopTimeout + KILL_AFTER_MS)
     return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM' }
   }
@@ -218,7 +213,7 @@ export class Daemon {
    * the lock is held by a process that is not recognised
    */
   async status(): Promise<Status> {
-    if (life.awaits(this.name)) return { state: 'stopped', stalePidFile: false }
+    if (this.#isYetToStart()) return { state: 'stopped', stalePidFile: false }
     return statusOf(this.#known())
   }
 
@@ -233,11 +228,16 @@ export class Daemon {
     if (typeof signal !== 'string') throw invalidType('signal', signal, SIGNAL)
     const number = signalNumber(signal)
     if (number === undefined) throw invalidValue('signal', signal, SIGNAL)
-    if (life.awaits(this.name)) {
+    if (this.#isYetToStart()) {
       throw new DaemonError('ERR_DAEMON_NOT_RUNNING', `The daemon '${this.name}' is not running`)
     }
-    if (this.#isEarlier()) return
+    if (isRepeated(this.name)) return
     await native.kill(this.#known(), number)
+  }
+
+  /** In the process of a daemon that is not taken over yet, code takes the way that it took in the launcher. */
+  #isYetToStart(): boolean {
+    return life.awaits(this.name) || isAhead(this.name)
   }
 
   #known() {

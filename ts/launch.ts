@@ -1,7 +1,7 @@
 // The launcher: from options to a running daemon, or to the truth about why there is none.
 
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails, reviveError } from './errors.js'
-import { become, type Earlier, type Hello, handOver } from './handover.js'
+import { become, type Hello, handOver } from './handover.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
 import { daemonCommand } from './program.js'
@@ -12,12 +12,28 @@ type Outcome = Awaited<ReturnType<typeof native.launch>>
 /** Of the daemon's last words, so many characters stand in the message; the error has them all. */
 const QUOTED = 4000
 
-/** The daemons that this program has started, in their order: what the next one is told. */
-const started: Earlier[] = [...(handOver?.earlier ?? [])]
+/** The daemons that this program has started, with the last pid of each: what the next one is told. */
+const started = new Map(handOver?.earlier.map(({ name, pid }) => [name, pid]))
+/** Of those that the launcher had started: the ones whose start was reached in this process too. */
+const reached = new Set<string>()
 
 /** The pid of a daemon that was started before in this program, or in its launcher. */
 export function startedEarlier(name: string): number | undefined {
-  return started.findLast((earlier) => earlier.name === name)?.pid
+  reached.add(name)
+  return started.get(name)
+}
+
+/**
+ * In the process of a daemon that is not taken over yet, code runs for the second time. What it does to
+ * one that the program had started before, the launcher has done already.
+ */
+export function isRepeated(name: string): boolean {
+  return handOver !== undefined && become === undefined && started.has(name)
+}
+
+/** Of such a one: that its start is still to come in this process. */
+export function isAhead(name: string): boolean {
+  return isRepeated(name) && !reached.has(name)
 }
 
 /** Where the pidfile is, as the native module takes it. */
@@ -32,7 +48,7 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
     name: options.name,
     pidFileDir: options.pidFileDir?.path ?? null,
     startTimeout: options.startTimeout,
-    earlier: become === undefined ? started : [],
+    earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
   }
   const place = placeOf(options)
   const outcome = await native.launch({
@@ -44,7 +60,7 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   })
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome)
-  started.push({ name: options.name, pid })
+  started.set(options.name, pid)
   if (outcome.stdout.length > 0) process.stdout.write(Buffer.from(outcome.stdout))
   if (outcome.stderr.length > 0) process.stderr.write(Buffer.from(outcome.stderr))
   return { pid }
