@@ -177,9 +177,12 @@ fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
         format!("{}=0000000000 {hand_target} {lock_number} {nonce}\0", takeover::VARIABLE)
             .into_bytes();
     let slot = takeover::VARIABLE.len() + 1;
-    // The first frame waits in the socket when the daemon boots.
+    // The first frame waits in the socket when the daemon boots. Nobody reads before: what does not
+    // fit must not block.
+    hand.set_nonblocking(true).map_err(io("ioctl"))?;
     takeover::send(&hand, Frame::Hello, format!("{nonce}{}", plan.hello).as_bytes())
         .map_err(io("write"))?;
+    hand.set_nonblocking(false).map_err(io("ioctl"))?;
 
     let argv = pointers(&plan.argv, None);
     // SAFETY: `slot` lies within the string: it was made with ten digits there.

@@ -246,8 +246,10 @@ pub fn take_over() -> Option<String> {
 pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
     let place = Place::from(place);
     if inherited {
-        let pidfile = hand_over().as_mut().and_then(|h| h.take_pidfile(place));
-        pidfile.into_iter().for_each(ending::set_pidfile);
+        if let Some(hand_over) = hand_over().as_mut() {
+            let taken = hand_over.take_pidfile(place);
+            ending::set_pidfile(taken.map_err(|error| thrown(env, error))?);
+        }
         return Ok(());
     }
     let held = PidFile::acquire(&place).and_then(|pidfile| {

@@ -112,6 +112,11 @@ impl PidFile {
         Self { file: File::from(fd), place }
     }
 
+    /// Whether all its locks are this description's: to take them again changes nothing.
+    pub fn is_held(&self) -> bool {
+        self.lock().unwrap_or(false)
+    }
+
     fn try_acquire(place: &Place) -> Result<Option<Self>> {
         let path = place.path();
         let Some(file) = open_or_create(&path, 0o644)? else { return Ok(None) };

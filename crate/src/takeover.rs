@@ -2,7 +2,8 @@
 //!
 //! The environment variable [`VARIABLE`] names this process's pid, the descriptors of the hand-over
 //! socket and of the locked pidfile, and a random number that the first message on the socket must
-//! repeat. Set by hand, inherited or copied it is none of that, and nothing happens.
+//! repeat. Set by hand, inherited or copied it is none of that, and nothing happens. Nor does it where
+//! all of that is imitated, in a process that does not stand where a launch puts the daemon.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -17,6 +18,7 @@ use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
 };
 
+use crate::error::{Code, Error, Result};
 use crate::pidfile::{PidFile, Place};
 
 /// The environment variable of the hand-over.
@@ -112,7 +114,7 @@ pub fn take() -> Option<HandOver> {
     let lock: RawFd = words.next()?.parse().ok()?;
     let nonce = words.next()?;
     let mine = pid == nix::unistd::getpid().as_raw() && nonce.len() == 32 && socket > 2;
-    if !mine || !is_unix_stream(socket) {
+    if !mine || !stands_as_child_2() || !is_unix_stream(socket) {
         return None;
     }
     // SAFETY: the descriptor is open (it was just asked) and, if the nonce proves it below, ours.
@@ -124,7 +126,7 @@ pub fn take() -> Option<HandOver> {
         return None;
     };
     close_on_exec(socket.as_fd());
-    let lock = (lock > 2).then(|| {
+    let lock = (lock > 2 && is_open(lock)).then(|| {
         // SAFETY: the launcher, proven by the nonce, left this descriptor for us.
         unsafe { OwnedFd::from_raw_fd(lock) }
     });
@@ -150,9 +152,20 @@ fn first_frame(socket: &mut UnixStream, nonce: &str) -> Option<String> {
     String::from_utf8(payload.get(32..)?.to_vec()).ok()
 }
 
-fn is_unix_stream(fd: RawFd) -> bool {
+/// Whether this process stands where a launch puts child 2 (see [`crate::fork`]): its parent, the
+/// guardian, leads its session, and it leads its own process group. A shell's job does not.
+fn stands_as_child_2() -> bool {
+    use nix::unistd::{getpgrp, getpid, getppid, getsid};
+    getsid(None) == Ok(getppid()) && getpgrp() == getpid()
+}
+
+fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD on any number is an error at worst.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+fn is_unix_stream(fd: RawFd) -> bool {
+    if !is_open(fd) {
         return false;
     }
     // SAFETY: the descriptor is open, and nothing closes it during these calls.
@@ -190,8 +203,16 @@ fn take_variable() -> Option<String> {
 
 impl HandOver {
     /// The locked pidfile, once its place is known.
-    pub fn take_pidfile(&mut self, place: Place) -> Option<PidFile> {
-        Some(PidFile::inherited(self.lock.take()?, place))
+    pub fn take_pidfile(&mut self, place: Place) -> Result<PidFile> {
+        let path = place.path();
+        let inherited = self.lock.take().map(|lock| PidFile::inherited(lock, place));
+        inherited.filter(PidFile::is_held).ok_or_else(|| {
+            let message = format!(
+                "The launcher of this process did not hand over the lock on the pidfile {}",
+                path.display()
+            );
+            Error::new(Code::PidFile, message).at(&path)
+        })
     }
 
     /// Tells the launcher why there will be no daemon.
@@ -236,8 +257,7 @@ impl HandOver {
 
 /// Opens a log file to append to: mode 0640 where it is new, never through a symbolic link, and
 /// never a file with further links, which another user could have planted.
-pub fn open_log(path: &std::path::Path) -> crate::error::Result<OwnedFd> {
-    use crate::error::{Code, Error};
+pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
     use nix::errno::Errno;
     use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
     let fail = |call, errno: Errno| {
