@@ -74,6 +74,10 @@ impl Daemon {
                     return Ok(Some(daemon));
                 }
                 Some(Err(Errno::ESRCH)) => doubt = pid,
+                // A process that ends has no memory map any more, and with it no owner: its
+                // descriptors are root's for a moment. Soon it has none.
+                Some(Err(Errno::EACCES))
+                    if pid.and_then(Stat::read).is_none_or(|s| s.is_ending) => {}
                 Some(Err(errno)) => return Err(unseen(place, pid, errno)),
                 None => {}
             }
@@ -194,6 +198,9 @@ pub fn info(pid: i32) -> Option<Info> {
     })
 }
 
+/// The kernel's mark on a process that ends (include/linux/sched.h).
+const PF_EXITING: u32 = 4;
+
 /// The fields of proc_pid_stat(5) that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -203,6 +210,8 @@ pub struct Stat {
     pub ppid: i32,
     /// (6) the session.
     pub session: i32,
+    /// (9) PF_EXITING among the flags: it has begun to end.
+    pub is_ending: bool,
     /// (22) clock ticks since boot.
     pub start_ticks: u64,
 }
@@ -221,6 +230,7 @@ impl Stat {
             state: fields.first()?.chars().next()?,
             ppid: fields.get(1)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
+            is_ending: fields.get(6)?.parse::<u32>().ok()? & PF_EXITING != 0,
             start_ticks: fields.get(19)?.parse().ok()?,
         })
     }

@@ -35,11 +35,14 @@ fn the_name_in_proc_stat_may_hold_anything() {
     for name in ["node", "a b", ") S 9 9 9", "((", "\u{e4})) R 1"] {
         let stat = Stat::parse(&format!("42 ({name}) {rest}")).unwrap();
         assert_eq!(
-            (stat.state, stat.ppid, stat.session, stat.start_ticks),
-            ('S', 1, 3, 777),
+            (stat.state, stat.ppid, stat.session, stat.is_ending, stat.start_ticks),
+            ('S', 1, 3, false, 777),
             "{name}"
         );
     }
+    // As the kernel shows one that has called exit_group(2).
+    let ending = Stat::parse("42 (node) R 1 2 3 0 -1 4194564 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0");
+    assert!(ending.unwrap().is_ending);
     assert_eq!(Stat::parse("42 (node"), None);
     assert_eq!(Stat::parse("42 (node) S 1"), None);
 }
