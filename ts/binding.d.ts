@@ -104,6 +104,8 @@ export interface NativePlan {
   argv: Array<string>
   /** `NAME=value`. */
   env: Array<string>
+  /** Where it starts; left out, where the launcher is. */
+  cwd?: string
   /** Where the pidfile goes. */
   place?: NativePlace
   /** Descriptors that stay open. */

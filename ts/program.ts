@@ -38,7 +38,13 @@ export interface Command {
   file: string
   argv: string[]
   env: string[]
+  /** Where the program was started: its flags may name relative files. Left out, where it still is there. */
+  cwd?: string
 }
+
+// As they were before the program's own code, which runs in the daemon again, could change them.
+const ownArguments = process.argv.slice(2)
+const ownDirectory = directory()
 
 /**
  * What the daemon's Node runs: this program again, or `script`.
@@ -51,21 +57,32 @@ export function daemonCommand(options: {
   env?: Readonly<Record<string, string | undefined>> | undefined
 }): Command {
   const { script, args, env = process.env } = options
+  const moved = ownDirectory !== undefined && ownDirectory !== directory()
   return {
     file: process.execPath,
     argv: [process.execPath, ...programOf(script, args)],
     env: environmentOf(env),
+    ...(moved && { cwd: ownDirectory }),
+  }
+}
+
+/** The working directory; `undefined` where it was removed. */
+function directory(): string | undefined {
+  try {
+    return process.cwd()
+  } catch {
+    return undefined
   }
 }
 
 function programOf(script: string | undefined, args: readonly string[] | undefined): string[] {
-  const rest = args ?? process.argv.slice(2)
+  const rest = args ?? ownArguments
   if (isSingleExecutable()) return [...rest]
   const own = process.argv[1]
   const hasScript =
     own !== undefined &&
     own !== '-' &&
-    !process.execArgv.some((o) => /^(?:-e|-p|-pe|--eval|--print)$/.test(o))
+    !process.execArgv.some((o) => /^(?:-e|-p|-pe|--eval|--print)(?:=|$)/.test(o))
   const path = script ?? (hasScript ? own : undefined)
   if (path === undefined) {
     throw new DaemonError(

@@ -46,6 +46,8 @@ pub struct Prepared<'a> {
     pub argv: *const *const c_char,
     /// NULL-terminated.
     pub envp: *const *const c_char,
+    /// The working directory to start in, or NULL.
+    pub cwd: *const c_char,
     /// Ten bytes within an environment string: child 2 writes its pid there.
     pub pid_slot: *mut u8,
     /// /dev/null, the two memfds, the hand-over socket: to become 0, 1, 2 and `hand_target`.
@@ -150,6 +152,11 @@ unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
         }
         if close_all_but(p.keep) != 0 {
             check(p, 5, -1);
+        }
+
+        // Where that directory is gone, the flags that need it fail, in Node's own words.
+        if !p.cwd.is_null() {
+            libc::chdir(p.cwd);
         }
 
         // SIGUSR1 stays blocked over the exec: until Node handles it, it would end the process.

@@ -47,6 +47,8 @@ pub struct Plan {
     pub argv: Vec<CString>,
     /// Its environment.
     pub env: Vec<CString>,
+    /// Where it starts; `None`: where the launcher is.
+    pub cwd: Option<CString>,
     /// Where the pidfile goes; `None`: no pidfile.
     pub place: Option<Place>,
     /// Descriptors that stay open.
@@ -200,6 +202,7 @@ fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
         file: plan.file.as_ptr(),
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
+        cwd: plan.cwd.as_ref().map_or(std::ptr::null(), |cwd| cwd.as_ptr()),
         pid_slot,
         null: null.as_raw_fd(),
         out: child_out.as_raw_fd(),

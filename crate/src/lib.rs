@@ -127,6 +127,8 @@ pub struct NativePlan {
     pub argv: Vec<String>,
     /// `NAME=value`.
     pub env: Vec<String>,
+    /// Where it starts; left out, where the launcher is.
+    pub cwd: Option<String>,
     /// Where the pidfile goes.
     pub place: Option<NativePlace>,
     /// Descriptors that stay open.
@@ -204,6 +206,7 @@ fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
         file: c(plan.file)?,
         argv: plan.argv.into_iter().map(c).collect::<error::Result<_>>()?,
         env: plan.env.into_iter().map(c).collect::<error::Result<_>>()?,
+        cwd: plan.cwd.map(c).transpose()?,
         place: plan.place.map(Place::from),
         keep_fds: plan.keep_fds,
         timeout: millis(plan.timeout),
