@@ -316,6 +316,14 @@ test('one that cannot be put back, since its directory is gone, is a warning, an
   await until(() => fs.readFileSync(`${p.dir}/log`, 'utf8').includes('cannot be put back'), 'the warning')
   t.is((await run(p, script, ['status'])).status, 3)
   t.true(isAlive(pid))
+  // What is there when it ends is not its own.
+  fs.mkdirSync(p.run)
+  t.is((await run(p, script, ['start'])).status, 0)
+  const second = pidIn(p)
+  process.kill(pid, 'SIGTERM')
+  await until(() => !isAlive(pid))
+  t.is(pidIn(p), second)
+  t.is((await run(p, script, ['stop'])).status, 0)
 })
 
 asRoot(
