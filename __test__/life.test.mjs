@@ -1,0 +1,201 @@
+// From "go" to the end: how long a daemon lives, and the ways in which it ends.
+
+import fs from 'node:fs'
+import test from 'ava'
+import { isAlive, pidIn, place, run, sample, until } from './kit.mjs'
+
+/** A program, attached, so that its exit status can be seen; its messages are on its stderr. */
+function attached(p, more) {
+  const options = `detach: false, syslogOptions: syslog.LOG_PERROR, ${more.options ?? ''}`
+  return run(p, p.write('a.mjs', sample({ ...more, options })))
+}
+
+const NOTE = `note(what) { fs.appendFileSync(process.env.DIR + '/notes', what + '\\n') }
+  shutdown() { this.note('shutdown') }`
+const notes = (p) => (fs.existsSync(`${p.dir}/notes`) ? fs.readFileSync(`${p.dir}/notes`, 'utf8') : '')
+
+test('while action is pending the process lives, even if nothing else holds it', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action(signal) {
+    signal.addEventListener('abort', () => this.note('abort'))
+    this.note('acts')
+    await once(signal, 'abort')
+  }`
+  const daemon = attached(p, { body })
+  await until(() => notes(p) === 'acts\n', 'the action')
+  process.kill(daemon.pid, 'SIGTERM')
+  const { status, stderr } = await daemon
+  t.is(status, 0)
+  t.is(notes(p), 'acts\nabort\nshutdown\n')
+  t.regex(stderr, /^sample: Received SIGTERM\. Exiting\.$/m)
+})
+
+test('when action has returned, the process lives as long as its event loop has work', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action() {
+    const { createServer } = await import('node:net')
+    const server = createServer((client) => { client.end('hello'); server.close() }).listen(process.env.DIR + '/socket')
+  }`
+  const daemon = attached(p, { body })
+  await until(() => fs.existsSync(`${p.dir}/socket`), 'the server')
+  const { createConnection } = await import('node:net')
+  const client = createConnection(`${p.dir}/socket`)
+  t.is(String(await new Promise((resolve) => client.once('data', resolve))), 'hello')
+  client.destroy()
+  t.is((await daemon).status, 0)
+  t.is(notes(p), 'shutdown\n')
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+for (const [what, action] of [
+  ['action throws', `throw new Error('broken')`],
+  [
+    'an exception is not caught',
+    `setTimeout(() => { throw new Error('broken') }, 10); await once(signal, 'abort')`,
+  ],
+  [
+    'a rejection is not handled',
+    `setTimeout(() => Promise.reject(new Error('broken')), 10); await once(signal, 'abort')`,
+  ],
+]) {
+  test(`where ${what}: LOG_ERR with the stack, shutdown, no pidfile, exit status 1`, async (t) => {
+    const p = place(t)
+    const { status, stderr } = await attached(p, { body: `${NOTE}\n  async action(signal) { ${action} }` })
+    t.is(status, 1)
+    t.regex(stderr, /sample: Error: broken#012 {4}at /)
+    t.is(notes(p), 'shutdown\n')
+    t.deepEqual(fs.readdirSync(p.run), [])
+  })
+}
+
+test("the program's own listeners for uncaught exceptions and unhandled rejections go first", async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action() {
+    process.on('uncaughtException', (error) => this.note(error.message))
+    process.on('unhandledRejection', (error) => this.note(error.message))
+    setTimeout(() => { throw new Error('thrown') }, 1)
+    setTimeout(() => Promise.reject(new Error('rejected')), 5)
+    setTimeout(() => this.note('alive'), 50)
+  }`
+  const { status } = await attached(p, { body })
+  t.is(status, 0)
+  t.is(notes(p), 'thrown\nrejected\nalive\nshutdown\n')
+})
+
+test('a second error on the way out ends it at once', async (t) => {
+  const p = place(t)
+  const body = `async action() { throw new Error('first') }
+  async shutdown() { setTimeout(() => { throw new Error('second') }, 1); await sleep(60_000) }`
+  const { status, stderr } = await attached(p, { body })
+  t.is(status, 1)
+  t.regex(stderr, /Error: first/)
+  t.regex(stderr, /Error: second/)
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('exit(code): the signal aborts, shutdown runs, the first code counts, and it never settles', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action(signal) {
+    signal.addEventListener('abort', () => this.note('abort'))
+    void this.exit(4)
+    await this.exit(5)
+    this.note('settled')
+  }
+  async shutdown() { await sleep(20); this.note('shutdown'); void this.exit(6) }`
+  t.is((await attached(p, { body })).status, 4)
+  t.is(notes(p), 'abort\nshutdown\n')
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('an error of an action that was aborted is no failure', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action(signal) { this.note('acts'); await sleep(60_000, undefined, { signal }) }`
+  const daemon = attached(p, { body })
+  await until(() => notes(p) === 'acts\n', 'the action')
+  process.kill(daemon.pid, 'SIGTERM')
+  const { status, stderr } = await daemon
+  t.is(status, 0)
+  t.notRegex(stderr, /AbortError/)
+})
+
+test('process.exit() of the program sends the last messages and removes the pidfile; shutdown is not called', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action() { syslog.syslog('last words'); process.exit(7) }`
+  const { status, stderr } = await attached(p, { body })
+  t.is(status, 7)
+  t.regex(stderr, /sample: last words/)
+  t.is(notes(p), '')
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('exitNow(code) removes the pidfile, and does nothing else', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async action() { process.on('exit', () => this.note('exit')); this.exitNow(9) }`
+  t.is((await attached(p, { body })).status, 9)
+  t.is(notes(p), '')
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('process.exitCode is the status of a daemon whose event loop is empty', async (t) => {
+  const p = place(t)
+  t.is((await attached(p, { body: `async action() { process.exitCode = 3 }` })).status, 3)
+})
+
+test('a shutdown that throws is logged, and the status is 1', async (t) => {
+  const p = place(t)
+  const body = `async action() { await this.exit(0) }
+  async shutdown() { throw new Error('cannot save') }`
+  const { status, stderr } = await attached(p, { body })
+  t.is(status, 1)
+  t.regex(stderr, /Error: cannot save/)
+})
+
+test('exit() in setup ends the start, and the launcher says so', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', sample({ body: 'async setup() { await this.exit(5) }' }))
+  const { status, stderr } = await run(p, script)
+  t.is(status, 1)
+  t.regex(stderr, /The daemon called exit\(5\) while it was starting/)
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('what ends a daemon goes to its log file as well', async (t) => {
+  const p = place(t)
+  const body = `async action() { throw new Error('broken') }`
+  const script = p.write('a.mjs', sample({ body, options: "stderr: process.env.DIR + '/log'" }))
+  t.is((await run(p, script)).status, 0)
+  const log = () => fs.readFileSync(`${p.dir}/log`, 'utf8')
+  await until(() => log().includes('\n'), 'the stack')
+  t.regex(log(), /^Error: broken\n {4}at /)
+})
+
+test('a daemon without an action is refused, in the words of the mistake', async (t) => {
+  const p = place(t)
+  const last = `await new Daemon(options).start()`
+  const { status, stderr } = await run(p, p.write('a.mjs', sample({ last })))
+  t.is(status, 1)
+  t.regex(stderr, /The Daemon 'sample' has no action: override `action`/)
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('what its setup started goes on in the daemon: timers, servers, children', async (t) => {
+  const p = place(t)
+  const body = `${NOTE}
+  async setup() { this.timer = setInterval(() => this.note('tick'), 10) }
+  async action() {}`
+  const script = p.write('a.mjs', sample({ body }))
+  t.is((await run(p, script)).status, 0)
+  const pid = pidIn(p)
+  await until(() => notes(p).split('tick').length > 3, 'ticks')
+  t.true(isAlive(pid))
+  process.kill(pid, 'SIGTERM')
+  await until(() => !isAlive(pid), 'its end')
+  t.true(notes(p).endsWith('shutdown\n'))
+})
