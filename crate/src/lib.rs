@@ -281,8 +281,10 @@ pub fn report_failure(report: String) {
 /// not, the way out has begun, for at most `stop_timeout` ms.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<'_>> {
-    let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
+    takeover::outlive_guardian();
+    // The thread first: where there can be none, the launcher must be told so instead of "ready".
     in_thread(env, "ready", move || {
+        let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
         let go = taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go);
         if !go {
             // Nobody else ends it now, should its event loop be blocked.
