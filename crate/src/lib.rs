@@ -32,7 +32,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{JsObjectValue, Object, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, JsObjectValue, Object, ToNapiValue};
 use napi_derive::napi;
 
 use crate::error::{Code, Error};
@@ -140,7 +140,7 @@ pub struct NativePlan {
 }
 
 /// What became of a start.
-#[napi(object)]
+#[napi(object, object_from_js = false)]
 pub struct NativeOutcome {
     /// The daemon's pid; the rest tells why there is none.
     pub pid: Option<i32>,
@@ -161,9 +161,9 @@ pub struct NativeOutcome {
     /// The text of that errno.
     pub reason: Option<String>,
     /// What it printed.
-    pub stdout: Vec<u8>,
+    pub stdout: Buffer,
     /// What it printed to standard error.
-    pub stderr: Vec<u8>,
+    pub stderr: Buffer,
 }
 
 fn outcome(outcome: launch::Outcome) -> NativeOutcome {
@@ -182,8 +182,8 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
         syscall: failure.step.map(|(name, _)| name.to_owned()),
         errno: failure.step.map(|(_, errno)| -errno),
         reason: failure.step.map(|(_, e)| nix::errno::Errno::from_raw(e).desc().to_owned()),
-        stdout: outcome.stdout,
-        stderr: outcome.stderr,
+        stdout: outcome.stdout.into(),
+        stderr: outcome.stderr.into(),
     }
 }
 
