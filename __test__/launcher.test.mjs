@@ -1,11 +1,14 @@
 // The launcher is a program too: one that lives on keeps nothing of a start, and is not held up by it.
 
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import {
+  command,
   descriptors,
+  end,
   isAlive,
   library,
   pidIn,
@@ -153,6 +156,38 @@ test('one that exits in the midst of a start undoes it', async (t) => {
   t.is((await run(p, p.write('a.mjs', sample(source)))).status, 5)
   await until(() => processesOf(p).length === 0)
   t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+// A launcher that takes a second to prepare the fork, with the pidfile locked already.
+const SLOW = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=memfd_create']
+SLOW.push('-e', 'inject=memfd_create:delay_enter=1000000:when=1')
+const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
+const withStrace = hasStrace ? test : test.skip
+
+withStrace('a SIGTERM in the midst of the preparations waits until nothing is half done', async (t) => {
+  for (const [before, expected] of [
+    ['', { status: null, signal: 'SIGTERM' }],
+    [
+      "if (!isDaemon) process.on('SIGTERM', () => console.log('taken'))",
+      { status: 0, stdout: 'taken\nready\n' },
+    ],
+  ]) {
+    const p = place(t)
+    const script = p.write(
+      'a.mjs',
+      sample({ before, last: "await new Sample(options).start(); console.log('ready')" }),
+    )
+    const traced = command(p, 'strace', [...SLOW, process.execPath, script])
+    await until(() => fs.existsSync(p.pidFile()))
+    const [launcher] = processesOf(p).filter((pid) => pid !== traced.pid)
+    process.kill(launcher, 'SIGTERM')
+    await until(() => !isAlive(launcher), 'the end of the launcher')
+    // strace goes with the last process that it sees.
+    if (expected.status === 0) await end(pidIn(p))
+    t.like(await traced, expected)
+    t.deepEqual(processesOf(p), [])
+    t.deepEqual(fs.readdirSync(p.run), expected.status === 0 ? ['sample.pid'] : [])
+  }
 })
 
 const GIB = 2 ** 30
