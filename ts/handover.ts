@@ -2,6 +2,7 @@
 // package is imported, before any of the program's own code runs on.
 
 import { inspect } from './builtin.js'
+import { bewareOfTheDebugger } from './debugger.js'
 import { serializeError } from './errors.js'
 import { native } from './native.js'
 import { startedByManager } from './program.js'
@@ -82,24 +83,3 @@ function endOfBoot(): void {
   )
   process.exit(1)
 }
-
-/**
- * SIGUSR1 makes Node open its debugger's port. Nodes that know `--disable-sigusr1` were started with
- * it; in others a listener takes the signal, and what was opened before is closed.
- */
-export function bewareOfTheDebugger(): void {
-  if (process.execArgv.includes('--disable-sigusr1')) return
-  process.on('SIGUSR1', ignore)
-  closeDebugger()
-}
-
-/** Closes the debugger's port, unless the program was started to be debugged. */
-export function closeDebugger(): void {
-  const asked = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((o) => o.includes('--inspect'))
-  if (asked || process.execArgv.includes('--disable-sigusr1')) return
-  if ('Bun' in globalThis || 'Deno' in globalThis)
-    return // inspector.close is this very function; to load node:inspector for it would cost 2 ms at every start.
-  ;(process as unknown as { _debugEnd(): void })._debugEnd()
-}
-
-function ignore(): void {}

@@ -2,7 +2,8 @@
 
 import { inspect } from './builtin.js'
 import { DaemonError } from './errors.js'
-import { closeDebugger, handOver, markAsDaemon, reportFailure } from './handover.js'
+import { closeDebugger } from './debugger.js'
+import { handOver, markAsDaemon, reportFailure } from './handover.js'
 import { inBackground } from './logger.js'
 import { meetManager, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
@@ -44,7 +45,7 @@ let attached = false
 let statusOfFailure: (error: unknown) => number = () => 1
 let setUp = false
 let cause: NodeJS.Signals | undefined
-let abort: AbortController
+const abort = new AbortController()
 
 /** Steps 6 to 9 of a start, and then the daemon. Never settles. `failed` gives the exit status of a
  * failed start in place. */
@@ -59,18 +60,17 @@ export async function live(
   attached = inPlace
   statusOfFailure = failed
   phase = 'starting'
-  abort = new AbortController()
   markAsDaemon(options.name)
   process.on('uncaughtException', uncaught)
   process.on('beforeExit', emptyLoop)
   try {
     const { logs, letSignalsIn } = takeOver()
+    await closeDebugger()
     await behaviour.setup()
     setUp = true
     if (options.user !== undefined || options.group !== undefined) {
       dropPrivileges(options.user, options.group)
     }
-    closeDebugger()
     phase = 'ready'
     if (attached) {
       native.keepPidfile(true)
@@ -80,7 +80,6 @@ export async function live(
     } else {
       native.keepPidfile(false)
     }
-    closeDebugger()
     logs.forEach((log, index) => {
       if (log !== undefined) native.redirect(log, index + 1)
     })
