@@ -41,10 +41,11 @@ export function wireSignals(
   const takers = new Map<string | symbol, () => void>()
   for (const signal of DAEMON_SIGNALS) {
     const number = constants.signals[signal]
-    const take = () => native.guardTaken(number)
+    // Once all listeners have been called: one of the program's own may block. Or throw: ours go first.
+    const take = () => process.nextTick(native.guardTaken, number)
     takers.set(signal, take)
-    process.on(signal, take)
-    process.on(signal, () => {
+    process.prependListener(signal, take)
+    process.prependListener(signal, () => {
       if (open && early(signal)) return
       turn = turn.then(() => deliver(signal))
     })
