@@ -81,9 +81,9 @@ export interface NativeOutcome {
   /** The text of that errno. */
   reason?: string
   /** What it printed. */
-  stdout: Buffer
+  stdout: Array<number>
   /** What it printed to standard error. */
-  stderr: Buffer
+  stderr: Array<number>
 }
 
 /** Where a pidfile is kept. */

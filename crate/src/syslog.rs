@@ -269,12 +269,10 @@ pub fn flush(timeout: Duration) -> bool {
 }
 
 /// [`flush`] at the end of a process: where there never was a logger, and is none now, nothing is
-/// waited for, unless messages go to stderr.
+/// waited for.
 pub fn flush_last(timeout: Duration) -> bool {
     wait_drained(timeout, |queue| {
-        let Config { options, path, attached, .. } = &queue.config;
-        let shown = *attached || options & libc::LOG_PERROR != 0;
-        let none = !shown && !queue.reached && !path.exists();
+        let none = !queue.reached && !queue.config.path.exists();
         if none { Duration::ZERO } else { timeout.min(UNREACHABLE) }
     })
 }

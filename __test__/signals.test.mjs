@@ -1,0 +1,424 @@
+// The signals of a daemon: all of them reach `onSignal`, one at a time, and SIGTERM is the way out.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import test from 'ava'
+import { LINES, nodeOf } from '../scripts/nodes.mjs'
+import {
+  command,
+  descriptors,
+  environment,
+  isAlive,
+  isRoot,
+  library,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sleep,
+  until,
+} from './kit.mjs'
+import { logged, notes, noting, start } from './living.mjs'
+
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR1', 'SIGUSR2', 'SIGCHLD', 'SIGPIPE']
+const OTHERS = SIGNALS.filter((signal) => signal !== 'SIGTERM')
+const exited = (status) => ({ status, signal: 0 })
+
+/** Sends a signal, and waits until the daemon has noted `line` once more. */
+async function send(p, pid, signal, line = `seen ${signal}`) {
+  const count = () => notes(p).filter((note) => note === line).length
+  const before = count()
+  process.kill(pid, signal)
+  await until(() => count() > before, `the note '${line}'`)
+}
+
+/** A listener of the program's own, beside ours: what the event loop has seen. */
+const SEEN = `for (const signal of ${JSON.stringify(SIGNALS)}) process.on(signal, () => note('seen ' + signal))`
+
+test('all eight reach onSignal one at a time, in the order in which they came', async (t) => {
+  const p = place(t)
+  const body = `setup() { ${SEEN} }
+  async onSignal(signal) {
+    note('begin ' + signal)
+    while (!fs.existsSync(process.env.DIR + '/go')) await sleep(5)
+    note('end ' + signal)
+  }`
+  const { pid } = await start(t, p, p.write('a.mjs', noting({ body })))
+  for (const signal of SIGNALS) await send(p, pid, signal)
+  const handled = () => notes(p).filter((note) => !note.startsWith('seen'))
+  t.deepEqual(handled(), ['begin SIGTERM'], 'the first keeps the others waiting')
+  fs.writeFileSync(`${p.dir}/go`, '')
+  await until(() => handled().length === 16, 'all to be handled')
+  t.deepEqual(
+    handled(),
+    SIGNALS.flatMap((signal) => [`begin ${signal}`, `end ${signal}`]),
+  )
+  t.true(isAlive(pid), 'SIGTERM was swallowed')
+})
+
+test('by default SIGTERM is logged and ends the daemon with status 0, and all others are ignored', async (t) => {
+  const p = place(t)
+  const daemon = await start(t, p, p.write('a.mjs', noting({ body: `setup() { ${SEEN} }` })))
+  for (const signal of OTHERS) await send(p, daemon.pid, signal)
+  process.kill(daemon.pid, 'SIGTERM')
+  t.deepEqual(await daemon.end(), exited(0))
+  t.is(logged(p), 'sample: Received SIGTERM. Exiting.\n')
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('attached, SIGINT is as SIGTERM', async (t) => {
+  const p = place(t)
+  const script = p.write(
+    'a.mjs',
+    noting({
+      options: 'detach: false,',
+      body: `action(signal) { ${SEEN}; note('up'); return once(signal, 'abort') }`,
+    }),
+  )
+  for (const ending of ['SIGINT', 'SIGTERM']) {
+    const daemon = run(p, script)
+    await until(() => notes(p).includes('up'), 'the action')
+    for (const signal of OTHERS.filter((s) => s !== 'SIGINT')) await send(p, daemon.pid, signal)
+    daemon.child.kill(ending)
+    const { status, signal } = await daemon
+    t.deepEqual([status, signal], [0, null])
+    t.is(logged(p), `sample: Received ${ending}. Exiting.\n`)
+    for (const file of ['notes', 'log']) fs.rmSync(`${p.dir}/${file}`)
+  }
+})
+
+test('an onSignal that throws is logged with its stack and the daemon goes on; for SIGTERM it ends with status 1', async (t) => {
+  const p = place(t)
+  const body = `async onSignal(signal) {
+    note(signal)
+    if (signal === 'SIGHUP') throw new SyntaxError('a bad configuration file')
+    if (signal === 'SIGUSR2') return Promise.reject('no Error at all')
+    if (signal === 'SIGTERM') throw new Error('no good at ending')
+  }
+  shutdown() { note('shutdown') }`
+  const daemon = await start(t, p, p.write('a.mjs', noting({ body })))
+  for (const signal of ['SIGHUP', 'SIGUSR2', 'SIGHUP', 'SIGALRM']) await send(p, daemon.pid, signal, signal)
+  await until(() => logged(p).includes('a bad configuration file'), 'the log')
+  t.regex(logged(p), /^sample: SyntaxError: a bad configuration file#012 {4}at Sample\.onSignal \(.*a\.mjs/)
+  process.kill(daemon.pid, 'SIGTERM')
+  t.deepEqual(await daemon.end(), exited(1))
+  t.deepEqual(notes(p).slice(-2), ['SIGTERM', 'shutdown'])
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('an onSignal that never settles keeps the next signals waiting, SIGTERM too', async (t) => {
+  const p = place(t)
+  const body = `setup() { ${SEEN} }
+  async onSignal(signal) { note(signal); if (signal === 'SIGHUP') await new Promise(() => {}); await super.onSignal(signal) }`
+  const script = p.write(
+    'a.mjs',
+    noting({
+      body,
+      options: 'stopTimeout: 300, blockedTimeout: 200,',
+      last: 'await new Sample(options).serviced()',
+    }),
+  )
+  const daemon = await start(t, p, script, ['start'])
+  await send(p, daemon.pid, 'SIGHUP')
+  await send(p, daemon.pid, 'SIGUSR1')
+  await send(p, daemon.pid, 'SIGTERM')
+  t.deepEqual(
+    notes(p).filter((note) => !note.startsWith('seen')),
+    ['SIGHUP'],
+  )
+  // The event loop is not blocked: the guard has nothing to say. `stop` has.
+  t.is((await run(p, script, ['stop'])).status, 0)
+  t.deepEqual(await daemon.end(), { status: 0, signal: 9 })
+  t.is(logged(p), '')
+})
+
+test('a second SIGTERM during shutdown changes nothing, and of several exit codes the first counts', async (t) => {
+  const p = place(t)
+  const body = `setup() { ${SEEN} }
+  async onSignal(signal) {
+    if (signal === 'SIGHUP') await this.exit(3)
+    await super.onSignal(signal)
+  }
+  async shutdown() {
+    note('shutdown')
+    void this.exit(4)
+    while (!fs.existsSync(process.env.DIR + '/go')) await sleep(5)
+    note('done')
+  }`
+  const script = p.write('a.mjs', noting({ body }))
+  for (const [first, code] of [
+    ['SIGTERM', 0],
+    ['SIGHUP', 3],
+  ]) {
+    const daemon = await start(t, p, script)
+    await send(p, daemon.pid, first, 'shutdown')
+    for (const signal of SIGNALS) await send(p, daemon.pid, signal)
+    t.is(notes(p).filter((note) => note === 'shutdown').length, 1)
+    fs.writeFileSync(`${p.dir}/go`, '')
+    t.deepEqual(await daemon.end(), exited(code))
+    t.is(notes(p).at(-1), 'done')
+    for (const file of ['go', 'notes']) fs.rmSync(`${p.dir}/${file}`)
+  }
+  t.is(logged(p), 'sample: Received SIGTERM. Exiting.\n')
+})
+
+test('listeners of the program’s own are called as well, and what they throw keeps no signal from onSignal', async (t) => {
+  const p = place(t)
+  const body = `onSignal(signal) { note('onSignal ' + signal); return super.onSignal(signal) }`
+  const before = `process.on('uncaughtException', (error) => note(error.message))
+  process.on('SIGHUP', () => note('first')).on('SIGTERM', () => { throw new Error('thrown') })`
+  const last = `const started = new Sample(options).start()
+  process.on('SIGHUP', () => note('second'))
+  await started`
+  const daemon = await start(t, p, p.write('a.mjs', noting({ body, before, last })))
+  await send(p, daemon.pid, 'SIGHUP', 'onSignal SIGHUP')
+  t.deepEqual(notes(p), ['first', 'second', 'onSignal SIGHUP'])
+  process.kill(daemon.pid, 'SIGTERM')
+  t.deepEqual(await daemon.end(), exited(0))
+  t.deepEqual(notes(p).slice(3), ['thrown', 'onSignal SIGTERM'])
+  t.is(logged(p), 'sample: Received SIGTERM. Exiting.\n')
+})
+
+test('one that blocks the event loop is ended by the guard, though it was called', async (t) => {
+  const p = place(t)
+  const body = `setup() { process.on('SIGTERM', () => { for (;;) {} }) }`
+  const daemon = await start(t, p, p.write('a.mjs', noting({ body, options: 'blockedTimeout: 200' })))
+  process.kill(daemon.pid, 'SIGTERM')
+  t.deepEqual(await daemon.end(), exited(143))
+  t.regex(logged(p), /The event loop of sample is blocked: SIGTERM was not taken within 200 ms/)
+})
+
+test('a program that takes all listeners of a signal away and adds its own gets it, and onSignal does not', async (t) => {
+  const p = place(t)
+  const body = `async action(signal) {
+    process.removeAllListeners('SIGTERM')
+    process.on('SIGTERM', () => { note('own SIGTERM'); if (fs.existsSync(process.env.DIR + '/go')) void this.exit(5) })
+    process.removeAllListeners('SIGHUP')
+    process.once('SIGHUP', () => note('own SIGHUP'))
+    note('up')
+    await once(signal, 'abort')
+  }
+  onSignal(signal) { note('onSignal ' + signal) }`
+  const daemon = await start(t, p, p.write('a.mjs', noting({ body, options: 'blockedTimeout: 200' })))
+  await until(() => notes(p).includes('up'), 'the action')
+  for (const signal of ['SIGTERM', 'SIGTERM', 'SIGHUP']) await send(p, daemon.pid, signal, `own ${signal}`)
+  await send(p, daemon.pid, 'SIGUSR2', 'onSignal SIGUSR2')
+  // Longer than it may be blocked, with the guard's margin.
+  await sleep(1200)
+  fs.writeFileSync(`${p.dir}/go`, '')
+  process.kill(daemon.pid, 'SIGTERM')
+  t.deepEqual(await daemon.end(), exited(5))
+  t.false(notes(p).some((note) => /onSignal SIG(TERM|HUP)/.test(note)))
+  t.is(logged(p), '')
+})
+
+test('10,000 mixed signals under load: no crash, and onSignal one at a time', async (t) => {
+  const p = place(t)
+  const body = `async action(signal) {
+    const fill = () => { if (!signal.aborted) fs.promises.readFile(process.execPath).then(fill, note) }
+    fill()
+    await once(signal, 'abort')
+  }
+  async onSignal(signal) {
+    if (this.inside) note('two at once')
+    this.inside = true
+    this.counts = { ...this.counts, [signal]: (this.counts?.[signal] ?? 0) + 1 }
+    await sleep(Math.random() < 0.1 ? 1 : 0)
+    this.inside = false
+    if (!fs.existsSync(process.env.DIR + '/enough')) return
+    note(JSON.stringify(this.counts))
+    await super.onSignal(signal)
+  }`
+  const daemon = await start(t, p, p.write('a.mjs', noting({ body, options: 'blockedTimeout: 60_000' })))
+  for (let i = 0; i < 10_000; i++) {
+    process.kill(daemon.pid, SIGNALS[(i * 7919 + (i >> 3)) % 8])
+    if (i % 50 === 0) await sleep(1)
+  }
+  fs.writeFileSync(`${p.dir}/enough`, '')
+  process.kill(daemon.pid, 'SIGTERM')
+  t.deepEqual(await daemon.end(), exited(0))
+  t.false(notes(p).includes('two at once'))
+  const counts = JSON.parse(notes(p).at(-1))
+  for (const signal of SIGNALS) t.true(counts[signal] > 1, `${signal}: ${counts[signal]}`)
+  t.is(logged(p), 'sample: Received SIGTERM. Exiting.\n')
+})
+
+const cli = (more) => noting({ last: 'await new Sample(options).serviced()', ...more })
+
+for (const [when, body, before, says] of [
+  ['is imported', '', "if (isDaemon) { note('here'); await sleep(60_000) }", /was killed by SIGTERM/],
+  [
+    'waits in setup',
+    "async setup() { note('here'); await sleep(60_000) }",
+    '',
+    /Received SIGTERM while starting/,
+  ],
+  ['blocks in setup', "setup() { note('here'); for (;;) {} }", '', /exited with status 143/],
+]) {
+  test(`SIGTERM while it ${when} ends the start, and nothing is left`, async (t) => {
+    const p = place(t)
+    const launcher = run(p, p.write('a.mjs', cli({ body, before, options: 'blockedTimeout: 200' })), [
+      'start',
+    ])
+    await until(() => notes(p).includes('here'), 'the step')
+    process.kill(pidIn(p), 'SIGTERM')
+    const { status, stderr } = await launcher
+    t.is(status, 1)
+    t.regex(stderr, says)
+    t.deepEqual([processesOf(p), fs.readdirSync(p.run)], [[], []])
+  })
+}
+
+test('SIGTERM at any moment of a start ends the start or the daemon, each in its way', async (t) => {
+  const p = place(t)
+  const body = `async setup() { await sleep(20) }
+  action(signal) { process.on('exit', (code) => note('status ' + code)); return once(signal, 'abort') }`
+  const script = p.write('a.mjs', cli({ body }))
+  const seen = { failed: 0, started: 0 }
+  for (let round = 0; round < 16; round++) {
+    fs.rmSync(`${p.dir}/notes`, { force: true })
+    const launcher = run(p, script, ['start'])
+    const pid = await until(() => fs.existsSync(p.pidFile()) && pidIn(p), 'the pidfile')
+    await sleep(round * 8)
+    process.kill(pid, 'SIGTERM')
+    const { status, stderr } = await launcher
+    await until(() => !isAlive(pid), 'the end')
+    t.deepEqual([processesOf(p), fs.readdirSync(p.run)], [[], []])
+    if (status === 0) t.true(notes(p).every((note) => note === 'status 0'))
+    else t.regex(stderr, /SIGTERM/)
+    seen[status === 0 ? 'started' : 'failed']++
+  }
+  t.true(seen.failed > 0, 'some ended the start')
+})
+
+// Follows a launcher to its guardian and on to the daemon, and sends that signal after signal.
+const STORM = `
+sub child {
+  my $pid = shift;
+  for (;;) {
+    open my $f, '<', "/proc/$pid/task/$pid/children" or exit 1;
+    return $1 if (<$f> // '') =~ /([0-9]+)/;
+  }
+}
+$| = 1;
+print 'ready';
+chomp(my $launcher = <STDIN>);
+my $daemon = child(child($launcher));
+my $count = 0;
+$SIG{TERM} = sub { print $count; exit };
+$count++ while kill 'USR1', $daemon;
+die "after $count signals";
+`
+
+/** The TCP ports that a process listens on, by the inodes of its sockets (proc_pid_net(5)). */
+function listening(pid) {
+  const inodes = Object.values(descriptors(pid)).flatMap(
+    (leads) => /^socket:\[(\d+)\]$/.exec(leads)?.[1] ?? [],
+  )
+  return ['tcp', 'tcp6']
+    .flatMap((name) => fs.readFileSync(`/proc/${pid}/net/${name}`, 'utf8').split('\n').slice(1))
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , , state, , , , , , inode]) => state === '0A' && inodes.includes(inode))
+    .map(([, local]) => Number.parseInt(local.split(':')[1], 16))
+}
+
+/** A test on the Node of a line; named as skipped where that is not installed (scripts/nodes.mjs). */
+const onNode = (line, title, what) => (fs.existsSync(nodeOf(line)) ? test : test.skip)(title, what)
+
+for (const line of LINES) {
+  onNode(
+    line,
+    `a storm of SIGUSR1 from its first moment on opens no debugger port (Node ${line})`,
+    async (t) => {
+      const p = place(t)
+      const body = `async onSignal(signal) {
+      if (signal !== 'SIGUSR1') return super.onSignal(signal)
+      if (!this.told || fs.existsSync(process.env.DIR + '/calm')) note('SIGUSR1')
+      this.told = true
+    }`
+      const script = p.write('a.mjs', cli({ body }))
+      for (let round = 0; round < 3; round++) {
+        const storm = spawn('perl', ['-e', STORM], {
+          env: environment(p),
+          stdio: ['pipe', 'pipe', 'inherit'],
+        })
+        await once(storm.stdout, 'data')
+        const launcher = command(p, nodeOf(line), [script, 'start'])
+        storm.stdin.write(`${launcher.pid}\n`)
+        const { status, stderr } = await launcher
+        t.is(status, 0, stderr)
+        const pid = pidIn(p)
+        t.deepEqual(listening(pid), [])
+        await until(() => notes(p).length > 0, 'onSignal to be called')
+        storm.kill()
+        t.true(Number(await once(storm.stdout, 'data')) > 100, 'it was a storm')
+        t.deepEqual(listening(pid), [])
+        fs.writeFileSync(`${p.dir}/calm`, '')
+        await sleep(20)
+        const before = notes(p).length
+        process.kill(pid, 'SIGUSR1')
+        await until(() => notes(p).length > before, 'a last SIGUSR1')
+        t.is((await run(p, script, ['stop'])).status, 0)
+        for (const file of ['calm', 'notes']) fs.rmSync(`${p.dir}/${file}`)
+      }
+    },
+  )
+}
+
+const PTRACE = process.arch === 'arm64' ? 117 : 101
+// Stops every thread of a process but its main one, until standard input ends: PTRACE_SEIZE and then
+// PTRACE_INTERRUPT, for as long as the tracer lives.
+const FREEZE = `
+my $pid = shift;
+opendir my $tasks, "/proc/$pid/task" or die $!;
+for my $tid (grep { /^[0-9]+$/ && $_ != $pid } readdir $tasks) {
+  syscall(${PTRACE}, $_, 0 + $tid, 0, 0) == 0 or die "ptrace: $!" for 0x4206, 0x4207;
+}
+$| = 1;
+print 'frozen';
+<STDIN>;
+`
+
+const asRootOn20 = isRoot ? onNode : (_, title, what) => test.skip(title, what)
+asRootOn20(
+  '20',
+  'a SIGUSR1 that Node’s own thread gets to late opens no debugger port (Node 20)',
+  async (t) => {
+    const p = place(t)
+    // All in CommonJS, whose loader needs no thread but the main one.
+    const script = p.write(
+      'a.cjs',
+      `const fs = require('node:fs')
+    const note = (text) => fs.appendFileSync(process.env.DIR + '/notes', text + '\\n')
+    if (process.argv[2] !== 'start') throw new Error('only start')
+    if (process.ppid !== Number(process.env.TEST)) {
+      note('booted')
+      while (!fs.existsSync(process.env.DIR + '/go')) {}
+    }
+    const { Daemon } = require('${fileURLToPath(library)}')
+    new (class extends Daemon {
+      async action() { return new Promise(() => {}) }
+      async onSignal(signal) { note(signal) }
+    })({ name: 'sample', pidFilePath: process.env.RUN }).serviced()`,
+    )
+    const launcher = command(p, nodeOf('20'), [script, 'start'], { env: { TEST: String(process.pid) } })
+    await until(() => notes(p).includes('booted'), 'the boot')
+    const pid = pidIn(p)
+    const stdio = ['pipe', 'pipe', 'inherit']
+    const freezer = spawn('perl', ['-e', FREEZE, String(pid)], { env: environment(p), stdio })
+    t.is(String(await once(freezer.stdout, 'data')), 'frozen')
+    process.kill(pid, 'SIGUSR1')
+    fs.writeFileSync(`${p.dir}/go`, '')
+    await until(() => listening(pid).length > 0 || proc(pid).status.Name === 'sample', 'the take-over')
+    freezer.stdin.end()
+    const { status, stderr } = await launcher
+    t.is(status, 0, stderr)
+    t.regex(stderr, /^Debugger listening/, 'it was late, and was closed')
+    process.kill(pid, 'SIGUSR1')
+    await until(() => notes(p).includes('SIGUSR1'), 'SIGUSR1 to come')
+    t.deepEqual(listening(pid), [])
+  },
+)
