@@ -110,7 +110,7 @@ test('a program that takes all listeners away and adds its own is not blocked, a
     body: `async action() {
       process.removeAllListeners('SIGTERM')
       process.on('SIGTERM', () => fs.appendFileSync(process.env.DIR + '/own', '.'))
-      process.on('SIGUSR2', () => { for (;;) {} })
+      process.on('SIGUSR2', () => { fs.writeFileSync(process.env.DIR + '/blocked', ''); for (;;) {} })
       const server = (await import('node:net')).createServer().listen(0)
       server.on('listening', () => ${ACTS})
     }`,
@@ -122,7 +122,7 @@ test('a program that takes all listeners away and adds its own is not blocked, a
   t.true(isAlive(daemon.pid))
   t.notRegex(fs.existsSync(`${p.dir}/log`) ? log() : '', /blocked/)
   process.kill(daemon.pid, 'SIGUSR2')
-  await until(() => proc(daemon.pid).state === 'R', 'the loop to be blocked')
+  await until(() => fs.existsSync(`${p.dir}/blocked`), 'the loop to be blocked')
   process.kill(daemon.pid, 'SIGTERM')
   t.is((await daemon).status, 143)
 })

@@ -319,10 +319,10 @@ test('one that cannot be put back, since its directory is gone, is a warning, an
   // What is there when it ends is not its own.
   fs.mkdirSync(p.run)
   t.is((await run(p, script, ['start'])).status, 0)
-  const second = pidIn(p)
+  const { ino } = fs.statSync(p.pidFile())
   process.kill(pid, 'SIGTERM')
   await until(() => !isAlive(pid))
-  t.is(pidIn(p), second)
+  t.is(fs.statSync(p.pidFile()).ino, ino)
   t.is((await run(p, script, ['stop'])).status, 0)
 })
 

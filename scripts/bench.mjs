@@ -29,26 +29,20 @@ function program(name, source) {
 
 const empty = program('empty.mjs', '')
 const importing = program('importing.mjs', `import '${library}'`)
-/** Opens MORE descriptors, and starts a daemon whose action waits for its end. */
+/** Opens MORE descriptors, and starts a daemon that does nothing. */
 const daemon = program(
   'daemon.mjs',
-  `import { once } from 'node:events'
-  import { Daemon } from '${library}'
+  `import { Daemon } from '${library}'
   for (let more = Number(process.env.MORE ?? 0); more > 0; more--) {
     process.getBuiltinModule('fs').openSync('/dev/null')
   }
   class Waiting extends Daemon {
-    action(signal) { return once(signal, 'abort') }
+    action() { return new Promise(() => {}) }
   }
   await new Waiting().serviced()`,
 )
-/** The same action in a bare Node. */
-const bare = program(
-  'bare.mjs',
-  `import { once } from 'node:events'
-  setInterval(() => {}, 2 ** 31 - 1)
-  await once(new AbortController().signal, 'abort')`,
-)
+/** The same in a bare Node, which a timer keeps alive. */
+const bare = program('bare.mjs', 'setInterval(() => {}, 2 ** 31 - 1)')
 
 const sorted = (numbers) => [...numbers].sort((a, b) => a - b)
 function median(numbers) {

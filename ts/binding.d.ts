@@ -81,9 +81,9 @@ export interface NativeOutcome {
   /** The text of that errno. */
   reason?: string
   /** What it printed. */
-  stdout: Array<number>
+  stdout: Buffer
   /** What it printed to standard error. */
-  stderr: Array<number>
+  stderr: Buffer
 }
 
 /** Where a pidfile is kept. */

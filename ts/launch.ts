@@ -61,14 +61,14 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome)
   started.set(options.name, pid)
-  if (outcome.stdout.length > 0) process.stdout.write(Buffer.from(outcome.stdout))
-  if (outcome.stderr.length > 0) process.stderr.write(Buffer.from(outcome.stderr))
+  if (outcome.stdout.length > 0) process.stdout.write(outcome.stdout)
+  if (outcome.stderr.length > 0) process.stderr.write(outcome.stderr)
   return { pid }
 }
 
 function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
-  const stdout = Buffer.from(outcome.stdout).toString()
-  const stderr = Buffer.from(outcome.stderr).toString()
+  const stdout = outcome.stdout.toString()
+  const stderr = outcome.stderr.toString()
   const { name } = options
   const printed: DaemonErrorDetails = { stdout, stderr }
   if (outcome.exitCode !== undefined) printed.exitCode = outcome.exitCode

@@ -45,7 +45,7 @@ let attached = false
 let statusOfFailure: (error: unknown) => number = () => 1
 let setUp = false
 let cause: NodeJS.Signals | undefined
-const abort = new AbortController()
+let abort: AbortController
 
 /** Steps 6 to 9 of a start, and then the daemon. Never settles. `failed` gives the exit status of a
  * failed start in place. */
@@ -60,6 +60,7 @@ export async function live(
   attached = inPlace
   statusOfFailure = failed
   phase = 'starting'
+  abort = new AbortController()
   markAsDaemon(options.name)
   process.on('uncaughtException', uncaught)
   process.on('beforeExit', emptyLoop)

@@ -401,8 +401,9 @@ fn printed(file: &File) -> Vec<u8> {
     }
 }
 
-/// All signals blocked in this thread, and those that would end the process put off: another thread
-/// could take them. Both end with the value.
+/// All signals blocked in this thread, and those that could end the process put off, since another
+/// thread could take them. Whatever stands there: Node ends by a handler of its own at SIGTERM and
+/// SIGINT, to put the terminal in order. Both end with the value.
 struct Deferred {
     mask: SigSet,
     actions: [Cell<Option<libc::sigaction>>; 32],
@@ -424,7 +425,7 @@ impl Deferred {
             unsafe {
                 let mut old: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(signal, std::ptr::null(), &mut old);
-                if old.sa_sigaction == libc::SIG_DFL {
+                if old.sa_sigaction != libc::SIG_IGN {
                     let mut new: libc::sigaction = std::mem::zeroed();
                     new.sa_sigaction = put_off as *const () as usize;
                     new.sa_flags = libc::SA_RESTART;

@@ -32,7 +32,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{JsObjectValue, Object, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, JsObjectValue, Object, ToNapiValue};
 use napi_derive::napi;
 
 use crate::error::{Code, Error};
@@ -140,7 +140,7 @@ pub struct NativePlan {
 }
 
 /// What became of a start.
-#[napi(object)]
+#[napi(object, object_from_js = false)]
 pub struct NativeOutcome {
     /// The daemon's pid; the rest tells why there is none.
     pub pid: Option<i32>,
@@ -161,9 +161,9 @@ pub struct NativeOutcome {
     /// The text of that errno.
     pub reason: Option<String>,
     /// What it printed.
-    pub stdout: Vec<u8>,
+    pub stdout: Buffer,
     /// What it printed to standard error.
-    pub stderr: Vec<u8>,
+    pub stderr: Buffer,
 }
 
 fn outcome(outcome: launch::Outcome) -> NativeOutcome {
@@ -182,8 +182,8 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
         syscall: failure.step.map(|(name, _)| name.to_owned()),
         errno: failure.step.map(|(_, errno)| -errno),
         reason: failure.step.map(|(_, e)| nix::errno::Errno::from_raw(e).desc().to_owned()),
-        stdout: outcome.stdout,
-        stderr: outcome.stderr,
+        stdout: outcome.stdout.into(),
+        stderr: outcome.stderr.into(),
     }
 }
 
@@ -281,8 +281,10 @@ pub fn report_failure(report: String) {
 /// not, the way out has begun, for at most `stop_timeout` ms.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<'_>> {
-    let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
+    takeover::outlive_guardian();
+    // The thread first: where there can be none, the launcher must be told so instead of "ready".
     in_thread(env, "ready", move || {
+        let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
         let go = taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go);
         if !go {
             // Nobody else ends it now, should its event loop be blocked.

@@ -99,8 +99,13 @@ impl PidFile {
         check_directory(place, Asker::Owner)?;
         for _ in 0..TRIES {
             if let Some(pidfile) = Self::try_acquire(place)? {
-                pidfile.clear()?;
-                return Ok(pidfile);
+                return match pidfile.clear() {
+                    Ok(()) => Ok(pidfile),
+                    Err(error) => {
+                        pidfile.remove();
+                        Err(error)
+                    }
+                };
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -118,30 +123,48 @@ impl PidFile {
     }
 
     fn try_acquire(place: &Place) -> Result<Option<Self>> {
-        let path = place.path();
-        let Some(file) = open_or_create(&path, 0o644)? else { return Ok(None) };
-        let found = fstat(&file).map_err(|e| failed(&path, "fstat", e))?;
+        let Some((file, made)) = open_or_create(&place.path(), 0o644)? else { return Ok(None) };
+        let candidate = Self { file, place: place.clone() };
+        let tried = candidate.try_lock();
+        if made && tried.is_err() {
+            candidate.unmake();
+        }
+        match tried? {
+            Some(true) => Ok(candidate.is_in_place().then_some(candidate)),
+            // Only a reader's locks are in the way: no daemon's. The file is replaced.
+            Some(false) => Self::replace(place, &candidate, |s| matches!(s, State::Stopped { .. })),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether all locks were had. `false`: readers hold them; `None`: it is changing hands.
+    fn try_lock(&self) -> Result<Option<bool>> {
+        let path = self.place.path();
+        let found = fstat(&self.file).map_err(|e| failed(&path, "fstat", e))?;
         if found.st_nlink == 0 {
             return Ok(None);
         }
         check_file(&path, &found, Asker::Owner, None)?;
-        let candidate = Self { file, place: place.clone() };
-        if candidate.lock()? {
-            return Ok(candidate.is_in_place().then_some(candidate));
+        if self.lock()? {
+            return Ok(Some(true));
         }
-        match look_at(&candidate.file)? {
+        match look_at(&self.file)? {
             // Someone who may write the file holds it: a daemon, or a start.
             // It may have the lock and not yet have emptied the file: a pid of the one before is
             // not told as its own.
             Some(State::Starting { pid } | State::Running { pid }) => {
-                Err(busy(place, pid.filter(|pid| may_hold(*pid, Identity::from(&found)))))
+                Err(busy(&self.place, pid.filter(|pid| may_hold(*pid, Identity::from(&found)))))
             }
             // A sweep, over in a moment.
             None => Ok(None),
-            // Only a reader's locks are in the way: no daemon's. The file is replaced.
-            Some(State::Stopped { .. }) => {
-                Self::replace(place, &candidate, |s| matches!(s, State::Stopped { .. }))
-            }
+            Some(State::Stopped { .. }) => Ok(Some(false)),
+        }
+    }
+
+    /// Removes the file that was made for nothing, unless another has locked it meanwhile.
+    fn unmake(&self) {
+        if matches!(look_at(&self.file), Ok(Some(State::Stopped { .. }))) {
+            self.remove();
         }
     }
 
@@ -154,13 +177,17 @@ impl PidFile {
 
     fn flock(&self) -> Result<bool> {
         // By hand, not nix's `Flock`: its Drop unlocks for every process that shares the lock.
-        // SAFETY: a valid descriptor and constant flags.
-        if unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-            return Ok(true);
-        }
-        match Errno::last() {
-            Errno::EWOULDBLOCK => Ok(false),
-            errno => Err(failed(&self.place.path(), "flock", errno)),
+        let operation = libc::LOCK_EX | libc::LOCK_NB;
+        loop {
+            // SAFETY: a valid descriptor and constant flags.
+            if unsafe { libc::flock(self.file.as_raw_fd(), operation) } == 0 {
+                return Ok(true);
+            }
+            match Errno::last() {
+                Errno::EINTR => {}
+                Errno::EWOULDBLOCK => return Ok(false),
+                errno => return Err(failed(&self.place.path(), "flock", errno)),
+            }
         }
     }
 
@@ -176,14 +203,14 @@ impl PidFile {
             new.discard_prepared();
             return Ok(None);
         }
-        new.publish(&path)?;
+        new.publish(&path).inspect_err(|_| new.discard_prepared())?;
         Ok(Some(new))
     }
 
     /// A new file under the name that only we know, locked. `None`: another prepares one.
     fn prepare(place: &Place) -> Result<Option<Self>> {
         let next = place.next();
-        let Some(file) = open_or_create(&next, 0o600)? else { return Ok(None) };
+        let Some((file, _)) = open_or_create(&next, 0o600)? else { return Ok(None) };
         let new = Self { file, place: place.clone() };
         if !new.lock()? {
             return Ok(None);
@@ -249,7 +276,7 @@ impl PidFile {
                     new.discard_prepared();
                     return Ok(None);
                 }
-                new.publish(path)?;
+                new.publish(path).inspect_err(|_| new.discard_prepared())?;
                 Ok(Some(Some(new)))
             }
             Err(errno) => Err(failed(path, "open", errno)),
@@ -496,10 +523,10 @@ fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
     Ok(())
 }
 
-/// `None`: it came or went in between, try again.
-fn open_or_create(path: &Path, mode: libc::mode_t) -> Result<Option<File>> {
+/// The file, and whether it was made. `None`: it came or went in between, try again.
+fn open_or_create(path: &Path, mode: libc::mode_t) -> Result<Option<(File, bool)>> {
     if let Some(file) = open_existing(path, OFlag::O_RDWR)? {
-        return Ok(Some(file));
+        return Ok(Some((file, false)));
     }
     let flags = OFlag::O_RDWR
         | OFlag::O_CREAT
@@ -508,7 +535,7 @@ fn open_or_create(path: &Path, mode: libc::mode_t) -> Result<Option<File>> {
         | OFlag::O_NOFOLLOW
         | OFlag::O_NONBLOCK;
     match nix::fcntl::open(path, flags, Mode::from_bits_truncate(mode)) {
-        Ok(fd) => Ok(Some(File::from(fd))),
+        Ok(fd) => Ok(Some((File::from(fd), true))),
         Err(Errno::EEXIST) => Ok(None),
         Err(errno) => Err(failed(path, "open", errno)),
     }
@@ -548,7 +575,13 @@ fn byte(at: libc::off_t, kind: libc::c_int) -> libc::flock {
 }
 
 fn ofd(file: &File, at: libc::off_t, kind: libc::c_int) -> std::result::Result<i32, Errno> {
-    fcntl(file, FcntlArg::F_OFD_SETLK(&byte(at, kind)))
+    loop {
+        // Of a lock on a remote file (fcntl_locking(2)).
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(at, kind))) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
 }
 
 /// Takes the write lock on one byte; `false` where another's lock is in the way.

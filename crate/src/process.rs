@@ -257,15 +257,17 @@ fn all() -> impl Iterator<Item = (i32, Stat)> {
     })
 }
 
-/// Ends all processes of a session. The session's leader must be a child of ours that has not been
-/// waited for: so its id belongs to nobody else.
+/// Ends all processes of a session, and waits for their end. The session's leader must be a child of
+/// ours that has not been waited for: so its id belongs to nobody else.
 pub fn kill_session(leader: i32) {
+    let deadline = Instant::now() + KILLED;
     for _ in 0..3 {
         for (pid, _) in all().filter(|(pid, stat)| stat.session == leader && *pid != leader) {
             let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
             // Look again: the pid may have been reused before the pidfd was open.
             if Stat::read(pid).is_some_and(|now| now.session == leader) {
                 let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                Daemon { pid, pidfd }.wait(deadline.saturating_duration_since(Instant::now()));
             }
         }
     }

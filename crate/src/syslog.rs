@@ -269,10 +269,12 @@ pub fn flush(timeout: Duration) -> bool {
 }
 
 /// [`flush`] at the end of a process: where there never was a logger, and is none now, nothing is
-/// waited for.
+/// waited for, unless messages go to stderr.
 pub fn flush_last(timeout: Duration) -> bool {
     wait_drained(timeout, |queue| {
-        let none = !queue.reached && !queue.config.path.exists();
+        let Config { options, path, attached, .. } = &queue.config;
+        let shown = *attached || options & libc::LOG_PERROR != 0;
+        let none = !shown && !queue.reached && !path.exists();
         if none { Duration::ZERO } else { timeout.min(UNREACHABLE) }
     })
 }

@@ -201,6 +201,13 @@ fn take_variable() -> Option<String> {
     }
 }
 
+/// From here on the guardian's end is not the daemon's. In the main thread: the signal for a parent's
+/// death is a thread's own (PR_SET_PDEATHSIG(2const)).
+pub fn outlive_guardian() {
+    // SAFETY: takes integers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
+}
+
 impl HandOver {
     /// The locked pidfile, once its place is known.
     pub fn take_pidfile(&mut self, place: Place) -> Result<PidFile> {
@@ -220,11 +227,8 @@ impl HandOver {
         let _ = send(&self.socket, Frame::Failed, report.as_bytes());
     }
 
-    /// "Ready": from here on the guardian may go. In the main thread: the signal for a parent's death
-    /// is a thread's own (PR_SET_PDEATHSIG(2const)).
+    /// "Ready": from here on the guardian may go.
     pub fn ready(&self) -> std::io::Result<()> {
-        // SAFETY: takes integers only.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
         let pid = nix::unistd::getpid().as_raw().to_string();
         send(&self.socket, Frame::Ready, pid.as_bytes())
     }

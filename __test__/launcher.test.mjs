@@ -1,0 +1,222 @@
+// The launcher is a program too: one that lives on keeps nothing of a start, and is not held up by it.
+
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { freemem } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import {
+  command,
+  descriptors,
+  end,
+  isAlive,
+  library,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sample,
+  until,
+} from './kit.mjs'
+
+/** A program that starts daemons of any name, each of which ends when it is told. */
+const MANY = `import { Daemon, isDaemon } from '${library}'
+import fs from 'node:fs'
+class Any extends Daemon {
+  async setup() { console.log('x'.repeat(1 << 20)) }
+  async action() {}
+}
+const any = (name) => new Any({ name, pidFilePath: process.env.RUN, script: process.env.DIR + '/any.mjs', args: [name] })
+`
+const ANY = `${MANY}
+await new Any({ name: process.argv[2] }).start()`
+
+/** What a process holds, as /proc shows it. */
+const HELD = `
+const status = (field) => fs.readFileSync('/proc/self/status', 'utf8').match(new RegExp(field + ':\\\\s+(.*)'))[1]
+const held = () => ({
+  descriptors: fs.readdirSync('/proc/self/fd').map((fd) => {
+    try { return fd + ' ' + fs.readlinkSync('/proc/self/fd/' + fd).replace(/\\d+/g, '') } catch { return '' }
+  }).filter(Boolean),
+  threads: Number(status('Threads')),
+  signals: ['SigBlk', 'SigIgn', 'SigCgt', 'ShdPnd'].map(status),
+  children: fs.readdirSync('/proc').filter((pid) => {
+    try { return fs.readFileSync('/proc/' + pid + '/stat', 'latin1').split(') ')[1].split(' ')[1] === String(process.pid) } catch { return false }
+  }),
+  locks: fs.readFileSync('/proc/locks', 'utf8').split('\\n').filter((line) => line.split(/ +/)[4] === String(process.pid)),
+})`
+
+test('one that lives on keeps no descriptor, lock, thread, child or memory of twenty starts', async (t) => {
+  const p = place(t)
+  p.write('any.mjs', ANY)
+  const program = `${MANY}${HELD}
+    const { signals } = held()
+    // The first start makes what Node makes once: its output, its timers.
+    await any('first').start()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const before = held()
+    const collect = async () => {
+      globalThis.gc()
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      globalThis.gc()
+    }
+    await collect()
+    const memory = process.memoryUsage()
+    const pids = []
+    for (let i = 0; i < 10; i++) pids.push((await any('a' + i).start()).pid)
+    pids.push(...(await Promise.all(Array.from({ length: 10 }, (_, i) => any('b' + i).start()))).map((one) => one.pid))
+    // The threads end when they have resolved, and the daemons, each with its lock, at once.
+    const same = () => JSON.stringify(held()) === JSON.stringify(before)
+    for (let i = 0; i < 500 && !same(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+    await collect()
+    const grown = process.memoryUsage()
+    console.error(JSON.stringify({ signals, before, after: held(), pids,
+      rss: grown.rss - memory.rss, external: grown.external - memory.external, heap: grown.heapUsed - memory.heapUsed }))`
+  const { status, stdout, stderr } = await run(p, p.write('a.mjs', program), [], {
+    execArgv: ['--expose-gc'],
+  })
+  t.is(status, 0, stderr)
+  t.is(stdout.length, 21 * ((1 << 20) + 1))
+  const { signals, before, after, pids, rss, external, heap } = JSON.parse(stderr)
+  t.deepEqual(after, before)
+  t.deepEqual(after.signals, signals)
+  t.deepEqual(after.children, [])
+  t.deepEqual(after.locks, [])
+  t.is(new Set(pids).size, 20)
+  const MIB = 1 << 20
+  // What was returned last may be held still.
+  t.true(external < 4 * MIB && heap < 2 * MIB && rss < 40 * MIB, JSON.stringify({ external, heap, rss }))
+})
+
+test('its event loop goes on, whatever the daemon does and prints', async (t) => {
+  const p = place(t)
+  const source = {
+    before: `let last = performance.now()
+      const gaps = []
+      const timer = setInterval(() => { gaps.push(performance.now() - last); last = performance.now() }, 5)`,
+    body: `async setup() {
+      clearInterval(timer)
+      for (let i = 0; i < 16; i++) console.log('x'.repeat(1 << 20))
+      await sleep(1500)
+    }`,
+    last: `await new Sample(options).start()
+      await sleep(20)
+      clearInterval(timer)
+      console.error(Math.max(...gaps), gaps.length)`,
+  }
+  const { status, stderr } = await run(p, p.write('a.mjs', sample(source)))
+  t.is(status, 0, stderr)
+  const [longest, turns] = stderr.split(' ').map(Number)
+  t.true(longest < 1000 && turns > 20, stderr)
+})
+
+test('its own signal handlers, children and timers work while a daemon starts', async (t) => {
+  const p = place(t)
+  const source = {
+    before: `import { spawn } from 'node:child_process'
+      const seen = []
+      if (!isDaemon) for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => seen.push(signal))`,
+    body: `async setup() {
+      fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
+      while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)
+    }`,
+    last: `const child = spawn('sh', ['-c', 'exit 7'])
+      const exit = once(child, 'exit')
+      const { pid } = await new Sample(options).start()
+      console.log(JSON.stringify({ seen, exit: await exit, pid }))`,
+  }
+  const started = run(p, p.write('a.mjs', sample(source)))
+  await until(() => fs.existsSync(join(p.dir, 'pid')))
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2']) {
+    process.kill(started.pid, signal)
+    // One after the other, so that each is seen.
+    await until(() => !BigInt(`0x${proc(started.pid).status.ShdPnd}`))
+  }
+  p.write('on', '')
+  const { status, stdout, stderr } = await started
+  t.is(status, 0, stderr)
+  const { seen, exit, pid } = JSON.parse(stdout)
+  t.deepEqual(seen.sort(), ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR2'])
+  t.deepEqual(exit, [7, null])
+  t.is(pidIn(p), pid)
+})
+
+test('one that exits in the midst of a start undoes it', async (t) => {
+  const p = place(t)
+  const source = {
+    body: `async setup() {
+      fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
+      await sleep(60_000)
+    }`,
+    last: `new Sample(options).start()
+      while (!fs.existsSync(process.env.DIR + '/pid')) await sleep(10)
+      if (!isDaemon) process.exit(5)`,
+  }
+  t.is((await run(p, p.write('a.mjs', sample(source)))).status, 5)
+  await until(() => processesOf(p).length === 0)
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+// A launcher that takes a second to prepare the fork, with the pidfile locked already.
+const SLOW = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=memfd_create']
+SLOW.push('-e', 'inject=memfd_create:delay_enter=1000000:when=1')
+const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
+const withStrace = hasStrace ? test : test.skip
+
+withStrace('a SIGTERM in the midst of the preparations waits until nothing is half done', async (t) => {
+  for (const [before, expected] of [
+    ['', { status: null, signal: 'SIGTERM' }],
+    [
+      "if (!isDaemon) process.on('SIGTERM', () => console.log('taken'))",
+      { status: 0, stdout: 'taken\nready\n' },
+    ],
+  ]) {
+    const p = place(t)
+    const script = p.write(
+      'a.mjs',
+      sample({ before, last: "await new Sample(options).start(); console.log('ready')" }),
+    )
+    const traced = command(p, 'strace', [...SLOW, process.execPath, script])
+    await until(() => fs.existsSync(p.pidFile()))
+    const [launcher] = processesOf(p).filter((pid) => pid !== traced.pid)
+    process.kill(launcher, 'SIGTERM')
+    await until(() => !isAlive(launcher), 'the end of the launcher')
+    // strace goes with the last process that it sees.
+    if (expected.status === 0) await end(pidIn(p))
+    t.like(await traced, expected)
+    t.deepEqual(processesOf(p), [])
+    t.deepEqual(fs.readdirSync(p.run), expected.status === 0 ? ['sample.pid'] : [])
+  }
+})
+
+const GIB = 2 ** 30
+const available = process.availableMemory?.() ?? freemem()
+const withMemory = available > 4 * GIB ? test : test.skip
+withMemory('one with 2 GB of Buffers starts a daemon, and no process keeps that memory', async (t) => {
+  const p = place(t)
+  const source = {
+    before: 'const held = isDaemon ? [] : [1, 2, 3, 4].map((byte) => Buffer.alloc(512 << 20, byte))',
+    body: `async setup() {
+      fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
+      while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)
+    }`,
+    last: `const { pid } = await new Sample(options).start()
+      console.log(pid, held.length)
+      while (!fs.existsSync(process.env.DIR + '/off')) await sleep(10)`,
+  }
+  const rss = (pid) => Number.parseInt(proc(pid).status.VmRSS, 10) * 1024
+  const launcher = run(p, p.write('a.mjs', sample(source)))
+  await until(() => fs.existsSync(join(p.dir, 'pid')))
+  t.true(rss(launcher.pid) > 2 * GIB)
+  p.write('on', '')
+  await until(() => processesOf(p).length === 2, 'the end of the guardian')
+  t.true(rss(pidIn(p)) < GIB / 4)
+  p.write('off', '')
+  const { status, stdout, stderr } = await launcher
+  t.is(status, 0, stderr)
+  t.is(stdout, `${pidIn(p)} 4\n`)
+  t.deepEqual(processesOf(p), [pidIn(p)])
+  t.true(isAlive(pidIn(p)))
+  t.false(Object.values(descriptors(pidIn(p))).some((target) => target.startsWith('socket:')))
+})
