@@ -73,6 +73,22 @@ const failures = {
     before: "if (isDaemon) { Promise.reject(new Error('left alone')); await sleep(60_000) }",
     says: /Error: left alone/,
   },
+  'the script handles one exception, and another follows in setup': {
+    before: `if (isDaemon) {
+      process.on('uncaughtException', () => {})
+      setTimeout(() => { throw new Error('the first') }, 0)
+      await sleep(20)
+    }`,
+    body: "setup() { throw new Error('the second') }",
+    says: /did not start: Error: the second/,
+  },
+  'the script handles the exception that keeps it from start()': {
+    before: `if (isDaemon) {
+      process.on('uncaughtException', () => {})
+      throw new Error('the first')
+    }`,
+    says: /did not start: Error: the first/,
+  },
   'the script exits': {
     before: "if (isDaemon) { console.error('not today'); process.exit(3) }",
     says: /exited with status 3 before it was ready:\nnot today/,

@@ -41,9 +41,9 @@ export function markAsDaemon(name: string): void {
 
 let reported = false
 
-/** Tells the launcher, once, why there will be no daemon. */
+/** Tells the launcher why there will be no daemon. What is told last counts: a program may live on after
+ * an exception that it handles itself, and fail for another reason. */
 export function reportFailure(error: unknown): void {
-  if (reported) return
   reported = true
   native.reportFailure(serializeError(error))
 }
@@ -75,11 +75,10 @@ function reportBoot(error: unknown): void {
 function endOfBoot(): void {
   if (become !== undefined) return
   const wanted = inspect(handOver?.name)
-  reportFailure(
-    new Error(
-      `The script ended, or waits for something that never comes, without \`start()\` of a Daemon named ${wanted}. ` +
-        'Its last statement must start the daemon of this name',
-    ),
+  const error = new Error(
+    `The script ended, or waits for something that never comes, without \`start()\` of a Daemon named ${wanted}. ` +
+      'Its last statement must start the daemon of this name',
   )
+  if (!reported) reportFailure(error)
   process.exit(1)
 }
