@@ -88,6 +88,18 @@ test("what the daemon prints while it starts is the launcher's output, what it p
   t.is(fs.readFileSync(join(p.dir, 'err'), 'utf8'), 'first\nsecond\n')
 })
 
+test('a launcher whose readers are gone has started the daemon all the same', async (t) => {
+  const p = place(t)
+  const body =
+    "setup() { process.stdout.write('o'.repeat(1 << 20)); process.stderr.write('e'.repeat(1 << 20)) }"
+  const last = 'await new Sample(options).start(); await sleep(20)'
+  const script = p.write('a.mjs', sample({ body, last }))
+  const shell = '{ "$1" "$2"; echo $? >status; } 2>&1 | true; while ! [ -s status ]; do sleep 0.01; done'
+  await command(p, 'sh', ['-c', shell, 'sh', process.execPath, script])
+  t.is(fs.readFileSync(join(p.dir, 'status'), 'utf8'), '0\n')
+  t.true(isAlive(pidIn(p)))
+})
+
 test('with stdout and stderr given, what it prints later is appended there, with mode 0640', async (t) => {
   const p = place(t)
   fs.writeFileSync(join(p.dir, 'err'), 'of yesterday\n', { mode: 0o600 })

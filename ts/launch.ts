@@ -61,10 +61,21 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome)
   started.set(options.name, pid)
-  if (outcome.stdout.length > 0) process.stdout.write(outcome.stdout)
-  if (outcome.stderr.length > 0) process.stderr.write(outcome.stderr)
+  print(process.stdout, outcome.stdout)
+  print(process.stderr, outcome.stderr)
   return { pid }
 }
+
+/** As console does: a reader that is gone is no error of the program's. */
+function print(stream: NodeJS.WriteStream, text: Buffer): void {
+  if (text.length === 0) return
+  stream.once('error', ignore)
+  stream.write(text, (error) => {
+    if (!error) stream.removeListener('error', ignore)
+  })
+}
+
+function ignore(): void {}
 
 function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
   const stdout = outcome.stdout.toString()
