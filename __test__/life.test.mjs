@@ -158,13 +158,29 @@ test('a shutdown that throws is logged, and the status is 1', async (t) => {
   t.regex(stderr, /Error: cannot save/)
 })
 
-test('exit() in setup ends the start, and the launcher says so', async (t) => {
+test('exit() in setup ends the start, awaited or not, and the launcher says so', async (t) => {
+  for (const how of ['await', 'void']) {
+    const p = place(t)
+    const body = `${NOTE}\n  async setup() { ${how} this.exit(5) }\n  async action() { this.note('acts') }`
+    const { status, stderr } = await run(p, p.write('a.mjs', sample({ body })))
+    t.is(status, 1)
+    t.regex(stderr, /The daemon called exit\(5\) while it was starting/)
+    t.is((await attached(p, { body })).status, 5)
+    t.is(notes(p), '', 'neither action nor shutdown, since it was not set up')
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+})
+
+test('attached, SIGTERM in setup ends it with status 0, and the action is not begun', async (t) => {
   const p = place(t)
-  const script = p.write('a.mjs', sample({ body: 'async setup() { await this.exit(5) }' }))
-  const { status, stderr } = await run(p, script)
-  t.is(status, 1)
-  t.regex(stderr, /The daemon called exit\(5\) while it was starting/)
-  t.deepEqual(fs.readdirSync(p.run), [])
+  const body = `${NOTE}
+  async setup() { this.note('setup'); process.once('SIGTERM', () => { this.go = true }); while (!this.go) await sleep(1) }
+  async action() { this.note('acts') }`
+  const daemon = attached(p, { body })
+  await until(() => notes(p) === 'setup\n', 'the setup')
+  process.kill(daemon.pid, 'SIGTERM')
+  t.is((await daemon).status, 0)
+  t.is(notes(p), 'setup\n')
 })
 
 test('what ends a daemon goes to its log file as well', async (t) => {

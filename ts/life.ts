@@ -68,6 +68,7 @@ export async function live(
     const { logs, letSignalsIn } = takeOver()
     await closeDebugger()
     await behaviour.setup()
+    if (isLeaving()) return FOREVER
     setUp = true
     if (options.user !== undefined || options.group !== undefined) {
       dropPrivileges(options.user, options.group)
@@ -81,6 +82,7 @@ export async function live(
     } else {
       native.keepPidfile(false)
     }
+    if (isLeaving()) return FOREVER
     logs.forEach((log, index) => {
       if (log !== undefined) native.redirect(log, index + 1)
     })
@@ -91,6 +93,11 @@ export async function live(
   }
   void act()
   return FOREVER
+}
+
+/** Whether the program, or a signal, asked for the end while it was awaited. */
+function isLeaving(): boolean {
+  return phase === 'leaving'
 }
 
 /** Step 6. */
