@@ -26,5 +26,5 @@ pub fn monotonic_usec() -> i64 {
     use nix::time::{ClockId, clock_gettime};
     // There is always this clock.
     clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |now| i64::from(now.tv_sec()) * 1_000_000 + i64::from(now.tv_nsec()) / 1000)
+        .map_or(0, |now| now.tv_sec() * 1_000_000 + now.tv_nsec() / 1000)
 }
