@@ -576,3 +576,49 @@ test('the command line shows what the daemon printed, and its own error, once', 
   const log = await attempt({ options: "stdout: '/missing/log'" })
   t.is(log.stderr.trim().split('\n').length, 1, log.stderr)
 })
+
+// Between "ready" and "go": the guardian is gone, and the launcher takes a second to see it.
+const SLOW = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=waitid']
+SLOW.push('-e', 'inject=waitid:delay_enter=1000000:when=1')
+const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
+const withStrace = hasStrace ? test : test.skip
+
+/** A start whose daemon is ready and was not told to go. */
+async function readyToGo(p, options) {
+  const setup = "while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)"
+  const program = [process.execPath, p.write('a.mjs', inTheMidst({ setup, options }))]
+  const ended = command(p, 'strace', [...SLOW, ...program])
+  const { daemon, guardian } = await inSetup(p)
+  const launcher = proc(guardian).ppid
+  p.write('on', '')
+  await until(() => !isAlive(guardian), 'the end of the guardian')
+  return { launcher, daemon, ended }
+}
+
+withStrace('a launcher that is killed before it says "go" leaves nothing', async (t) => {
+  const p = place(t)
+  const { launcher, ended } = await readyToGo(p)
+  process.kill(launcher, 'SIGKILL')
+  await ended
+  await nothingLeft(t, p)
+})
+
+withStrace(
+  'a launcher that is stopped (SIGSTOP) until startTimeout has passed cannot say "go" any more',
+  async (t) => {
+    const p = place(t)
+    const { launcher, daemon, ended } = await readyToGo(p, 'startTimeout: 4000')
+    process.kill(launcher, 'SIGSTOP')
+    await until(() => !isAlive(daemon), 'the end of the daemon')
+    t.deepEqual(fs.readdirSync(p.run), [])
+    process.kill(launcher, 'SIGCONT')
+    await fails(t, p, () => ended, /was not ready within 4000 ms/)
+  },
+)
+
+withStrace('a daemon that is killed when it is ready and was not told to go did not start', async (t) => {
+  const p = place(t)
+  const { daemon, ended } = await readyToGo(p)
+  process.kill(daemon, 'SIGKILL')
+  await fails(t, p, () => ended, /did not start: its start was killed from outside/)
+})

@@ -5,6 +5,7 @@
 //! program's own, so that the lock and the pidfile say "running" for as long as its code runs.
 
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ static OWNER: OnceLock<u32> = OnceLock::new();
 
 /// The pidfile of this daemon, from its take-over until it is removed.
 static PIDFILE: Mutex<Option<PidFile>> = Mutex::new(None);
+
+/// This start has failed, and its guardian is gone: the process group ends with this process.
+static GROUP_ENDS: AtomicBool = AtomicBool::new(false);
 
 fn pidfile() -> MutexGuard<'static, Option<PidFile>> {
     PIDFILE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,6 +48,20 @@ fn remove_pidfile() {
     }
 }
 
+/// From now on the end of this process is that of its process group: a start leaves no process.
+pub fn end_group() {
+    GROUP_ENDS.store(true, Ordering::SeqCst);
+}
+
+/// The last step but exit(3)'s own.
+fn leave() {
+    remove_pidfile();
+    if GROUP_ENDS.load(Ordering::SeqCst) {
+        // SAFETY: signals the daemon's own process group, which it leads, itself included.
+        unsafe { libc::kill(0, libc::SIGKILL) };
+    }
+}
+
 /// Sees to an orderly end of this process. Once is enough; more often changes nothing.
 pub fn prepare() {
     OWNER.get_or_init(|| {
@@ -63,14 +81,14 @@ pub fn finish() {
     if OWNER.get() == Some(&std::process::id()) {
         let _ = catch_unwind(|| {
             syslog::flush_last(LAST);
-            remove_pidfile();
+            leave();
         });
     }
 }
 
 /// Removes the pidfile and ends the process at once, without any of the handlers of exit(3).
 pub fn exit_now(status: i32) -> ! {
-    remove_pidfile();
+    leave();
     // SAFETY: ends the process; no destructor is owed anything.
     unsafe { libc::_exit(status) }
 }

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -256,11 +256,12 @@ impl Launch {
 
     /// The daemon's pid once it was told "go".
     fn shake_hands(&mut self, failure: &mut Failure) -> Option<i32> {
-        let deadline = std::time::Instant::now() + self.timeout + MARGIN;
+        let due = Instant::now() + self.timeout;
+        let deadline = due + MARGIN;
         let mut ready = None;
         let mut hand_open = true;
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 failure.timed_out = true;
                 return None;
@@ -278,7 +279,7 @@ impl Launch {
             }
             if guard && !hand {
                 match self.verdict() {
-                    Some((fork::STOOD_DOWN, _)) => return self.release(ready?, failure),
+                    Some((fork::STOOD_DOWN, _)) => return self.release(ready?, due, failure),
                     verdict => {
                         failure.judge(verdict);
                         return None;
@@ -313,7 +314,7 @@ impl Launch {
 
     /// The guardian stood down: only this process decides now. The daemon's parent becomes init
     /// with the guardian's end; so that is waited for before "go".
-    fn release(&mut self, pid: i32, failure: &mut Failure) -> Option<i32> {
+    fn release(&mut self, pid: i32, due: Instant, failure: &mut Failure) -> Option<i32> {
         self.await_guardian();
         if let Some(pidfile) = &self.pidfile {
             if pidfile.is_supplanted() {
@@ -325,12 +326,12 @@ impl Launch {
                 return None;
             }
         }
-        if let Err(error) = takeover::send(&self.hand, Frame::Go, b"") {
-            // It died after it was ready; what it had to say may still be here.
+        if takeover::send(&self.hand, Frame::Go, b"").is_err() {
+            // It died, or gave up, after it was ready; what it had to say may still be here.
             while let Ok((kind, payload)) = takeover::receive(&mut self.hand) {
                 failure.note(kind, &payload);
             }
-            failure.step = Some(("send", error.raw_os_error().unwrap_or(0)));
+            failure.timed_out = failure.report.is_none() && Instant::now() >= due;
             return None;
         }
         Some(pid)

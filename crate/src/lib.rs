@@ -287,6 +287,7 @@ pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<
         let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
         let go = taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go);
         if !go {
+            ending::end_group();
             // Nobody else ends it now, should its event loop be blocked.
             guard::leaving(0, millis(stop_timeout));
         }
