@@ -332,6 +332,31 @@ test('a start whose file is removed puts it back when it is ready, and loses to 
   }
 })
 
+test('a start whose file is gone when it is ready waits for the daemon that may put its own back', async (t) => {
+  const p = place(t)
+  const body = 'setup() { if (process.argv[2]) return gate(process.argv[2]) }'
+  const script = p.write('a.mjs', sample({ before: gate, body }))
+  t.is((await run(p, script)).status, 0)
+  const pid = pidIn(p)
+  // Stopped, it cannot put its file back: another start finds none.
+  process.kill(pid, 'SIGSTOP')
+  const threads = fs.readdirSync(`/proc/${pid}/task`)
+  await until(() => threads.every((tid) => proc(tid).state === 'T'), 'all threads to stop')
+  fs.unlinkSync(p.pidFile())
+  const start = run(p, script, ['second'])
+  await waits(p, 'second')
+  const second = pidIn(p)
+  fs.unlinkSync(p.pidFile())
+  open(p, 'second')
+  await until(() => proc(second)?.ppid === 1, 'the end of its guardian')
+  process.kill(pid, 'SIGCONT')
+  const { status, stderr } = await start
+  t.is(status, 1)
+  t.regex(stderr, /another one took its pidfile meanwhile/)
+  t.is(pidIn(p), pid)
+  t.deepEqual(processesOf(p), [pid])
+})
+
 const hasStrace = spawnSync('strace', ['-V']).status === 0 ? test : test.skip
 
 hasStrace(

@@ -1,8 +1,8 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
 import { inspect } from './builtin.js'
-import { DaemonError } from './errors.js'
 import { closeDebugger } from './debugger.js'
+import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
 import { inBackground } from './logger.js'
 import { meetManager, tellManager, tellReloading } from './manager.js'
@@ -79,13 +79,13 @@ export async function live(
       tellManager('READY=1')
     } else if (!(await native.ready(options.startTimeout, options.stopTimeout))) {
       await undo()
-    } else {
-      native.keepPidfile(false)
     }
     if (isLeaving()) return FOREVER
     logs.forEach((log, index) => {
       if (log !== undefined) native.redirect(log, index + 1)
     })
+    // With LOG_PERROR, what becomes of the pidfile is said where it is kept.
+    if (!attached) native.keepPidfile(false)
     phase = 'running'
     letSignalsIn()
   } catch (error) {

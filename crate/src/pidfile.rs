@@ -19,7 +19,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -35,6 +35,8 @@ const STARTING: libc::off_t = 0x4000_0002;
 /// Write-locked by who removes a stale file: not a daemon, gone in a moment.
 const SWEEPING: libc::off_t = 0x4000_0004;
 
+/// How long a daemon may take to put its removed file back, before a start believes that there is none.
+const PUT_BACK: Duration = Duration::from_secs(2);
 /// How often a step is tried again when the file changes under it, a millisecond apart.
 const TRIES: u32 = 500;
 
@@ -324,10 +326,17 @@ impl PidFile {
         lstat(&self.place.path()).is_ok_and(|now| self.is(&now))
     }
 
-    /// Whether another file, held by a daemon or a start, now bears the name.
+    /// Whether another file, held by a daemon or a start, now bears the name. Where none does, it may
+    /// be about to: a daemon that runs puts its file back when it is removed. Blocks for a moment then.
     pub fn is_supplanted(&self) -> bool {
-        !self.is_in_place()
-            && look(&self.place).is_ok_and(|l| !matches!(l.state, State::Stopped { .. }))
+        let begun = Instant::now();
+        while !self.is_in_place() && begun.elapsed() < PUT_BACK {
+            if look(&self.place).is_ok_and(|l| !matches!(l.state, State::Stopped { .. })) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
     }
 
     fn is(&self, other: &FileStat) -> bool {
