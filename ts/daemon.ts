@@ -1,5 +1,6 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
+import { now } from './builtin.js'
 import { exitStatus, runCommand } from './command.js'
 import { DaemonError, invalidType, invalidValue } from './errors.js'
 import { become, handOver, managed } from './handover.js'
@@ -165,7 +166,7 @@ export class Daemon {
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return { pid: earlier, started: false }
-    const deadline = performance.now() + this.#options.startTimeout
+    const deadline = now() + this.#options.startTimeout
     for (;;) {
       const status = this.#place ? await this.status() : undefined
       if (status?.state === 'running') return { pid: status.pid, started: false }
@@ -176,7 +177,7 @@ export class Daemon {
           if ((error as DaemonError).code !== 'ERR_DAEMON_ALREADY_RUNNING') throw error
         }
       }
-      if (performance.now() >= deadline) {
+      if (now() >= deadline) {
         throw new DaemonError(
           'ERR_DAEMON_START_TIMEOUT',
           `The daemon '${this.name}', which another process is starting, was not ready within ` +

@@ -2,7 +2,7 @@
 // it asks for it itself. Nodes that know `--disable-sigusr1` were started with it; in others a listener
 // takes the signal, and what was opened before is closed.
 
-import { readdirSync, readFileSync } from './builtin.js'
+import { now, readdirSync, readFileSync } from './builtin.js'
 
 const THREADS = '/proc/self/task'
 /** How long a thread may go without being seen asleep, in milliseconds. */
@@ -28,11 +28,11 @@ export function bewareOfTheDebugger(): void {
 export async function closeDebugger(): Promise<void> {
   bewareOfTheDebugger()
   if (threads === undefined || wasAskedFor() || 'Bun' in globalThis || 'Deno' in globalThis) return
-  const deadline = performance.now() + PATIENCE_MS
+  const deadline = now() + PATIENCE_MS
   for (;;) {
     threads = threads.filter(isAwake)
     await new Promise(setImmediate)
-    if (threads.length === 0 || performance.now() > deadline) break
+    if (threads.length === 0 || now() > deadline) break
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
   // inspector.close is this very function; to load node:inspector for it would cost 2 ms at every start.
