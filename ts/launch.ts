@@ -61,14 +61,14 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome)
   started.set(options.name, pid)
-  print(process.stdout, outcome.stdout)
-  print(process.stderr, outcome.stderr)
+  // To name process.stdout is to make it, and to load what it needs: only for something to print.
+  if (outcome.stdout.length > 0) print(process.stdout, outcome.stdout)
+  if (outcome.stderr.length > 0) print(process.stderr, outcome.stderr)
   return { pid }
 }
 
 /** As console does: a reader that is gone is no error of the program's. */
 function print(stream: NodeJS.WriteStream, text: Buffer): void {
-  if (text.length === 0) return
   stream.once('error', ignore)
   stream.write(text, (error) => {
     if (!error) stream.removeListener('error', ignore)
