@@ -56,6 +56,19 @@ test('a shutdown that blocks the event loop is ended after stopTimeout', async (
   t.deepEqual(fs.readdirSync(p.run), [])
 })
 
+test('a further SIGTERM gives a shutdown that blocks the event loop no less than stopTimeout', async (t) => {
+  const { p, daemon, log } = await started(t, {
+    options: 'stopTimeout: 30_000',
+    body: `async action(signal) { ${ACTS}; await once(signal, 'abort') }
+    shutdown() { fs.writeFileSync(process.env.DIR + '/leaves', ''); for (const end = Date.now() + 2000; Date.now() < end; ) {} }`,
+  })
+  process.kill(daemon.pid, 'SIGTERM')
+  await until(() => fs.existsSync(`${p.dir}/leaves`), 'the shutdown')
+  process.kill(daemon.pid, 'SIGTERM')
+  t.is((await daemon).status, 0)
+  t.notRegex(log(), /blocked/)
+})
+
 test('a shutdown that only takes too long is cut off, with status 1, and not called blocked', async (t) => {
   const { daemon, log } = await started(t, {
     options: 'stopTimeout: 200',

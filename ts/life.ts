@@ -29,8 +29,10 @@ export interface Identity {
   groups: number[]
 }
 
-/** For the last messages to reach the logger, in milliseconds. */
+/** For the last messages to reach the logger, in milliseconds: while `stopTimeout` has not passed, and
+ * after it. Then the guard waits only a moment longer, and `stop` a second. */
 const FLUSH_MS = 2000
+const LATE_FLUSH_MS = 200
 const FOREVER = new Promise<never>(() => {})
 /** The longest timer that Node has; it holds the event loop while `action` is pending. */
 const LONG_MS = 2 ** 31 - 1
@@ -178,11 +180,13 @@ export async function exit(code: number): Promise<never> {
   if (before === 'starting' && !attached) {
     reportFailure(new Error(`The daemon called exit(${code}) while it was starting`))
   }
+  const deadline = performance.now() + options.stopTimeout
   native.guardLeaving(cause ? (signalNumber(cause) ?? 0) : 0, options.stopTimeout)
   tellManager('STOPPING=1')
   abort.abort()
   const finished = setUp ? await shutdown() : true
-  await native.syslogFlush(FLUSH_MS, true)
+  const left = Math.max(LATE_FLUSH_MS, deadline - performance.now())
+  await native.syslogFlush(Math.min(FLUSH_MS, left), true)
   if (lastWords !== undefined && process.stderr.isTTY && native.syslogStats().connected) {
     process.stderr.write(`${lastWords}\n`)
   }

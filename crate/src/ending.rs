@@ -24,6 +24,9 @@ static PIDFILE: Mutex<Option<PidFile>> = Mutex::new(None);
 /// This start has failed, and its guardian is gone: the process group ends with this process.
 static GROUP_ENDS: AtomicBool = AtomicBool::new(false);
 
+/// The logger did not take the last messages in time.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
+
 fn pidfile() -> MutexGuard<'static, Option<PidFile>> {
     PIDFILE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -46,6 +49,14 @@ fn remove_pidfile() {
         // Where it could only be emptied, it stays locked until this process has ended.
         std::mem::forget(held);
     }
+}
+
+/// Sends the last messages, while the event loop still turns; `false` when the time was up first: then
+/// they are not waited for again.
+pub fn flush(timeout: Duration) -> bool {
+    let sent = syslog::flush_last(timeout);
+    IN_VAIN.store(!sent, Ordering::SeqCst);
+    sent
 }
 
 /// From now on the end of this process is that of its process group: a start leaves no process.
@@ -80,7 +91,9 @@ extern "C" fn at_exit() {
 pub fn finish() {
     if OWNER.get() == Some(&std::process::id()) {
         let _ = catch_unwind(|| {
-            syslog::flush_last(LAST);
+            if !IN_VAIN.load(Ordering::SeqCst) {
+                syslog::flush_last(LAST);
+            }
             leave();
         });
     }

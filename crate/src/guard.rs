@@ -214,8 +214,11 @@ impl Thread {
 
     /// Counts down what waits for JavaScript, and ends the process where the time is up.
     fn judge(&mut self, spent: Duration) {
+        let leaving = *lock(&self.shared.leaving);
         for (index, signal) in ENDING.iter().enumerate() {
-            let open = ARRIVED[index].load(Ordering::SeqCst) != TAKEN[index].load(Ordering::SeqCst);
+            // On the way out a further signal changes nothing: it is not waited for either.
+            let open = leaving.is_none()
+                && ARRIVED[index].load(Ordering::SeqCst) != TAKEN[index].load(Ordering::SeqCst);
             let limit = self.shared.blocked + MARGIN;
             self.patience[index] = count_down(open.then_some(limit), self.patience[index], spent);
             if self.patience[index].is_some_and(|left| left.is_zero()) {
@@ -224,10 +227,9 @@ impl Thread {
                 self.end(*signal, &format!("{name} was not taken within {limit} ms"));
             }
         }
-        let limit = *lock(&self.shared.leaving);
-        self.way_out = count_down(limit.map(|l| l + MARGIN), self.way_out, spent);
+        self.way_out = count_down(leaving.map(|limit| limit + MARGIN), self.way_out, spent);
         if self.way_out.is_some_and(|left| left.is_zero()) {
-            let limit = limit.unwrap_or_default().as_millis();
+            let limit = leaving.unwrap_or_default().as_millis();
             let cause = CAUSE.load(Ordering::SeqCst);
             self.end(cause, &format!("the way out was not done within {limit} ms"));
         }

@@ -514,7 +514,7 @@ pub fn syslog_log(priority: i32, message: String) {
 /// Resolves with whether all was sent within `timeout` ms; `last` at the end of the process.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<'_>> {
-    let flush = if last { syslog::flush_last } else { syslog::flush };
+    let flush = if last { ending::flush } else { syslog::flush };
     in_thread(env, "flush", move || Ok(flush(millis(timeout))))
 }
 
