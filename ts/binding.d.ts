@@ -154,6 +154,20 @@ export interface NativeSyslogStats {
   dropped: number
 }
 
+/** Where messages go. */
+export interface NativeTransport {
+  /** `local`, `udp`, `tcp` or `journal`. */
+  kind: string
+  /** The socket of a local one. */
+  path?: string
+  /** The host of a remote one. */
+  host?: string
+  /** Its port. */
+  port?: number
+  /** The SD-ID of fields. */
+  sdId?: string
+}
+
 /** A child that has ended and that nobody has waited for. */
 export interface NativeZombie {
   /** Its pid. */
@@ -195,14 +209,23 @@ export declare function stop(place: NativePlace, patience: number): Promise<Nati
 /** closelog(3). */
 export declare function syslogClose(): void
 
-/** Resolves with whether all was sent within `timeout` ms; `last` at the end of the process. */
+/**
+ * Resolves with whether all was sent within `timeout` ms; at the end of a process it hardly waits
+ * for a logger that was never reached.
+ */
 export declare function syslogFlush(timeout: number, last: boolean): Promise<boolean>
+
+/** Whether messages go to the journal, and so does what is written to stderr. */
+export declare function syslogIsOnStderr(): boolean
 
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void
 
-/** openlog(3), with the logger's socket, and whether stderr stands in where there is none. */
-export declare function syslogOpen(ident: string, options: number, facility: number, path: string | undefined | null, attached: boolean): void
+/** The same with fields: a name, its value, a name, its value. */
+export declare function syslogLogFields(priority: number, message: string, fields: Array<string>): void
+
+/** openlog(3), with the way to the logger, and whether stderr stands in where there is none. */
+export declare function syslogOpen(ident: string, options: number, facility: number, transport: NativeTransport | undefined | null, attached: boolean): void
 
 /** setlogmask(3). */
 export declare function syslogSetMask(mask: number): number

@@ -232,7 +232,8 @@ async function undo(): Promise<never> {
 /** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */
 function failToStart(error: unknown): never {
   if (attached) {
-    process.stderr.write(`${text(error)}\n`)
+    // Where the journal reads stderr and gets the message as well, once is enough.
+    if (!native.syslogIsOnStderr()) process.stderr.write(`${text(error)}\n`)
     const { errno } = (error ?? {}) as { errno?: number }
     const message = String((error as Error | undefined)?.message ?? error).replace(/\s+/g, ' ')
     tellManager(`STATUS=${message}`, ...(errno ? [`ERRNO=${Math.abs(errno)}`] : []))

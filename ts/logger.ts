@@ -1,5 +1,6 @@
 // The one logger of the process, behind `syslog` and the daemon's own messages.
 
+import type { NativeTransport } from './binding.js'
 import { basename, extname } from './builtin.js'
 import { native } from './native.js'
 
@@ -11,10 +12,18 @@ export function isOpen(): boolean {
   return open
 }
 
-/** openlog(3); from now on the end of the program waits, at most a second, until all is sent. */
-export function openLogger(ident: string, options: number, facility: number, path?: string): void {
+/**
+ * openlog(3); from now on the end of the program waits, at most a second, until all is sent. Without
+ * a transport: the journal, where it reads stdout or stderr, else the local logger.
+ */
+export function openLogger(
+  ident: string,
+  options: number,
+  facility: number,
+  transport?: NativeTransport,
+): void {
   open = true
-  native.syslogOpen(ident, options, facility, path, !background)
+  native.syslogOpen(ident, options, facility, transport, !background)
 }
 
 /** In a background process nobody reads stderr: it does not stand in for a logger that does not exist. */

@@ -98,10 +98,13 @@ function libc(): 'gnu' | 'musl' {
   return header.glibcVersionRuntime === undefined ? 'musl' : 'gnu'
 }
 
+/** Called too often to be wrapped; it throws no DaemonError. */
+const HOT = 'syslogLog'
+
 function wrapped(binding: Native): Native {
   const functions = Object.entries(binding as Record<string, unknown>)
     .filter((entry): entry is [string, (...args: unknown[]) => unknown] => typeof entry[1] === 'function')
-    .map(([name, call]) => [name, translated(call)])
+    .map(([name, call]) => [name, name === HOT ? call : translated(call)])
   return Object.fromEntries(functions) as Native
 }
 

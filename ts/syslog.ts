@@ -1,6 +1,8 @@
 // syslog(3), in the shape of Python's module of the same name. Nothing here blocks the event loop:
 // messages go to a queue of 8 MiB, and a native thread sends them in their order.
 
+import type { NativeTransport } from './binding.js'
+import { isAbsolute } from './builtin.js'
 import { invalidType, invalidValue } from './errors.js'
 import { defaultIdent, isOpen, openLogger } from './logger.js'
 import { native } from './native.js'
@@ -65,40 +67,89 @@ export interface SyslogStats {
   dropped: number
 }
 
+/** Where messages go. */
+export type SyslogTransport =
+  /** The local logger, in RFC 3164; `path` is its socket, `/dev/log` by default. */
+  | { type: 'local'; path?: string | undefined }
+  /**
+   * Another host's logger, in RFC 5424: datagrams (RFC 5426), or a connection with octet counting
+   * (RFC 6587). `port` is 514 by default. `sdId` is the SD-ID of fields, `fields@32473` by default;
+   * who has a private enterprise number gives `name@number`.
+   */
+  | { type: 'udp' | 'tcp'; host: string; port?: number | undefined; sdId?: string | undefined }
+  /** systemd's journal; `path` is its native socket, `/run/systemd/journal/socket` by default. */
+  | { type: 'journal'; path?: string | undefined }
+
+/** What a field can be; `undefined` is "left out". */
+export type SyslogValue = string | number | bigint | boolean | null | undefined
+
+/** A message with what belongs to it. */
+export interface SyslogEntry {
+  /** A priority, OR'd with a facility if it shall be another one; `LOG_INFO` by default. */
+  priority?: number | undefined
+  message: string
+  /**
+   * Names of 1 to 32 letters, digits, `_`, `-` and `.`, the first a letter, and their values. RFC
+   * 5424 has them as structured data, the journal as fields (in upper case, `_` for `-` and `.`), the
+   * local logger behind the text, as ` name="value"`.
+   */
+  fields?: Readonly<Record<string, SyslogValue>> | undefined
+}
+
 const OPTIONS = 0x3f
 const PRIORITIES = 0x3ff
 const ALL = 0xff
 const DEFAULT_FLUSH_MS = 5000
 
 /**
- * Sets how messages are made. Optional: the first message does it with the defaults.
+ * Sets how messages are made and where they go. Optional: the first message does it with the defaults.
  *
  * @param ident - prepended to every message; the script's base name by default
  * @param logoption - OR'd options, 0 by default
  * @param facility - of messages that name none, `LOG_USER` by default
+ * @param transport - the journal, where it reads stdout or stderr (`$JOURNAL_STREAM`), else the local
+ * logger, by default
  */
-export function openlog(ident: string = defaultIdent(), logoption = 0, facility: number = LOG_USER): void {
+export function openlog(
+  ident: string = defaultIdent(),
+  logoption = 0,
+  facility: number = LOG_USER,
+  transport?: SyslogTransport,
+): void {
   if (typeof ident !== 'string') throw invalidType('ident', ident, 'a string')
   checkBits('logoption', logoption, OPTIONS, 'OR’d options of openlog')
   checkBits('facility', facility, PRIORITIES & ~7, 'a facility, such as LOG_DAEMON')
-  openLogger(ident, logoption, facility)
+  openLogger(ident, logoption, facility, transport === undefined ? undefined : toNative(transport))
 }
 
 /**
  * Logs a message.
  *
  * @param priority - a priority, OR'd with a facility if it shall be another one; `LOG_INFO` by default
- * @param message - control characters are escaped (`#012`); cut at 8 KiB
+ * @param message - control characters are escaped (`#012`); cut at 8 KiB, for the journal at 4 MiB
  */
 export function syslog(message: string): void
 export function syslog(priority: number, message: string): void
 export function syslog(first: number | string, second?: string): void {
-  const [priority, message] = second === undefined ? [LOG_INFO, first] : [first, second]
-  if (typeof message !== 'string') throw invalidType('message', message, 'a string')
-  if (typeof priority !== 'number') throw invalidType('priority', priority, 'a priority, such as LOG_INFO')
-  checkBits('priority', priority, PRIORITIES, 'a priority, such as LOG_INFO')
-  if (!isOpen()) openlog()
-  native.syslogLog(priority, message)
+  const priority = second === undefined ? LOG_INFO : first
+  const message = second === undefined ? first : second
+  checkMessage(priority, message)
+  native.syslogLog(priority as number, message)
+}
+
+/**
+ * Logs a message with fields.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for a name or a value that cannot be
+ */
+export function log(entry: SyslogEntry): void {
+  if (typeof entry !== 'object' || entry === null) {
+    throw invalidType('entry', entry, 'an object with a message')
+  }
+  const { priority = LOG_INFO, message, fields = {} } = entry
+  const flat = flatten(fields)
+  checkMessage(priority, message)
+  native.syslogLogFields(priority, message, flat)
 }
 
 /** Closes the connection, when all before it is sent, and forgets what `openlog` set. */
@@ -145,7 +196,92 @@ export function stats(): SyslogStats {
   return native.syslogStats()
 }
 
+function checkMessage(priority: unknown, message: unknown): asserts message is string {
+  if (typeof message !== 'string') throw invalidType('message', message, 'a string')
+  checkBits('priority', priority, PRIORITIES, 'a priority, such as LOG_INFO')
+  if (!isOpen()) openlog()
+}
+
 function checkBits(name: string, value: unknown, bits: number, takes: string): void {
   if (typeof value !== 'number') throw invalidType(name, value, takes)
   if (!Number.isInteger(value) || (value & ~bits) !== 0) throw invalidValue(name, value, takes)
+}
+
+const FIELD = /^[A-Za-z][\w.-]{0,31}$/
+/** What the message itself is made of: in the journal, a field could pass for it. */
+const RESERVED = /^(?:message|priority|syslog_(?:facility|identifier|pid|timestamp|raw))$/
+const NAME = 'of 1 to 32 letters, digits, _, - and ., the first a letter'
+
+/** Names and values in turn. */
+function flatten(fields: unknown): string[] {
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
+    throw invalidType('fields', fields, 'an object of names and values')
+  }
+  return Object.entries(fields).flatMap(([name, value]) => {
+    if (!FIELD.test(name)) throw invalidValue('fields', name, `made of names ${NAME}`)
+    if (RESERVED.test(name.toLowerCase().replace(/[.-]/g, '_'))) {
+      throw invalidValue('fields', name, 'made of other names than those of the message itself')
+    }
+    if (value === undefined) return []
+    if (value !== null && !SCALARS.has(typeof value)) {
+      throw invalidType(`fields.${name}`, value, 'a string, a number, a boolean or null')
+    }
+    return [name, String(value)]
+  })
+}
+
+const SCALARS = new Set(['string', 'number', 'bigint', 'boolean'])
+const SYSLOG_PORT = 514
+/** The number that RFC 5612 keeps for examples: we have none of our own. */
+const SD_ID = 'fields@32473'
+/** RFC 5424, 6.3.2. */
+const SD_NAME = /^[!#-<>-\\^-~]{1,32}$/
+/** What fits into a socket's address (unix(7)). */
+const LONGEST_PATH = 107
+
+/** What each transport can be given, beside its type. */
+const TRANSPORTS: Record<string, readonly string[]> = {
+  local: ['path'],
+  journal: ['path'],
+  udp: ['host', 'port', 'sdId'],
+  tcp: ['host', 'port', 'sdId'],
+}
+
+function toNative(transport: SyslogTransport): NativeTransport {
+  if (typeof transport !== 'object' || transport === null) {
+    throw invalidType('transport', transport, 'an object with a type')
+  }
+  const { type, ...given } = transport as Record<string, unknown>
+  const known = Object.hasOwn(TRANSPORTS, String(type)) ? TRANSPORTS[String(type)] : undefined
+  if (typeof type !== 'string' || known === undefined) {
+    throw invalidValue('transport.type', type, `one of ${Object.keys(TRANSPORTS).join(', ')}`)
+  }
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name)) {
+      throw invalidValue('transport', name, `made of type, ${known.join(', ')} for '${type}'`)
+    }
+  }
+  if (known.includes('path')) return { kind: type, ...pathOf(given.path) }
+  const { host, port = SYSLOG_PORT, sdId = SD_ID } = given
+  if (typeof host !== 'string') throw invalidType('transport.host', host, 'a host’s name or address')
+  if (!/^[^\s\p{Cc}]{1,255}$/u.test(host)) {
+    throw invalidValue('transport.host', host, 'a host’s name or address')
+  }
+  if (typeof port !== 'number') throw invalidType('transport.port', port, 'a port, 1 to 65535')
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw invalidValue('transport.port', port, 'a port, 1 to 65535')
+  }
+  if (typeof sdId !== 'string') throw invalidType('transport.sdId', sdId, 'an SD-ID, such as name@32473')
+  if (!SD_NAME.test(sdId)) throw invalidValue('transport.sdId', sdId, 'an SD-ID, such as name@32473')
+  return { kind: type, host, port, sdId }
+}
+
+function pathOf(path: unknown): { path?: string } {
+  if (path === undefined) return {}
+  const takes = `an absolute path of at most ${LONGEST_PATH} bytes`
+  if (typeof path !== 'string') throw invalidType('transport.path', path, takes)
+  if (!isAbsolute(path) || path.includes('\0') || Buffer.byteLength(path) > LONGEST_PATH) {
+    throw invalidValue('transport.path', path, takes)
+  }
+  return { path }
 }

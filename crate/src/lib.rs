@@ -23,6 +23,7 @@ pub mod sys;
 pub mod syslog;
 pub mod takeover;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
@@ -32,11 +33,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, JsObjectValue, Object, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, JsObjectValue, JsValue, Object, ToNapiValue, Unknown};
 use napi_derive::napi;
 
 use crate::error::{Code, Error};
 use crate::pidfile::{PidFile, Place, State};
+use crate::syslog::Transport;
 use crate::takeover::{Answer, HandOver};
 
 /// The hand-over, from the take-over at import until "go".
@@ -479,18 +481,50 @@ pub fn drop_privileges(
     })
 }
 
-/// openlog(3), with the logger's socket, and whether stderr stands in where there is none.
+/// Where messages go.
+#[napi(object)]
+pub struct NativeTransport {
+    /// `local`, `udp`, `tcp` or `journal`.
+    pub kind: String,
+    /// The socket of a local one.
+    pub path: Option<String>,
+    /// The host of a remote one.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The SD-ID of fields.
+    pub sd_id: Option<String>,
+}
+
+impl From<NativeTransport> for Transport {
+    fn from(given: NativeTransport) -> Self {
+        let path = |path: &str| PathBuf::from(given.path.as_deref().unwrap_or(path));
+        let remote = || syslog::Remote {
+            host: given.host.clone().unwrap_or_default(),
+            port: given.port.unwrap_or(0),
+            sd_id: given.sd_id.clone().unwrap_or_default(),
+        };
+        match given.kind.as_str() {
+            "udp" => Self::Udp(remote()),
+            "tcp" => Self::Tcp(remote()),
+            "journal" => Self::Journal(path(syslog::journal::SOCKET)),
+            _ => Self::Local(path(syslog::LOCAL_LOGGER)),
+        }
+    }
+}
+
+/// openlog(3), with the way to the logger, and whether stderr stands in where there is none.
 #[napi(catch_unwind)]
 pub fn syslog_open(
     ident: String,
     options: i32,
     facility: i32,
-    path: Option<String>,
+    transport: Option<NativeTransport>,
     attached: bool,
 ) {
-    let path = PathBuf::from(path.unwrap_or_else(|| syslog::LOCAL_LOGGER.to_owned()));
+    let transport = transport.map_or_else(Transport::default_here, Transport::from);
     ending::prepare();
-    syslog::open(syslog::Config { ident, options, facility, path, attached });
+    syslog::open(syslog::Config { ident, options, facility, transport, attached });
 }
 
 /// closelog(3).
@@ -505,17 +539,78 @@ pub fn syslog_set_mask(mask: i32) -> i32 {
     syslog::set_mask(mask)
 }
 
-/// syslog(3): into the queue.
-#[napi(catch_unwind)]
-pub fn syslog_log(priority: i32, message: String) {
-    syslog::log(priority, message.as_bytes());
+thread_local! {
+    /// A message on its way from JavaScript to the queue.
+    static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Resolves with whether all was sent within `timeout` ms; `last` at the end of the process.
+/// syslog(3): into the queue.
+#[napi(catch_unwind)]
+pub fn syslog_log(priority: i32, #[napi(ts_arg_type = "string")] message: Unknown<'_>) {
+    if syslog::is_let_through(priority) {
+        with_text(message, syslog::longest(), |text| syslog::log(priority, text));
+    }
+}
+
+/// The same with fields: a name, its value, a name, its value.
+#[napi(catch_unwind)]
+pub fn syslog_log_fields(
+    priority: i32,
+    #[napi(ts_arg_type = "string")] message: Unknown<'_>,
+    fields: Vec<String>,
+) {
+    let pairs = fields.as_chunks::<2>().0.iter();
+    let pairs = pairs.map(|[name, value]| (name.as_str(), value.as_str()));
+    with_text(message, syslog::longest(), |text| syslog::log_fields(priority, text, pairs));
+}
+
+/// Calls with a JavaScript string as UTF-8, at most `longest` bytes of it. `String` would allocate
+/// for every message; and the queue's lock is not held meanwhile: V8 may collect garbage here.
+fn with_text(value: Unknown<'_>, longest: usize, f: impl FnOnce(&[u8])) {
+    MESSAGE.with_borrow_mut(|buffer| {
+        let mut room = longest.min(syslog::format::LONGEST);
+        loop {
+            // And a NUL; and where the next character does not fit, up to 3 bytes stay unused.
+            buffer.clear();
+            buffer.reserve(room + 1);
+            let mut length = 0;
+            let given = value.value();
+            // SAFETY: the environment and the value are of the call that we are in; the buffer has room for the
+            // `room + 1` bytes that may be written, and `length` of them were.
+            unsafe {
+                let at = buffer.as_mut_ptr().cast();
+                napi::sys::napi_get_value_string_utf8(
+                    given.env,
+                    given.value,
+                    at,
+                    room + 1,
+                    &mut length,
+                );
+                buffer.set_len(length.min(room));
+            }
+            if length + 4 <= room || room >= longest {
+                break;
+            }
+            room = longest.min(room.saturating_mul(16));
+        }
+        f(buffer);
+        buffer.clear();
+        buffer.shrink_to(64 << 10);
+    });
+}
+
+/// Resolves with whether all was sent within `timeout` ms; at the end of a process it hardly waits
+/// for a logger that was never reached.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<'_>> {
     let flush = if last { ending::flush } else { syslog::flush };
     in_thread(env, "flush", move || Ok(flush(millis(timeout))))
+}
+
+/// Whether messages go to the journal, and so does what is written to stderr.
+#[napi(catch_unwind)]
+pub fn syslog_is_on_stderr() -> bool {
+    syslog::is_on_stderr()
 }
 
 /// What the queue is doing.

@@ -28,8 +28,17 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), i32> 
 
 /// memfd_create(2), close-on-exec: a file without a name, for what the daemon prints.
 pub fn memfd(name: &std::ffi::CStr) -> Result<OwnedFd, i32> {
+    memfd_with(name, libc::MFD_CLOEXEC)
+}
+
+/// The same, for a file that is sealed before it is given away (fcntl(2), F_ADD_SEALS).
+pub fn sealable_memfd(name: &std::ffi::CStr) -> Result<OwnedFd, i32> {
+    memfd_with(name, libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
+}
+
+fn memfd_with(name: &std::ffi::CStr, flags: libc::c_uint) -> Result<OwnedFd, i32> {
     // SAFETY: `name` is a NUL-terminated string that outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC) };
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) };
     owned(fd)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tsdaemonize::syslog::{self, Config};
+use tsdaemonize::syslog::{self, Config, Transport};
 
 static TURN: Mutex<()> = Mutex::new(());
 const LONG: Duration = Duration::from_secs(20);
@@ -18,7 +18,7 @@ fn open(path: &Path, options: i32) -> MutexGuard<'static, ()> {
         ident: "test".into(),
         options,
         facility: libc::LOG_DAEMON,
-        path: path.into(),
+        transport: Transport::Local(path.into()),
         attached: false,
     });
     turn

@@ -1,26 +1,38 @@
 //! The thread that formats and sends.
+//!
+//! What it took from the queue stays in a [`Window`] until it has arrived, and is formatted only as
+//! it is sent: a message that must go once more, to another place even, is made anew.
 
+use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ::syslog::{LogFormat, Logger};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use super::format::{Record, Rfc3164, facility, severity};
-use super::local::{Local, TOGETHER};
-use super::{Batch, Config, Entry, note_connection, note_sent, take_waiting};
+use super::format::{Fields, Formatter, Record, cut, facility, plain, severity};
+use super::journal::Journal;
+use super::local::{Local, PATIENCE, TOGETHER};
+use super::remote::{Tcp, Udp};
+use super::{Batch, Config, Entry, Transport, note_connection, note_done, pause};
 
 /// Between two tries to reach a logger: this at first, doubled up to the longest.
 const RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-/// A logger that is full is looked at again after this, even if poll(2) has not woken us.
-const FULL: Duration = Duration::from_millis(50);
+/// So many messages may be on their way to a logger that acknowledges them; whether they have
+/// arrived is looked at this often.
+const ON_THE_WAY: usize = 4096;
+const ARRIVAL: Duration = Duration::from_millis(2);
 /// A message that the logger finds too long is cut in halves, down to this.
 const SHORTEST_CUT: usize = 480;
+/// What one burst needed is not kept for ever.
+const KEPT: usize = 256 << 10;
 
 /// Starts the thread; `false` where none can be had.
 pub fn start() -> bool {
@@ -28,7 +40,7 @@ pub fn start() -> bool {
     let old = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok();
     let thread = std::thread::Builder::new()
         .name("syslog".into())
-        .stack_size(128 << 10)
+        .stack_size(256 << 10)
         .spawn(|| Sender::new().run(None));
     if let Some(old) = old {
         let _ = old.thread_set_mask();
@@ -43,206 +55,369 @@ pub fn send_here(timeout: Duration) -> bool {
     here.get_or_insert_with(Sender::new).run(Some(Instant::now() + timeout))
 }
 
-/// A message, formatted.
+/// Messages in their order, from the first that has not arrived.
+#[derive(Debug, Default)]
+struct Window {
+    batch: Batch,
+    /// Bytes of text at the front that are done with.
+    begin: usize,
+}
+
+impl Window {
+    /// The messages up to the next control entry.
+    fn messages(&self) -> impl Iterator<Item = (i32, Record<'_>)> {
+        let mut at = self.begin;
+        let mut part = move |length: usize| {
+            at += length;
+            self.batch.text.get(at - length..at).unwrap_or(&[])
+        };
+        self.batch.entries.iter().map_while(move |entry| match *entry {
+            Entry::Message { priority, time, text, fields } => {
+                let (text, fields) = (part(text), Fields(part(fields)));
+                Some((priority, Record { facility: facility(priority), time, text, fields }))
+            }
+            _ => None,
+        })
+    }
+
+    /// Removes messages from the front; returns how many bytes they had.
+    fn remove(&mut self, count: usize) -> usize {
+        let mut bytes = 0;
+        for entry in self.batch.entries.drain(..count) {
+            if let Entry::Message { text, fields, .. } = entry {
+                bytes += text + fields;
+            }
+        }
+        self.begin += bytes;
+        if self.batch.entries.is_empty() {
+            self.batch.text.clear();
+            self.begin = 0;
+        } else if self.begin > KEPT.max(self.batch.text.len() / 2) {
+            self.batch.text.drain(..self.begin);
+            self.begin = 0;
+        }
+        bytes
+    }
+
+    /// Waits for messages. For an empty window.
+    fn refill(&mut self) {
+        self.batch.entries.shrink_to(KEPT / size_of::<Entry>());
+        self.batch.text.shrink_to(KEPT);
+        super::take_waiting(&mut self.batch);
+    }
+}
+
+/// A way to the logger.
 #[derive(Debug)]
-struct Line {
-    bytes: Vec<u8>,
-    /// Of its text in the queue.
-    length: usize,
-    /// For stderr and the console.
-    plain: Option<Vec<u8>>,
+enum Connection {
+    Local(Local),
+    Udp(Udp),
+    Tcp(Tcp),
+    Journal(Journal),
+}
+
+impl Connection {
+    fn open(transport: &Transport) -> Result<Self, Errno> {
+        Ok(match transport {
+            Transport::Local(path) => Self::Local(Local::connect(path)?),
+            Transport::Udp(remote) => Self::Udp(Udp::connect(remote)?),
+            Transport::Tcp(remote) => Self::Tcp(Tcp::connect(remote)?),
+            Transport::Journal(path) => Self::Journal(Journal::connect(path)?),
+        })
+    }
+
+    fn send(&mut self, messages: &[&[u8]]) -> Result<usize, Errno> {
+        match self {
+            Self::Local(local) => local.send(messages),
+            Self::Udp(udp) => udp.send(messages),
+            Self::Tcp(tcp) => tcp.send(messages),
+            Self::Journal(journal) => journal.send(messages),
+        }
+    }
+
+    /// How many of the `taken` messages have arrived, as far as one can know.
+    fn delivered(&mut self, taken: usize) -> usize {
+        if let Self::Tcp(tcp) = self { tcp.delivered() } else { taken }
+    }
+
+    fn check(&mut self) -> Result<(), Errno> {
+        if let Self::Tcp(tcp) = self { tcp.check() } else { Ok(()) }
+    }
 }
 
 struct Sender {
-    config: Option<Arc<Config>>,
-    logger: Option<Logger<Vec<u8>, Rfc3164>>,
-    connection: Option<Local>,
+    config: Arc<Config>,
+    logger: Logger<Vec<u8>, Formatter>,
+    connection: Option<Connection>,
+    /// Something went by this connection.
+    proven: bool,
     retry: Duration,
-    batch: Batch,
-    lines: Vec<Line>,
+    window: Window,
+    /// Messages at the window's front that are on their way.
+    taken: usize,
+    /// Behind them: messages that are formatted, where each ends in the logger's backend, and the
+    /// first that has not been sent.
+    lines: VecDeque<(usize, usize)>,
+    /// Messages at the window's front that stderr, or the console, has already.
+    printed: usize,
+    consoled: usize,
+    /// The configuration was put in place before its turn.
+    ahead: bool,
 }
 
 impl Sender {
     fn new() -> Self {
+        let config = super::newest_config();
+        let logger = Logger::new(Vec::new(), Formatter::new(&config));
         Self {
-            config: None,
-            logger: None,
+            config,
+            logger,
             connection: None,
+            proven: false,
             retry: RETRY,
-            batch: Batch::default(),
-            lines: Vec::new(),
+            window: Window::default(),
+            taken: 0,
+            lines: VecDeque::new(),
+            printed: 0,
+            consoled: 0,
+            ahead: false,
         }
     }
 
     /// Sends for ever; or, with a deadline, until all is sent (`true`) or the time is up. What is not
-    /// sent by then is kept, formatted, for the next time.
+    /// sent by then is kept for the next time.
     fn run(&mut self, deadline: Option<Instant>) -> bool {
         loop {
-            if !self.send(deadline) {
-                return false;
-            }
-            if deadline.is_some() && super::stats().queued == 0 {
-                return true;
-            }
-            take_waiting(&mut self.batch);
-            let mut batch = std::mem::take(&mut self.batch);
-            let mut text = batch.text.as_slice();
-            for entry in batch.entries.drain(..) {
-                match entry {
-                    Entry::Message { priority, time, length } => {
-                        let (message, rest) = text.split_at(length.min(text.len()));
-                        text = rest;
-                        self.format(priority, time, message);
-                        if self.lines.len() >= TOGETHER && deadline.is_none() {
-                            self.send(None);
-                        }
-                    }
-                    Entry::Open(config) => {
-                        self.send(deadline);
-                        self.open(config);
-                    }
-                    Entry::Close => {
-                        self.send(deadline);
-                        self.connection = None;
-                    }
+            self.take_controls();
+            if self.window.batch.entries.is_empty() {
+                if deadline.is_some() && super::is_drained() {
+                    return true;
                 }
+                self.window.refill();
+                continue;
             }
-            batch.text.clear();
-            // What one burst needed is not kept for ever.
-            batch.text.shrink_to(64 << 10);
-            self.batch = batch;
+            match self.send_some() {
+                Ok(()) => {}
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(Errno::ENOBUFS | Errno::ENOMEM) => pause(PATIENCE),
+                Err(Errno::EMSGSIZE) => self.shorten(),
+                Err(_) if deadline.is_some_and(|at| Instant::now() >= at) => self.disconnect(),
+                Err(errno) => self.lost(errno),
+            }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return super::is_drained();
+            }
+        }
+    }
+
+    /// What stands at the window's front and is no message.
+    fn take_controls(&mut self) {
+        while !matches!(self.window.batch.entries.front(), None | Some(Entry::Message { .. })) {
+            match self.window.batch.entries.pop_front() {
+                Some(Entry::Open(config)) if self.ahead => {
+                    self.ahead = !Arc::ptr_eq(&config, &self.config);
+                }
+                Some(Entry::Open(config)) => self.open(config),
+                Some(Entry::Close) if !self.ahead => self.connection = None,
+                _ => {}
+            }
         }
     }
 
     fn open(&mut self, config: Arc<Config>) {
-        let same = self.config.as_ref().is_some_and(|old| old.path == config.path);
-        if !same {
+        if config.transport != self.config.transport {
             self.connection = None;
+            self.retry = RETRY;
         }
-        self.logger = Some(Logger::new(Vec::new(), Rfc3164::new(&config)));
-        let now = config.options & libc::LOG_NDELAY != 0;
-        self.config = Some(config);
-        if now {
-            let _ = self.connected();
+        self.logger.formatter = Formatter::new(&config);
+        self.config = config;
+        if self.has(libc::LOG_NDELAY) && self.connect().is_err() {
+            note_connection(false);
         }
     }
 
-    fn format(&mut self, priority: i32, time: SystemTime, text: &[u8]) {
-        let Some(logger) = &mut self.logger else { return };
-        logger.formatter.set_time(if time < UNIX_EPOCH { UNIX_EPOCH } else { time });
-        let record = Record { facility: facility(priority), time, text };
-        let _ = logger.formatter.format(&mut logger.backend, severity(priority), record);
-        let options = self.config.as_ref().map_or(0, |c| c.options);
-        let attached = self.config.as_ref().is_some_and(|c| c.attached);
-        let elsewhere = options & (libc::LOG_PERROR | libc::LOG_CONS) != 0 || attached;
-        let plain = elsewhere.then(|| logger.formatter.plain(text));
-        if let (true, Some(plain)) = (options & libc::LOG_PERROR != 0, &plain) {
-            let _ = std::io::stderr().write_all(plain);
+    fn has(&self, option: i32) -> bool {
+        self.config.options & option != 0
+    }
+
+    fn send_some(&mut self) -> Result<(), Errno> {
+        self.connect()?;
+        if self.lines.is_empty() {
+            self.format();
         }
-        let bytes = std::mem::take(&mut logger.backend);
-        self.lines.push(Line { bytes, length: text.len(), plain });
-    }
-
-    /// Sends all lines, however long it takes, or until the deadline; `false` then.
-    fn send(&mut self, deadline: Option<Instant>) -> bool {
-        let mut consoled = false;
-        while !self.lines.is_empty() {
-            match self.send_some() {
-                Ok(count) => {
-                    self.retry = RETRY;
-                    self.done(count);
-                }
-                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::EINTR) => {
-                    if let Some(local) = &self.connection {
-                        local.await_room(FULL);
-                    }
-                }
-                Err(Errno::EMSGSIZE) => self.shorten(),
-                Err(errno) => {
-                    self.connection = None;
-                    note_connection(false);
-                    if errno == Errno::ENOENT && self.is_attached() {
-                        self.show_on_stderr();
-                        continue;
-                    }
-                    if !consoled {
-                        consoled = true;
-                        self.show_on_console();
-                    }
-                    std::thread::sleep(self.retry);
-                    self.retry = (self.retry * 2).min(LONGEST_RETRY);
-                }
-            }
-            if deadline.is_some_and(|at| Instant::now() >= at) && !self.lines.is_empty() {
-                return false;
-            }
+        let Some(connection) = &mut self.connection else { return Err(Errno::ENOTCONN) };
+        let mut sent = 0;
+        if self.lines.is_empty() {
+            connection.check()?;
+        } else {
+            let bytes = &self.logger.backend;
+            let line = |(from, to): &(usize, usize)| bytes.get(*from..*to).unwrap_or(&[]);
+            sent = connection.send(&self.lines.iter().map(line).collect::<Vec<_>>())?;
+            self.lines.drain(..sent);
+            self.taken += sent;
+            self.prove();
         }
-        true
-    }
-
-    fn send_some(&mut self) -> Result<usize, Errno> {
-        self.connected()?;
-        let local = self.connection.as_mut().ok_or(Errno::ENOTCONN)?;
-        let messages = self.lines.iter().map(|line| line.bytes.as_slice());
-        local.send(&messages.collect::<Vec<_>>())
-    }
-
-    fn connected(&mut self) -> Result<(), Errno> {
-        if self.connection.is_none() {
-            let path = self.config.as_ref().map(|c| c.path.as_path()).ok_or(Errno::ENOENT)?;
-            self.connection = Some(Local::connect(path)?);
-            note_connection(true);
+        let delivered = self.connection.as_mut().map_or(0, |c| c.delivered(self.taken));
+        self.done(delivered);
+        if sent == 0 && delivered == 0 {
+            self.wait_for_more();
         }
         Ok(())
     }
 
+    fn connect(&mut self) -> Result<(), Errno> {
+        if self.connection.is_none() {
+            let connection = Connection::open(&self.config.transport)?;
+            if !matches!(connection, Connection::Udp(_)) {
+                note_connection(true);
+            }
+            self.connection = Some(connection);
+            self.proven = false;
+        }
+        Ok(())
+    }
+
+    /// Something went.
+    fn prove(&mut self) {
+        if !self.proven {
+            self.proven = true;
+            self.retry = RETRY;
+            note_connection(true);
+        }
+    }
+
+    /// All is on its way: waits for it to arrive, or for more to send.
+    fn wait_for_more(&mut self) {
+        super::take_more(&mut self.window.batch);
+        if self.taken >= ON_THE_WAY || self.window.messages().nth(self.taken).is_none() {
+            pause(ARRIVAL);
+        }
+    }
+
+    /// Formats the next messages. LOG_PERROR: stderr gets each once.
+    fn format(&mut self) {
+        self.logger.backend.clear();
+        let prints = self.has(libc::LOG_PERROR);
+        let room = TOGETHER.min(ON_THE_WAY.saturating_sub(self.taken));
+        let messages = self.window.messages().enumerate().skip(self.taken).take(room);
+        for (index, (priority, record)) in messages {
+            if prints && index >= self.printed {
+                self.printed = index + 1;
+                if !self.config.goes_to_stderr() {
+                    write_stderr(&plain(&self.config, record));
+                }
+            }
+            let from = self.logger.backend.len();
+            self.logger.formatter.set_time(record.time);
+            let Logger { formatter, backend } = &mut self.logger;
+            let _ = formatter.format(backend, severity(priority), record);
+            self.lines.push_back((from, backend.len()));
+        }
+    }
+
     fn done(&mut self, count: usize) {
-        let bytes = self.lines.drain(..count.min(self.lines.len())).map(|line| line.length).sum();
-        note_sent(count, bytes);
+        if count > 0 {
+            let bytes = self.window.remove(count);
+            self.taken = self.taken.saturating_sub(count);
+            self.printed = self.printed.saturating_sub(count);
+            self.consoled = self.consoled.saturating_sub(count);
+            note_done(count, bytes);
+        }
     }
 
-    /// The logger takes no datagram of this size.
+    /// The logger takes no message of this size.
     fn shorten(&mut self) {
-        let Some(line) = self.lines.first_mut() else { return };
-        let mut length = line.bytes.len() / 2;
-        if length < SHORTEST_CUT {
-            return self.done(1);
+        let Some((from, to)) = self.lines.front_mut() else { return };
+        let line = self.logger.backend.get(*from..*to).unwrap_or(&[]);
+        if line.len() / 2 >= SHORTEST_CUT {
+            *to = *from + cut(line, line.len() / 2).len();
+        } else {
+            self.lines.pop_front();
+            self.taken += 1;
+            let delivered = self.taken;
+            self.done(delivered);
         }
-        while length > 0 && line.bytes.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
-            length -= 1;
-        }
-        line.bytes.truncate(length);
     }
 
-    fn is_attached(&self) -> bool {
-        self.config.as_ref().is_some_and(|c| c.attached)
+    /// What is on its way and has not arrived goes once more.
+    fn disconnect(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            let delivered = connection.delivered(self.taken);
+            self.done(delivered);
+        }
+        self.taken = 0;
+        self.lines.clear();
+        note_connection(false);
+    }
+
+    /// The logger cannot be reached.
+    fn lost(&mut self, errno: Errno) {
+        let stood = self.connection.is_some() && self.proven;
+        self.disconnect();
+        let newest = super::newest_config();
+        if newest.transport != self.config.transport {
+            // The program has turned to another one since: what waits goes there as well.
+            self.open(newest);
+            self.ahead = true;
+            return;
+        }
+        let local = matches!(self.config.transport, Transport::Local(_) | Transport::Journal(_));
+        if local && errno == Errno::ENOENT && self.config.attached && !super::was_reached() {
+            return self.show_on_stderr();
+        }
+        if stood {
+            // Once at once: a logger that was restarted may be there already.
+            return;
+        }
+        if self.has(libc::LOG_CONS) {
+            super::take_more(&mut self.window.batch);
+            self.show_on_console();
+        }
+        pause(self.retry);
+        self.retry = (self.retry * 2).min(LONGEST_RETRY);
     }
 
     /// There is no logger at all, as in a bare container: whoever started us reads stderr. With
-    /// LOG_PERROR it has them already.
+    /// LOG_PERROR it has some of them already.
     fn show_on_stderr(&mut self) {
-        let shown = self.config.as_ref().is_some_and(|c| c.options & libc::LOG_PERROR != 0);
-        if !shown {
-            for plain in self.lines.iter().filter_map(|line| line.plain.as_ref()) {
-                let _ = std::io::stderr().write_all(plain);
+        let mut count = 0;
+        for (index, (_, record)) in self.window.messages().enumerate() {
+            count = index + 1;
+            if index >= self.printed {
+                write_stderr(&plain(&self.config, record));
             }
         }
-        self.done(self.lines.len());
+        self.printed = count;
+        self.done(count);
     }
 
-    /// LOG_CONS: the logger cannot be reached. The messages are kept for it all the same.
+    /// LOG_CONS. The messages are kept for the logger all the same.
     fn show_on_console(&mut self) {
-        if self.config.as_ref().is_none_or(|c| c.options & libc::LOG_CONS == 0) {
-            return;
-        }
         let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-        let Ok(mut console) =
-            OpenOptions::new().write(true).custom_flags(flags).open("/dev/console")
-        else {
-            return;
-        };
-        for plain in self.lines.iter().filter_map(|line| line.plain.as_ref()) {
-            let _ = console.write_all(plain);
+        let console = OpenOptions::new().write(true).custom_flags(flags).open("/dev/console");
+        let Ok(mut console) = console else { return };
+        for (index, (_, record)) in self.window.messages().enumerate().skip(self.consoled) {
+            self.consoled = index + 1;
+            let _ = console.write_all(&plain(&self.config, record));
+        }
+    }
+}
+
+/// Writes to stderr, which libuv may have made non-blocking: then it waits for a reader, a while.
+fn write_stderr(line: &[u8]) {
+    let mut rest = line;
+    let stderr = std::io::stderr();
+    while !rest.is_empty() {
+        match stderr.lock().write(rest) {
+            Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut fds, PollTimeout::from(1000u16)) == Ok(0) {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
         }
     }
 }

@@ -1,0 +1,160 @@
+//! A message to a remote logger: RFC 5424, with its fields as structured data.
+//!
+//! `<30>1 2025-11-24T09:22:01.000042+01:00 host clock 4711 - [fields@32473 n="1"] text`
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ::syslog::{LogFormat, Severity};
+
+use super::format::{
+    LONGEST, LONGEST_FIELDS, Record, escape, local_time, pid, quoted_field, second,
+};
+use super::{Config, Remote};
+
+/// What RFC 5424 takes of each: HOSTNAME, APP-NAME, and an SD-NAME.
+const LONGEST_HOST: usize = 255;
+const LONGEST_APP: usize = 48;
+const LONGEST_NAME: usize = 32;
+
+/// The formatter, with the time of day as it was last written out.
+#[derive(Debug, Clone)]
+pub struct Rfc5424 {
+    /// ` host app pid - `
+    header: String,
+    sd_id: String,
+    facility: i32,
+    second: u64,
+    micros: u32,
+    stamp: String,
+    zone: String,
+}
+
+impl Rfc5424 {
+    /// A formatter for a configuration.
+    pub fn new(config: &Config, remote: &Remote) -> Self {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let host = printable(&host.to_string_lossy(), LONGEST_HOST);
+        let app = printable(&config.ident, LONGEST_APP);
+        let pid = pid(config).map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        Self {
+            header: format!(" {host} {app} {pid} - "),
+            sd_id: remote.sd_id.clone(),
+            facility: config.facility,
+            second: u64::MAX,
+            micros: 0,
+            stamp: String::new(),
+            zone: String::new(),
+        }
+    }
+
+    /// Looks up the local time; once a second is enough.
+    pub fn set_time(&mut self, time: SystemTime) {
+        self.micros = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_micros());
+        let second = second(time);
+        if second == self.second {
+            return;
+        }
+        self.second = second;
+        let tm = local_time(second);
+        let (year, month, day) = (tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+        let (hour, minute, second) = (tm.tm_hour, tm.tm_min, tm.tm_sec.min(59));
+        self.stamp = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+        let offset = tm.tm_gmtoff / 60;
+        let sign = if offset < 0 { '-' } else { '+' };
+        self.zone = format!("{sign}{:02}:{:02}", offset.abs() / 60, offset.abs() % 60);
+    }
+
+    fn structured_data(&self, record: Record<'_>) -> Vec<u8> {
+        let mut data = Vec::new();
+        let room = LONGEST_FIELDS - 1;
+        for (name, value) in record.fields {
+            if data.is_empty() {
+                data.push(b'[');
+                data.extend_from_slice(self.sd_id.as_bytes());
+            }
+            let name = name.get(..LONGEST_NAME).unwrap_or(name);
+            quoted_field(&mut data, name, value, b"\"\\]", room);
+        }
+        data.push(if data.is_empty() { b'-' } else { b']' });
+        data
+    }
+}
+
+impl LogFormat<Record<'_>> for Rfc5424 {
+    fn format<W: Write>(
+        &self,
+        w: &mut W,
+        severity: Severity,
+        record: Record<'_>,
+    ) -> ::syslog::Result<()> {
+        let facility = if record.facility == 0 { self.facility } else { record.facility };
+        let priority = facility | severity as i32;
+        let Self { stamp, micros, zone, header, .. } = self;
+        write!(w, "<{priority}>1 {stamp}.{micros:06}{zone}{header}")?;
+        let data = self.structured_data(record);
+        w.write_all(&data)?;
+        w.write_all(b" ")?;
+        w.write_all(&escape(record.text, LONGEST - data.len()))?;
+        Ok(())
+    }
+}
+
+/// PRINTUSASCII (RFC 5424, 6): no space, no control character; `-` where nothing is left.
+fn printable(text: &str, longest: usize) -> String {
+    let printable: String =
+        text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(longest).collect();
+    if printable.is_empty() { "-".into() } else { printable }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::Transport;
+    use super::super::format::Fields;
+    use super::*;
+    use std::time::Duration;
+
+    fn line(ident: &str, text: &str, fields: &[(&str, &str)]) -> String {
+        let remote = Remote { host: String::new(), port: 0, sd_id: "fields@32473".into() };
+        let config = Config {
+            ident: ident.into(),
+            options: libc::LOG_PID,
+            facility: libc::LOG_DAEMON,
+            transport: Transport::Udp(remote.clone()),
+            attached: false,
+        };
+        let mut formatter = Rfc5424::new(&config, &remote);
+        let time = UNIX_EPOCH + Duration::from_micros(86_400_000_000 * 5 + 42);
+        formatter.set_time(time);
+        let packed = Fields::pack(fields.iter().copied());
+        let record = Record { facility: 0, time, text: text.as_bytes(), fields: Fields(&packed) };
+        let mut line = Vec::new();
+        formatter.format(&mut line, Severity::LOG_INFO, record).unwrap();
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn has_its_parts_in_their_order() {
+        let line = line("clo ck", "tick\n", &[]);
+        let parts: Vec<&str> = line.splitn(8, ' ').collect();
+        assert_eq!(parts[0], "<30>1");
+        assert!(parts[1].starts_with("1970-01-0") && parts[1].contains(":00.000042"), "{line}");
+        assert_eq!(parts[3..], ["clo_ck", &std::process::id().to_string(), "-", "-", "tick#012"]);
+    }
+
+    #[test]
+    fn has_fields_as_structured_data() {
+        let line = line("clock", "tick", &[("a", "1"), ("b", "\"]\\ \n")]);
+        assert!(line.ends_with(r#" - [fields@32473 a="1" b="\"\]\\ #012"] tick"#), "{line}");
+    }
+
+    #[test]
+    fn stays_within_its_length() {
+        let long = "]".repeat(LONGEST);
+        let line = line("clock", &long, &[("a", &long), ("b", "left out")]);
+        let begin = line.find(" [").unwrap() + 1;
+        assert_eq!(line.len() - begin, LONGEST + 1);
+        assert!(line.contains("\\]\"] ]]"), "{}", &line[4000..4300]);
+    }
+}
