@@ -4,7 +4,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import { environment, isAlive, library, root, until } from './kit.mjs'
+import { environment, isAlive, isRoot, library, root, until } from './kit.mjs'
 
 const program = fileURLToPath(new URL('receiver.py', import.meta.url))
 
@@ -109,4 +109,4 @@ export function withReal(name, more = true) {
   return installed[name] !== undefined && more ? test : test.skip
 }
 
-export { isAlive }
+export { isAlive, isRoot }
