@@ -243,6 +243,7 @@ test('a daemon that ends by SIGTERM, an error, its guard or exit loses nothing',
   async onSignal(signal) {
     if (signal === 'SIGUSR2') {
       for (let n = 0; n < 5000; n++) syslog.syslog('number ' + n)
+      if (process.argv[2] === 'term') process.kill(process.pid, 'SIGTERM')
       if (process.argv[2] === 'error') setImmediate(() => { throw new Error('uncaught') })
       if (process.argv[2] === 'guard') for (;;);
       if (process.argv[2] === 'exit') void this.exit(4)
@@ -263,7 +264,7 @@ test('a daemon that ends by SIGTERM, an error, its guard or exit loses nothing',
     const pid = pidIn(p)
     process.kill(pid, 'SIGUSR2')
     if (how === 'guard') await until(() => receiver.messages().length >= 5000, 'the loop to be blocked')
-    if (how === 'term' || how === 'guard') process.kill(pid, 'SIGTERM')
+    if (how === 'guard') process.kill(pid, 'SIGTERM')
     await until(() => !isAlive(pid), `the end by ${how}`)
     await receiver.stop()
     const messages = receiver.messages()

@@ -14,14 +14,18 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn open(path: &Path, options: i32) -> MutexGuard<'static, ()> {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    syslog::open(Config {
+    syslog::open(config(path, options));
+    turn
+}
+
+fn config(path: &Path, options: i32) -> Config {
+    Config {
         ident: "test".into(),
         options,
         facility: libc::LOG_DAEMON,
         transport: Transport::Local(path.into()),
         attached: false,
-    });
-    turn
+    }
 }
 
 fn receive(socket: &UnixDatagram) -> String {
@@ -126,4 +130,37 @@ fn a_stream_gets_messages_with_a_nul_behind_each() {
     for (n, line) in lines.split_terminator('\0').enumerate() {
         assert!(line.starts_with("<27>") && line.contains(&format!("{tag} {n} y")), "{line:.80}");
     }
+}
+
+#[test]
+fn an_openlog_behind_a_message_leaves_the_next_one_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    let _turn = open(&path, 0);
+    for n in 0..200 {
+        syslog::log(libc::LOG_INFO, format!("number {n}").as_bytes());
+        syslog::open(config(&path, if n % 2 == 0 { libc::LOG_PID } else { 0 }));
+        assert!(syslog::flush(LONG));
+        assert!(receive(&receiver).ends_with(&format!(": number {n}")));
+    }
+    syslog::open(config(&path, 0));
+}
+
+#[test]
+fn what_waits_in_vain_goes_where_the_program_turned_to_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let _turn = open(&dir.path().join("none"), 0);
+    syslog::log(libc::LOG_INFO, b"first");
+    syslog::open(config(&dir.path().join("none as well"), 0));
+    syslog::log(libc::LOG_INFO, b"second");
+    let path = dir.path().join("log");
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    syslog::open(config(&path, 0));
+    syslog::log(libc::LOG_INFO, b"third");
+    assert!(syslog::flush(LONG));
+    assert_eq!(
+        ["first", "second", "third"],
+        [(); 3].map(|()| text(&receive(&receiver)).to_owned())[..]
+    );
 }

@@ -89,18 +89,23 @@ impl Window {
             }
         }
         self.begin += bytes;
-        if self.batch.entries.is_empty() {
-            self.batch.text.clear();
-            self.begin = 0;
-        } else if self.begin > KEPT.max(self.batch.text.len() / 2) {
+        if self.begin > KEPT.max(self.batch.text.len() / 2) {
             self.batch.text.drain(..self.begin);
             self.begin = 0;
         }
         bytes
     }
 
+    /// Removes what stands at the front, if it is no message.
+    fn remove_control(&mut self) -> Option<Entry> {
+        let is_message = matches!(self.batch.entries.front(), None | Some(Entry::Message { .. }));
+        if is_message { None } else { self.batch.entries.pop_front() }
+    }
+
     /// Waits for messages. For an empty window.
     fn refill(&mut self) {
+        self.begin = 0;
+        self.batch.text.clear();
         self.batch.entries.shrink_to(KEPT / size_of::<Entry>());
         self.batch.text.shrink_to(KEPT);
         super::take_waiting(&mut self.batch);
@@ -212,13 +217,13 @@ impl Sender {
 
     /// What stands at the window's front and is no message.
     fn take_controls(&mut self) {
-        while !matches!(self.window.batch.entries.front(), None | Some(Entry::Message { .. })) {
-            match self.window.batch.entries.pop_front() {
-                Some(Entry::Open(config)) if self.ahead => {
+        while let Some(entry) = self.window.remove_control() {
+            match entry {
+                Entry::Open(config) if self.ahead => {
                     self.ahead = !Arc::ptr_eq(&config, &self.config);
                 }
-                Some(Entry::Open(config)) => self.open(config),
-                Some(Entry::Close) if !self.ahead => self.connection = None,
+                Entry::Open(config) => self.open(config),
+                Entry::Close if !self.ahead => self.connection = None,
                 _ => {}
             }
         }
@@ -355,8 +360,8 @@ impl Sender {
         let stood = self.connection.is_some() && self.proven;
         self.disconnect();
         let newest = super::newest_config();
-        if newest.transport != self.config.transport {
-            // The program has turned to another one since: what waits goes there as well.
+        if newest.transport != self.config.transport && self.retry == LONGEST_RETRY {
+            // The program has turned to another one since: what waits in vain goes there as well.
             self.open(newest);
             self.ahead = true;
             return;
