@@ -137,6 +137,44 @@ for (const type of ['udp', 'tcp']) {
   })
 }
 
+for (const kind of ['stream', 'tcp']) {
+  test(`a logger (${kind}) that stops reading in the middle of a message gets the rest of it`, async (t) => {
+    const p = place(t)
+    const isLocal = kind === 'stream'
+    const receiver = await receive(t, p, kind, isLocal ? `${p.dir}/log` : 0)
+    const env = isLocal
+      ? { TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) }
+      : to('tcp', receiver.port)
+    const script = p.write(
+      'stopped.mjs',
+      logging(`
+      syslog.openlog('stopped', syslog.LOG_NDELAY, syslog.LOG_USER, transport)
+      while (!syslog.stats().connected) await sleep(5)
+      say('connected')
+      while (!fs.existsSync(process.env.DIR + '/go')) await sleep(5)
+      for (let n = 0; n < 1900; n++) syslog.syslog('number ' + n + ' ' + 'x'.repeat(4000))
+      await sleep(500)
+      say('logged')
+      say(JSON.stringify([await syslog.flush(20_000), syslog.stats().dropped]))`),
+    )
+    const running = run(p, script, [], { env })
+    let output = ''
+    running.child.stdout.on('data', (data) => {
+      output += data
+    })
+    await until(() => output.includes('connected'), 'the connection')
+    receiver.signal('SIGSTOP')
+    p.write('go', '')
+    await until(() => output.includes('logged'), 'the messages')
+    receiver.signal('SIGCONT')
+    t.deepEqual(JSON.parse((await running).stdout.trim().split('\n').at(-1)), [true, 0])
+    await receiver.stop()
+    const messages = receiver.messages()
+    assertAll(t, numbers(messages), 1900)
+    t.true(messages.every((message) => message.endsWith(` ${'x'.repeat(4000)}`)))
+  })
+}
+
 const text = 'a\n<0>Jan  1 00:00:00 root: b\r\0c\u001b[2J\u009b2J\u0085\u007f%s%n%1$n\ud800 \u202e'
 const escaped = 'a#012<0>Jan  1 00:00:00 root: b#015#000c#033[2J#302#2332J#302#205#177%s%n%1$n\ufffd \u202e'
 
