@@ -206,6 +206,12 @@ export declare function status(place: NativePlace): Promise<NativeStatus>
  */
 export declare function stop(place: NativePlace, patience: number): Promise<NativeStopped | null>
 
+/** From here on what is written to this descriptor, 1 or 2, becomes syslog messages. */
+export declare function streamsRedirect(number: number): void
+
+/** What this process prints shall become syslog messages: what there must be for it. */
+export declare function streamsStart(name: string): void
+
 /** closelog(3). */
 export declare function syslogClose(): void
 

@@ -4,7 +4,7 @@
 /** node:util */
 export const { inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
-export const { existsSync, readdirSync, readFileSync } = process.getBuiltinModule('node:fs')
+export const { existsSync, readdirSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs')
 /** node:os */
 export const { constants } = process.getBuiltinModule('node:os')
 /** node:path */

@@ -72,8 +72,8 @@ export class Daemon {
 
   /**
    * Gets SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGCHLD and SIGPIPE, one at a time. By
-   * default SIGTERM ends the daemon, attached SIGINT too, and all others are ignored: an override
-   * passes on what it does not handle with `super.onSignal(signal)`.
+   * default SIGTERM ends the daemon, attached SIGINT too; SIGHUP reopens its log files; and all others
+   * are ignored. An override passes on what it does not handle with `super.onSignal(signal)`.
    */
   protected async onSignal(signal: NodeJS.Signals): Promise<void> {
     await life.onSignal(signal)
@@ -272,6 +272,14 @@ export class Daemon {
    */
   dropPrivileges(user?: string | number | null, group?: string | number | null): life.Identity {
     return life.dropPrivileges(user, group)
+  }
+
+  /**
+   * In the daemon: opens its log files (`stdout`, `stderr`) anew, for who has renamed them. What cannot
+   * be opened is a LOG_ERR, and the old file stays. SIGHUP does this by default.
+   */
+  reopen(): void {
+    life.reopen()
   }
 
   /** In the daemon: the way out, by `shutdown`, with this exit status. Never settles. */

@@ -4,10 +4,11 @@ import { inspect } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
-import { inBackground } from './logger.js'
+import { captureStderr, inBackground } from './logger.js'
 import { meetManager, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
-import type { ResolvedOptions } from './options.js'
+import { type ResolvedOptions, SYSLOG } from './options.js'
+import { openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
 import { signalNumber, wireSignals } from './signals.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
 
@@ -67,7 +68,7 @@ export async function live(
   process.on('uncaughtException', uncaught)
   process.on('beforeExit', emptyLoop)
   try {
-    const { logs, letSignalsIn } = takeOver()
+    const letSignalsIn = takeOver()
     await closeDebugger()
     await behaviour.setup()
     if (isLeaving()) return FOREVER
@@ -83,9 +84,7 @@ export async function live(
       await undo()
     }
     if (isLeaving()) return FOREVER
-    logs.forEach((log, index) => {
-      if (log !== undefined) native.redirect(log, index + 1)
-    })
+    takeOutputs()
     // With LOG_PERROR, what becomes of the pidfile is said where it is kept.
     if (!attached) native.keepPidfile(false)
     phase = 'running'
@@ -102,21 +101,19 @@ function isLeaving(): boolean {
   return phase === 'leaving'
 }
 
-/** Step 6. */
-function takeOver() {
+/** Step 6. Returns what lets the signals in. */
+function takeOver(): () => void {
   process.chdir(options.cwd)
   process.umask(options.umask)
   process.title = options.name
   if (!attached) inBackground()
+  if (options.stderr === SYSLOG) captureStderr()
   openlog(options.name, options.syslogOptions, options.syslogFacility)
   if (warning !== undefined) syslog(LOG_WARNING, warning)
-  const logs = [options.stdout, options.stderr].map((path) => {
-    if (path !== undefined) return path === '/dev/null' ? null : native.openLog(path)
-    return attached ? undefined : null
-  })
+  openOutputs(options, attached)
   if (attached) meetManager()
   native.guardStart(options.name, options.blockedTimeout)
-  return { logs, letSignalsIn: wireSignals(deliver, early) }
+  return wireSignals(deliver, early)
 }
 
 /** The daemon's behaviour, from "go" on. */
@@ -142,6 +139,7 @@ function emptyLoop(): void {
 
 /** The default `onSignal`. */
 export async function onSignal(signal: NodeJS.Signals): Promise<void> {
+  if (signal === 'SIGHUP') reopenOutputs()
   if (signal !== 'SIGTERM' && !(signal === 'SIGINT' && attached)) return
   syslog(LOG_INFO, `Received ${signal}. Exiting.`)
   cause = signal
@@ -201,6 +199,7 @@ function complain(error: unknown): void {
   const words = text(error)
   syslog(LOG_ERR, words)
   if ((options.syslogOptions & LOG_PERROR) !== 0) return
+  if (options.stderr === SYSLOG) return
   if (options.stderr !== undefined) process.stderr.write(`${words}\n`)
   else if (attached) lastWords = words
 }
@@ -221,6 +220,17 @@ async function shutdown(): Promise<boolean> {
     clearTimeout(timer)
   }
   return false
+}
+
+/** `reopen` of the daemon. */
+export function reopen(): void {
+  if (phase === 'none') {
+    throw new DaemonError(
+      'ERR_DAEMON_NOT_RUNNING',
+      'reopen() is for the daemon itself: call it in `action` or `onSignal`, or send SIGHUP with kill()',
+    )
+  }
+  if (phase !== 'starting') reopenOutputs()
 }
 
 /** The launcher died, or gave up, before "go". */
@@ -265,6 +275,7 @@ export function dropPrivileges(user?: string | number | null, group?: string | n
   try {
     const identity = native.dropPrivileges(asText(user), asText(group), options.name)
     const { home, shell, warnings, ...rest } = identity
+    outputsBelongToAnother()
     for (const warning of warnings) syslog(LOG_WARNING, warning)
     setEnvironment('HOME', home ?? '/')
     setEnvironment('USER', home === undefined ? undefined : rest.user)

@@ -6,6 +6,9 @@ import { native } from './native.js'
 
 let open = false
 let background = false
+let captured = false
+
+const LOG_PERROR = 0x20
 
 /** Whether it was opened. */
 export function isOpen(): boolean {
@@ -23,12 +26,18 @@ export function openLogger(
   transport?: NativeTransport,
 ): void {
   open = true
-  native.syslogOpen(ident, options, facility, transport, !background)
+  native.syslogOpen(ident, captured ? options & ~LOG_PERROR : options, facility, transport, !background)
 }
 
 /** In a background process nobody reads stderr: it does not stand in for a logger that does not exist. */
 export function inBackground(): void {
   background = true
+}
+
+/** What is written to stderr becomes messages: so messages are not written there. */
+export function captureStderr(): void {
+  background = true
+  captured = true
 }
 
 /** What openlog(3) takes for a program that gives none: its name. */

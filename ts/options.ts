@@ -72,12 +72,12 @@ export interface DaemonOptions {
   umask?: number | undefined
   /**
    * Where standard output goes once the daemon runs: an absolute path, appended to; made with mode
-   * 0640; never through a symbolic link.
+   * 0640; never through a symbolic link. Or `'syslog'`: every line is a message with `LOG_INFO`.
    * @defaultValue `/dev/null`; attached: untouched
    */
   stdout?: string | undefined
   /**
-   * The same for standard error.
+   * The same for standard error; to syslog with `LOG_ERR`.
    * @defaultValue `/dev/null`; attached: untouched
    */
   stderr?: string | undefined
@@ -134,6 +134,8 @@ export interface ResolvedOptions {
   blockedTimeout: number
 }
 
+/** What the daemon prints becomes syslog messages. */
+export const SYSLOG = 'syslog'
 const LOG_OPTIONS = 0x3f
 const LOG_DAEMON = 3 << 3
 const LAST_FACILITY = 23 << 3
@@ -181,8 +183,8 @@ const CHECKS: { [K in keyof Required<DaemonOptions>]: (value: unknown, option: s
   cwd: checkAbsolute,
   umask: (value, option) =>
     checkInteger(value, option, 0, 0o777, 'an integer from 0 to 0o777, such as 0o022'),
-  stdout: checkAbsolute,
-  stderr: checkAbsolute,
+  stdout: checkOutput,
+  stderr: checkOutput,
   keepFds: (value, option) => {
     if (!Array.isArray(value)) throw invalidType(option, value, 'an array of descriptors')
     value.forEach((fd, i) => {
@@ -298,6 +300,12 @@ function checkText(value: unknown, option: string, takes: string, mayBeEmpty = f
 function checkAbsolute(value: unknown, option: string): void {
   checkText(value, option, 'an absolute path')
   if (!isAbsolute(value as string)) throw invalidValue(option, value, 'an absolute path')
+}
+
+function checkOutput(value: unknown, option: string): void {
+  const takes = `an absolute path or '${SYSLOG}'`
+  checkText(value, option, takes)
+  if (value !== SYSLOG && !isAbsolute(value as string)) throw invalidValue(option, value, takes)
 }
 
 function checkInteger(value: unknown, option: string, least: number, most: number, takes: string): void {

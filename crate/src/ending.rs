@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::pidfile::PidFile;
-use crate::syslog;
+use crate::{streams, syslog};
 
 /// For the last messages to reach the logger.
 const LAST: Duration = Duration::from_secs(1);
@@ -91,6 +91,7 @@ extern "C" fn at_exit() {
 pub fn finish() {
     if OWNER.get() == Some(&std::process::id()) {
         let _ = catch_unwind(|| {
+            streams::drain(LAST);
             if !IN_VAIN.load(Ordering::SeqCst) {
                 syslog::flush_last(LAST);
             }

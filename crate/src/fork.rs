@@ -306,7 +306,7 @@ unsafe fn reset_dispositions() {
 /// # Safety
 ///
 /// Only in a child of fork: the descriptors have no owner there.
-unsafe fn close_all_but(sorted: &[RawFd]) -> c_int {
+pub(crate) unsafe fn close_all_but(sorted: &[RawFd]) -> c_int {
     let mut first = 0;
     let mut failed = 0;
     for &fd in sorted {
@@ -390,7 +390,7 @@ pub fn now_ms() -> i64 {
     monotonic()
 }
 
-fn errno() -> c_int {
+pub(crate) fn errno() -> c_int {
     // SAFETY: the address of this thread's errno is always valid.
     unsafe { *libc::__errno_location() }
 }

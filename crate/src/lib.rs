@@ -19,6 +19,7 @@ pub mod notify;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;
+pub mod streams;
 pub mod sys;
 pub mod syslog;
 pub mod takeover;
@@ -370,6 +371,25 @@ pub fn redirect(env: &Env, fd: Option<i32>, number: i32) -> napi::Result<()> {
     })
 }
 
+/// What this process prints shall become syslog messages: what there must be for it.
+#[napi(catch_unwind)]
+pub fn streams_start(env: &Env, name: String) -> napi::Result<()> {
+    streams::start(&name).map_err(|(call, errno)| {
+        let what = "Cannot send what the daemon prints to syslog";
+        let error = Error::os(Code::StartFailed, what, call, errno);
+        thrown(env, error.hint("Too many processes, descriptors or pipes (`ulimit -u -n`)"))
+    })
+}
+
+/// From here on what is written to this descriptor, 1 or 2, becomes syslog messages.
+#[napi(catch_unwind)]
+pub fn streams_redirect(env: &Env, number: i32) -> napi::Result<()> {
+    streams::redirect(number).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        thrown(env, Error::os(Code::StartFailed, "Cannot redirect the output", "dup2", errno))
+    })
+}
+
 /// What is known of a daemon.
 #[napi(object)]
 pub struct NativeStatus {
@@ -462,7 +482,10 @@ pub fn drop_privileges(
     group: Option<String>,
     name: String,
 ) -> napi::Result<NativeIdentity> {
-    let identity = privileges::drop(user.as_deref(), group.as_deref(), &name).map_err(|e| {
+    streams::retire();
+    let dropped = privileges::drop(user.as_deref(), group.as_deref(), &name);
+    streams::revive();
+    let identity = dropped.map_err(|e| {
         let mut error = Error::new(Code::Privileges, e.message);
         error.errno = e.errno;
         error.syscall = e.syscall;
@@ -525,6 +548,7 @@ pub fn syslog_open(
     let transport = transport.map_or_else(Transport::default_here, Transport::from);
     ending::prepare();
     syslog::open(syslog::Config { ident, options, facility, transport, attached });
+    streams::set_destination(&syslog::newest_config());
 }
 
 /// closelog(3).
@@ -536,7 +560,9 @@ pub fn syslog_close() {
 /// setlogmask(3).
 #[napi(catch_unwind)]
 pub fn syslog_set_mask(mask: i32) -> i32 {
-    syslog::set_mask(mask)
+    let before = syslog::set_mask(mask);
+    streams::note_mask(syslog::set_mask(0));
+    before
 }
 
 thread_local! {

@@ -323,7 +323,8 @@ pub(crate) fn pause(time: Duration) {
 /// `count` messages with `bytes` of text have left the queue.
 pub(crate) fn note_done(count: usize, bytes: usize) {
     DONE_BYTES.fetch_add(bytes as u64, Ordering::SeqCst);
-    DONE.fetch_add(count as u64, Ordering::SeqCst);
+    let done = DONE.fetch_add(count as u64, Ordering::SeqCst) + count as u64;
+    crate::streams::note_sent(done);
     // Whoever flushes counts itself first, and then looks at what is done: one of the two is seen.
     if FLUSHES.load(Ordering::SeqCst) > 0 {
         with(|_| DRAINED.notify_all());
@@ -345,6 +346,11 @@ pub(crate) fn note_connection(connected: bool) {
 /// What the last `openlog` has set; the thread may not be there yet.
 pub(crate) fn newest_config() -> Arc<Config> {
     with(|queue| Arc::clone(&queue.config))
+}
+
+/// How many messages have left the queue.
+pub(crate) fn done() -> u64 {
+    DONE.load(Ordering::SeqCst)
 }
 
 /// Nothing waits to be sent.
@@ -416,6 +422,20 @@ pub fn log_fields<'a>(
         let fields = format::Fields::pack(fields);
         with(|queue| queue.push(priority, text, &fields));
     }
+}
+
+/// [`log`]; returns which message it became: it has been sent when so many have. `None` where it is
+/// masked or was dropped.
+pub fn log_with_ticket(priority: i32, text: &[u8]) -> Option<u64> {
+    if !is_let_through(priority) {
+        return None;
+    }
+    let text = format::cut(text, longest());
+    with(|queue| {
+        let dropped = queue.dropped;
+        queue.push(priority, text, &[]);
+        (queue.dropped == dropped).then_some(queue.taken)
+    })
 }
 
 /// [`log`], then [`flush_last`]: the last words of a dying process.

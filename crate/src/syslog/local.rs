@@ -84,6 +84,7 @@ pub fn send_datagrams(socket: &OwnedFd, messages: &[&[u8]]) -> Result<usize, Err
             header
         })
         .collect();
+    let headers = crate::streams::in_sight(&mut headers);
     // SAFETY: the headers point to `slices`, which outlive the call.
     let sent = unsafe {
         libc::sendmmsg(

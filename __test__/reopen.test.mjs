@@ -1,0 +1,161 @@
+// Log files: how they are opened, and opened anew after a rotation.
+
+import fs from 'node:fs'
+import test from 'ava'
+import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+import { assertAll, numbers, opening, receive } from './receivers.mjs'
+
+const FILES = "stdout: process.env.DIR + '/logs/out', stderr: process.env.DIR + '/logs/err',"
+const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
+const read = (p, name) => fs.readFileSync(`${p.dir}/logs/${name}`, 'utf8')
+const logs = (p) => fs.mkdirSync(`${p.dir}/logs`, { mode: 0o755 })
+const program = ({ body, options = '', before = '' }) =>
+  sample({
+    before: `${opening}\n${before}`,
+    body: `async setup() { opened() }\n${body}`,
+    options: `${FILES} ${options}`,
+  })
+
+test('a rotation under load, by renaming and SIGHUP, loses no line and doubles none', async (t) => {
+  const p = place(t)
+  logs(p)
+  const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+  const body = `async action(signal) {
+    for (let i = 0; !signal.aborted; i++) {
+      console.log('number ' + i)
+      console.error('number ' + i)
+      if (i % 50 === 0) await sleep(0)
+    }
+  }`
+  const script = p.write('a.mjs', program({ body }))
+  const { status, stderr } = await run(p, script, [], { env: local(p) })
+  t.is(status, 0, stderr)
+  const pid = pidIn(p)
+  const rounds = 10
+  for (let round = 0; round < rounds; round++) {
+    for (const name of ['out', 'err']) {
+      fs.renameSync(`${p.dir}/logs/${name}`, `${p.dir}/logs/${name}.${round}`)
+      // Every other time as logrotate's `create` does it: the new file is there already.
+      if (round % 2 === 0) fs.writeFileSync(`${p.dir}/logs/${name}`, '', { mode: 0o600 })
+    }
+    process.kill(pid, 'SIGHUP')
+    await until(() =>
+      ['out', 'err'].every((name) => fs.existsSync(`${p.dir}/logs/${name}`) && read(p, name).length > 500),
+    )
+    t.is(fs.statSync(`${p.dir}/logs/out`).mode & 0o777, round % 2 === 0 ? 0o600 : 0o640)
+  }
+  process.kill(pid, 'SIGTERM')
+  await until(() => !isAlive(pid))
+  for (const name of ['out', 'err']) {
+    const all = [...Array(rounds).keys()].map((round) => `${name}.${round}`).concat(name)
+    const found = numbers(all.flatMap((one) => read(p, one).split('\n')))
+    t.true(found.length > 1000)
+    assertAll(t, found, found.length)
+  }
+  await receiver.stop()
+  t.deepEqual(
+    receiver.messages().filter((message) => /Cannot|Refusing/.test(message)),
+    [],
+  )
+})
+
+test('a file that cannot be opened anew is told, and the old one stays', async (t) => {
+  const p = place(t)
+  logs(p)
+  const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+  const body = `async action(signal) { await once(signal, 'abort') }
+  async onSignal(signal) {
+    if (signal === 'SIGHUP') fs.renameSync(process.env.DIR + '/logs/out', process.env.DIR + '/logs/old')
+    if (signal === 'SIGHUP') fs.symlinkSync('/dev/null', process.env.DIR + '/logs/out')
+    await super.onSignal(signal)
+    if (signal === 'SIGUSR1') this.reopen()
+    console.log('after ' + signal)
+    console.error('after ' + signal)
+  }`
+  const before = `try { new (class extends Daemon {})().reopen() } catch (error) { fs.writeFileSync(process.env.DIR + '/refused', error.code) }`
+  const script = p.write('a.mjs', program({ body, before }))
+  t.is((await run(p, script, [], { env: local(p) })).status, 0)
+  const pid = pidIn(p)
+  process.kill(pid, 'SIGHUP')
+  await until(() => read(p, 'err').includes('after SIGHUP'))
+  t.is(read(p, 'old'), 'after SIGHUP\n')
+  t.is(read(p, 'out'), '')
+  fs.unlinkSync(`${p.dir}/logs/out`)
+  process.kill(pid, 'SIGUSR1')
+  await until(() => read(p, 'err').includes('after SIGUSR1'))
+  t.is(read(p, 'out'), 'after SIGUSR1\n')
+  t.is(read(p, 'old'), 'after SIGHUP\n')
+  t.is(fs.readFileSync(`${p.dir}/refused`, 'utf8'), 'ERR_DAEMON_NOT_RUNNING')
+  process.kill(pid, 'SIGTERM')
+  await until(() => !isAlive(pid))
+  await receiver.stop()
+  const told = receiver.messages().filter((message) => message.startsWith('<27>'))
+  t.is(told.length, 1)
+  t.regex(told[0], /Cannot open the log file .*\/logs\/out: open: .*symbolic link.*goes on to the old file/)
+})
+
+asRoot(
+  'where privileges were dropped, the new user must be able to open the file: else it is told how',
+  async (t) => {
+    const p = place(t)
+    logs(p)
+    fs.chmodSync(p.dir, 0o755)
+    const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+    fs.chmodSync(`${p.dir}/log`, 0o666)
+    const body = `async action(signal) { await once(signal, 'abort') }
+  async onSignal(signal) {
+    await super.onSignal(signal)
+    console.log('after ' + signal)
+  }`
+    const script = p.write('a.mjs', program({ body, options: "user: 'nobody'," }))
+    t.is((await run(p, script, [], { env: local(p) })).status, 0)
+    const pid = pidIn(p)
+    const rotate = (owner) => {
+      fs.renameSync(`${p.dir}/logs/out`, `${p.dir}/logs/old`)
+      fs.writeFileSync(`${p.dir}/logs/out`, '', { mode: 0o640 })
+      fs.chownSync(`${p.dir}/logs/out`, owner, owner)
+      process.kill(pid, 'SIGHUP')
+    }
+    rotate(0)
+    await until(() => read(p, 'old') === 'after SIGHUP\n')
+    t.is(read(p, 'out'), '')
+    await until(() => fs.readFileSync(`${p.dir}/received`, 'utf8').includes('logs/out'))
+    fs.chownSync(`${p.dir}/logs/err`, 65534, 65534)
+    rotate(65534)
+    await until(() => read(p, 'out') === 'after SIGHUP\n')
+    process.kill(pid, 'SIGTERM')
+    await until(() => !isAlive(pid))
+    await receiver.stop()
+    const told = receiver.messages().filter((message) => message.includes('/logs/out'))
+    t.is(told.length, 1)
+    t.regex(
+      told[0],
+      /Permission denied.*privileges were dropped, and user 65534 must be able to write the file/,
+    )
+  },
+)
+
+test('attached to a terminal, what is printed goes to the file, though printed there before', async (t) => {
+  const p = place(t)
+  logs(p)
+  const body = "async action() { console.log('to the file'); console.error('and this') }"
+  const script = p.write(
+    'a.mjs',
+    sample({
+      body,
+      options: FILES,
+      before: "console.log('to the terminal')",
+      last: "await new Sample(options).serviced(['run'])",
+    }),
+  )
+  const { status, stdout } = await command(p, 'script', [
+    '-qec',
+    `${process.execPath} ${script}`,
+    '/dev/null',
+  ])
+  t.is(status, 0, stdout)
+  t.is(stdout.trim(), 'to the terminal')
+  t.is(read(p, 'out'), 'to the file\n')
+  t.is(read(p, 'err'), 'and this\n')
+  t.deepEqual(processesOf(p), [])
+})

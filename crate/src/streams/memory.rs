@@ -1,0 +1,130 @@
+//! What of this process's memory a child of fork can do without, and where its arguments lie.
+
+use std::fs;
+
+/// Memory that can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spare {
+    /// Where it begins.
+    pub start: usize,
+    /// Its length in bytes.
+    pub length: usize,
+    /// Its content can go, but there must be memory: a library may look at it.
+    pub must_stay: bool,
+}
+
+/// Smaller ones are not worth it.
+const SMALL: usize = 64 << 10;
+
+/// The private mappings without a file that hold none of the addresses needed: Buffers, the C
+/// library's heap, stacks of other threads. Returns how many there are.
+pub fn spare(needed: &[usize], into: &mut [Spare]) -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut count = 0;
+    let mut end_of_file = 0;
+    for mapping in maps.lines().filter_map(Mapping::parse) {
+        let Mapping { start, end, .. } = mapping;
+        if mapping.is_named {
+            end_of_file = end;
+        }
+        let is_needed = needed.iter().any(|at| (start..end).contains(at));
+        if mapping.is_named || is_needed || !mapping.is_private || end - start < SMALL {
+            continue;
+        }
+        let Some(slot) = into.get_mut(count) else { break };
+        // A library's zeroed data is such a mapping too, right behind what is of its file.
+        let must_stay = start == end_of_file || mapping.is_heap;
+        *slot = Spare { start, length: end - start, must_stay };
+        count += 1;
+    }
+    count
+}
+
+/// A line of proc_pid_maps(5).
+#[derive(Debug, PartialEq, Eq)]
+struct Mapping {
+    start: usize,
+    end: usize,
+    /// Readable, writable, not shared.
+    is_private: bool,
+    /// A file's, or the kernel's own, such as `[stack]`; not the heap.
+    is_named: bool,
+    is_heap: bool,
+}
+
+impl Mapping {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let access = words.next()?;
+        let name = words.nth(3).unwrap_or("");
+        Some(Self {
+            start: usize::from_str_radix(start, 16).ok()?,
+            end: usize::from_str_radix(end, 16).ok()?,
+            is_private: access == "rw-p",
+            // Names of our own kind (PR_SET_VMA_ANON_NAME) are of no account.
+            is_named: !name.is_empty() && !name.starts_with("[anon") && name != "[heap]",
+            is_heap: name == "[heap]",
+        })
+    }
+}
+
+/// Where this process's arguments lie (fields 48 and 49 of proc_pid_stat(5)): address and length.
+pub fn arguments() -> Option<(usize, usize)> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(45);
+    let start: usize = fields.next()?.parse().ok()?;
+    let end: usize = fields.next()?.parse().ok()?;
+    (start > 0 && end > start).then(|| (start, end - start))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_is_read() {
+        let heap = "55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                    [heap]";
+        let found = Mapping::parse(heap).unwrap();
+        assert_eq!((found.start, found.end), (0x55d0_c000_0000, 0x55d0_c002_1000));
+        assert!(found.is_private && found.is_heap && !found.is_named);
+        let shared =
+            Mapping::parse("7f00-7f01 rw-s 00000000 00:01 12 /dev/zero (deleted)").unwrap();
+        assert!(!shared.is_private && shared.is_named);
+    }
+
+    #[test]
+    fn large_memory_is_spare_and_what_is_needed_is_not() {
+        // By mmap(2), each: what the allocator gives may lie in one mapping, which is then needed.
+        let map = || {
+            let (access, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // SAFETY: a new mapping at an address that is the kernel's choice; between two of them
+            // lies one without access, so that the kernel does not make one of both.
+            unsafe {
+                let start =
+                    libc::mmap(std::ptr::null_mut(), 4 << 20, libc::PROT_NONE, flags, -1, 0);
+                libc::mprotect(start, 1 << 20, access);
+                start.addr()
+            }
+        };
+        let (spared, needed) = (map(), map());
+        let local = 0u8;
+        let mut found = [Spare { start: 0, length: 0, must_stay: false }; 512];
+        let addresses = [needed + 4096, std::ptr::from_ref(&local).addr()];
+        let count = spare(&addresses, &mut found);
+        let holds =
+            |at: usize| found[..count].iter().any(|s| (s.start..s.start + s.length).contains(&at));
+        assert!(holds(spared));
+        assert!(!holds(needed) && !holds(addresses[1]) && !holds(spare as *const () as usize));
+    }
+
+    #[test]
+    fn the_arguments_are_where_the_kernel_says() {
+        let (address, length) = arguments().unwrap();
+        // SAFETY: the process's initial stack, which stays mapped.
+        let found = unsafe { std::slice::from_raw_parts(address as *const u8, length) };
+        assert_eq!(found, std::fs::read("/proc/self/cmdline").unwrap());
+    }
+}

@@ -1,0 +1,85 @@
+// Where standard output and standard error go once the daemon runs: to a log file, to syslog, or
+// nowhere. Log files are opened before `setup`, so that one that cannot be is a failed start.
+
+import { writeSync } from './builtin.js'
+import type { DaemonError } from './errors.js'
+import { native } from './native.js'
+import { type ResolvedOptions, SYSLOG } from './options.js'
+import { LOG_ERR, syslog } from './syslog.js'
+
+type Output = { to: 'nowhere' } | { to: 'syslog' } | { to: 'file'; path: string; fd: number }
+
+const NOWHERE = '/dev/null'
+
+let outputs: (Output | undefined)[] = []
+let inPlace = false
+let dropped = false
+
+/** Opens what is needed, and redirects nothing yet. */
+export function openOutputs(options: ResolvedOptions, attached: boolean): void {
+  inPlace = attached
+  const wanted = [options.stdout, options.stderr].map((to) => to ?? (attached ? undefined : NOWHERE))
+  outputs = wanted.map((path) => {
+    if (path === undefined) return undefined
+    if (path === NOWHERE) return { to: 'nowhere' }
+    if (path === SYSLOG) return { to: 'syslog' }
+    return { to: 'file', path, fd: native.openLog(path) }
+  })
+  if (!wanted.includes(SYSLOG)) return
+  native.streamsStart(options.name)
+  // Made while the descriptor leads to a file, Node's stream writes to it at once. Made for a pipe it
+  // would make that non-blocking, for all who print there: V8 and children too, and lose what does
+  // not fit at the moment when the process ends.
+  if (!attached) void [process.stdout, process.stderr]
+}
+
+/** Redirects the two descriptors. */
+export function takeOutputs(): void {
+  for (const [index, output] of outputs.entries()) {
+    if (output === undefined) continue
+    const number = index + 1
+    const wasTerminal = inPlace && process.getBuiltinModule('node:tty').isatty(number)
+    if (output.to === 'syslog') native.streamsRedirect(number)
+    else native.redirect(output.to === 'file' ? output.fd : null, number)
+    if (wasTerminal) leaveTerminal(number)
+  }
+}
+
+/** For a terminal Node has a descriptor of its own, which does not follow the one that everybody knows. */
+function leaveTerminal(number: number): void {
+  const stream = number === 1 ? process.stdout : process.stderr
+  stream._write = (chunk: string | Uint8Array, encoding, done) => {
+    try {
+      writeSync(number, typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+  Object.defineProperty(stream, '_writev', { value: undefined })
+}
+
+/** Privileges were dropped: a file that can no longer be opened has a likely cause. */
+export function outputsBelongToAnother(): void {
+  dropped = true
+}
+
+/** Opens the log files anew; where that fails, the old one stays. */
+export function reopenOutputs(): void {
+  for (const [index, output] of outputs.entries()) {
+    if (output?.to !== 'file') continue
+    try {
+      native.redirect(native.openLog(output.path), index + 1)
+    } catch (error) {
+      syslog(LOG_ERR, `${(error as Error).message}. ${hint(error as DaemonError)}`)
+    }
+  }
+}
+
+function hint({ errno }: DaemonError): string {
+  const kept = 'What is printed goes on to the old file'
+  const denied = errno === -13 || errno === -1
+  if (!denied || !dropped) return kept
+  const user = process.getuid?.()
+  return `${kept}: privileges were dropped, and user ${user} must be able to write the file, or to make it (in logrotate: \`create 0640 USER GROUP\`)`
+}
