@@ -2,18 +2,7 @@
 
 import fs from 'node:fs'
 import test from 'ava'
-import {
-  asRoot,
-  descriptors,
-  isAlive,
-  pidIn,
-  place,
-  proc,
-  processesOf,
-  run,
-  sample,
-  until,
-} from './kit.mjs'
+import { asRoot, descriptors, isAlive, pidIn, place, proc, processesOf, run, sample, until } from './kit.mjs'
 import { assertAll, numbers, opening, receive } from './receivers.mjs'
 
 const SYSLOG = "stdout: 'syslog', stderr: 'syslog',"

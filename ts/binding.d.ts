@@ -224,6 +224,9 @@ export declare function syslogFlush(timeout: number, last: boolean): Promise<boo
 /** Whether messages go to the journal, and so does what is written to stderr. */
 export declare function syslogIsOnStderr(): boolean
 
+/** Whether it was opened, in this thread or in another. */
+export declare function syslogIsOpen(): boolean
+
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void
 

@@ -10,8 +10,9 @@ let captured = false
 
 const LOG_PERROR = 0x20
 
-/** Whether it was opened. */
+/** Whether it was opened; by a worker thread, or before this one began, is as good. */
 export function isOpen(): boolean {
+  open ||= native.syslogIsOpen()
   return open
 }
 

@@ -551,6 +551,12 @@ pub fn syslog_open(
     streams::set_destination(&syslog::newest_config());
 }
 
+/// Whether it was opened, in this thread or in another.
+#[napi(catch_unwind)]
+pub fn syslog_is_open() -> bool {
+    syslog::is_open()
+}
+
 /// closelog(3).
 #[napi(catch_unwind)]
 pub fn syslog_close() {

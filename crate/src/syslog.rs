@@ -17,7 +17,7 @@ pub mod sender;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -181,6 +181,7 @@ static DONE: AtomicU64 = AtomicU64::new(0);
 static DONE_BYTES: AtomicU64 = AtomicU64::new(0);
 /// How many flushes wait.
 static FLUSHES: AtomicUsize = AtomicUsize::new(0);
+static OPEN: AtomicBool = AtomicBool::new(false);
 /// setlogmask(3): bit n lets priority n through.
 static MASK: AtomicI32 = AtomicI32::new(0xff);
 /// The longest text that the transport takes.
@@ -363,8 +364,14 @@ pub(crate) fn was_reached() -> bool {
     with(|queue| queue.reached)
 }
 
+/// Whether [`open`] was called in this process, by whichever of its threads.
+pub fn is_open() -> bool {
+    OPEN.load(Ordering::Relaxed)
+}
+
 /// openlog(3). `LOG_NDELAY` has the thread connect at once.
 pub fn open(config: Config) {
+    OPEN.store(true, Ordering::Relaxed);
     LIMIT.store(config.transport.longest(), Ordering::Relaxed);
     with(|queue| {
         let now = config.options & libc::LOG_NDELAY != 0;
