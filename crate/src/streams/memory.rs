@@ -15,6 +15,8 @@ pub struct Spare {
 
 /// Smaller ones are not worth it.
 const SMALL: usize = 64 << 10;
+/// A thread's stack and what lies in it are within so many bytes; a multiple of every page's size.
+const AROUND: usize = 1 << 20;
 
 /// The private mappings without a file that hold none of the addresses needed: Buffers, the C
 /// library's heap, stacks of other threads. Returns how many there are.
@@ -27,15 +29,27 @@ pub fn spare(needed: &[usize], into: &mut [Spare]) -> usize {
         if mapping.is_named {
             end_of_file = end;
         }
-        let is_needed = needed.iter().any(|at| (start..end).contains(at));
-        if mapping.is_named || is_needed || !mapping.is_private || end - start < SMALL {
+        if mapping.is_named || !mapping.is_private {
             continue;
         }
-        let Some(slot) = into.get_mut(count) else { break };
         // A library's zeroed data is such a mapping too, right behind what is of its file.
         let must_stay = start == end_of_file || mapping.is_heap;
-        *slot = Spare { start, length: end - start, must_stay };
-        count += 1;
+        // The kernel makes one mapping of neighbours: around what is needed, the rest can go.
+        let inside = || needed.iter().filter(|at| (start..end).contains(*at));
+        let parts = match (inside().min(), inside().max()) {
+            (Some(first), Some(last)) => [
+                (start, first.saturating_sub(AROUND) / AROUND * AROUND),
+                ((last + AROUND).next_multiple_of(AROUND), end),
+            ],
+            _ => [(start, end), (end, end)],
+        };
+        for (start, end) in parts {
+            let Some(slot) = into.get_mut(count) else { return count };
+            if end >= start + SMALL {
+                *slot = Spare { start, length: end - start, must_stay };
+                count += 1;
+            }
+        }
     }
     count
 }
@@ -100,24 +114,27 @@ mod tests {
         let map = || {
             let (access, flags) =
                 (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-            // SAFETY: a new mapping at an address that is the kernel's choice; between two of them
-            // lies one without access, so that the kernel does not make one of both.
+            // SAFETY: a new mapping at an address that is the kernel's choice. Before and behind it
+            // lies one without access, so that the kernel does not make one of it and another.
             unsafe {
-                let start =
-                    libc::mmap(std::ptr::null_mut(), 4 << 20, libc::PROT_NONE, flags, -1, 0);
-                libc::mprotect(start, 1 << 20, access);
+                let none = libc::PROT_NONE;
+                let start = libc::mmap(std::ptr::null_mut(), 17 << 20, none, flags, -1, 0);
+                let start = start.byte_add(1 << 20);
+                libc::mprotect(start, 15 << 20, access);
                 start.addr()
             }
         };
         let (spared, needed) = (map(), map());
         let local = 0u8;
         let mut found = [Spare { start: 0, length: 0, must_stay: false }; 512];
-        let addresses = [needed + 4096, std::ptr::from_ref(&local).addr()];
+        let addresses = [needed + (7 << 20), std::ptr::from_ref(&local).addr()];
         let count = spare(&addresses, &mut found);
         let holds =
             |at: usize| found[..count].iter().any(|s| (s.start..s.start + s.length).contains(&at));
         assert!(holds(spared));
-        assert!(!holds(needed) && !holds(addresses[1]) && !holds(spare as *const () as usize));
+        assert!(holds(needed) && holds(needed + (14 << 20)));
+        assert!((needed + (6 << 20)..needed + (8 << 20)).step_by(4096).all(|at| !holds(at)));
+        assert!(!holds(addresses[1]) && !holds(spare as *const () as usize));
     }
 
     #[test]
