@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How much longer than a JavaScript timer of the same length the guard waits.
 const MARGIN: Duration = Duration::from_millis(600);
 /// For the last words to reach the logger.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The signals that end a daemon.
 const ENDING: [i32; 2] = [libc::SIGTERM, libc::SIGINT];

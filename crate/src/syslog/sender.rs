@@ -25,6 +25,8 @@ use super::{Batch, Config, Entry, Transport, note_connection, note_done, pause};
 /// Between two tries to reach a logger: this at first, doubled up to the longest.
 const RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
+/// While it waits, LOG_PERROR has messages on stderr within this.
+const PRINTING: Duration = Duration::from_millis(100);
 /// So many messages may be on their way to a logger that acknowledges them; whether they have
 /// arrived is looked at this often.
 const ON_THE_WAY: usize = 4096;
@@ -201,6 +203,7 @@ impl Sender {
                 self.window.refill();
                 continue;
             }
+            self.print();
             match self.send_some() {
                 Ok(()) => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
@@ -299,19 +302,36 @@ impl Sender {
         }
     }
 
-    /// Formats the next messages. LOG_PERROR: stderr gets each once.
+    /// LOG_PERROR: stderr gets each message once, and waits for no logger.
+    fn print(&mut self) {
+        if !self.has(libc::LOG_PERROR) {
+            return;
+        }
+        for (index, (_, record)) in self.window.messages().enumerate().skip(self.printed) {
+            self.printed = index + 1;
+            if !self.config.goes_to_stderr() {
+                write_stderr(&plain(&self.config, record));
+            }
+        }
+    }
+
+    /// Waits before the logger is tried again.
+    fn back_off(&mut self) {
+        let end = Instant::now() + self.retry;
+        self.retry = (self.retry * 2).min(LONGEST_RETRY);
+        while self.has(libc::LOG_PERROR) && Instant::now() + PRINTING < end {
+            pause(PRINTING);
+            super::take_more(&mut self.window.batch);
+            self.print();
+        }
+        pause(end.saturating_duration_since(Instant::now()));
+    }
+
+    /// Formats the next messages.
     fn format(&mut self) {
         self.logger.backend.clear();
-        let prints = self.has(libc::LOG_PERROR);
         let room = TOGETHER.min(ON_THE_WAY.saturating_sub(self.taken));
-        let messages = self.window.messages().enumerate().skip(self.taken).take(room);
-        for (index, (priority, record)) in messages {
-            if prints && index >= self.printed {
-                self.printed = index + 1;
-                if !self.config.goes_to_stderr() {
-                    write_stderr(&plain(&self.config, record));
-                }
-            }
+        for (priority, record) in self.window.messages().skip(self.taken).take(room) {
             let from = self.logger.backend.len();
             self.logger.formatter.set_time(record.time);
             let Logger { formatter, backend } = &mut self.logger;
@@ -378,8 +398,7 @@ impl Sender {
             super::take_more(&mut self.window.batch);
             self.show_on_console();
         }
-        pause(self.retry);
-        self.retry = (self.retry * 2).min(LONGEST_RETRY);
+        self.back_off();
     }
 
     /// There is no logger at all, as in a bare container: whoever started us reads stderr. With
