@@ -69,7 +69,11 @@ test('one that lives on keeps no descriptor, lock, thread, child or memory of tw
     // The threads end when they have resolved, and the daemons, each with its lock, at once.
     const same = () => JSON.stringify(held()) === JSON.stringify(before)
     for (let i = 0; i < 500 && !same(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
-    await collect()
+    // What the last starts returned is let go of in a few rounds.
+    for (let i = 0; i < 20; i++) {
+      await collect()
+      if (process.memoryUsage().external - memory.external < 1 << 20) break
+    }
     const grown = process.memoryUsage()
     console.error(JSON.stringify({ signals, before, after: held(), pids,
       rss: grown.rss - memory.rss, external: grown.external - memory.external, heap: grown.heapUsed - memory.heapUsed }))`
@@ -85,8 +89,7 @@ test('one that lives on keeps no descriptor, lock, thread, child or memory of tw
   t.deepEqual(after.locks, [])
   t.is(new Set(pids).size, 20)
   const MIB = 1 << 20
-  // What was returned last may be held still.
-  t.true(external < 4 * MIB && heap < 2 * MIB && rss < 40 * MIB, JSON.stringify({ external, heap, rss }))
+  t.true(external < 2 * MIB && heap < 2 * MIB && rss < 40 * MIB, JSON.stringify({ external, heap, rss }))
 })
 
 test('its event loop goes on, whatever the daemon does and prints', async (t) => {

@@ -184,8 +184,8 @@ const failures = {
   },
   'setup takes longer than startTimeout': {
     body: "async setup() { console.error('still waiting'); await sleep(60_000) }",
-    options: 'startTimeout: 1000',
-    says: /was not ready within 1000 ms and was ended\. .*raise `startTimeout`:\nstill waiting/,
+    options: 'startTimeout: 3000',
+    says: /was not ready within 3000 ms and was ended\. .*raise `startTimeout`:\nstill waiting/,
   },
   'setup blocks the event loop': {
     body: 'setup() { for (;;) {} }',
@@ -409,26 +409,28 @@ test('Ctrl-C ends the start', async (t) => {
 })
 
 test('a start of one that is stopped (SIGSTOP) fails when startTimeout has passed', async (t) => {
-  for (const who of ['daemon', 'guardian']) {
+  const attempt = async (who) => {
     const p = place(t)
-    const start = await underWay(p, { options: 'startTimeout: 2000' })
+    const start = await underWay(p, { options: 'startTimeout: 5000' })
     process.kill(start[who], 'SIGSTOP')
-    await fails(t, p, () => start.ended, /was not ready within 2000 ms and was ended/)
+    await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
   }
+  await Promise.all([attempt('daemon'), attempt('guardian')])
 })
 
 test('a launcher that is stopped (SIGSTOP) cannot hold up the end of a start beyond startTimeout', async (t) => {
-  // The daemon that never gets ready, and the one that is ready, which nobody tells to go.
-  for (const setup of ['await sleep(60_000)', 'await sleep(500)']) {
+  const attempt = async (setup) => {
     const p = place(t)
-    const start = await underWay(p, { setup, options: 'startTimeout: 2000' })
+    const start = await underWay(p, { setup, options: 'startTimeout: 5000' })
     process.kill(start.launcher, 'SIGSTOP')
     await until(() => !isAlive(start.daemon) && !isAlive(start.guardian), 'the end of the start')
     t.deepEqual(fs.readdirSync(p.run), [])
     t.is(proc(start.launcher).state, 'T')
     process.kill(start.launcher, 'SIGCONT')
-    await fails(t, p, () => start.ended, /was not ready within 2000 ms and was ended/)
+    await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
   }
+  // The daemon that never gets ready, and the one that is ready, which nobody tells to go.
+  await Promise.all([attempt('await sleep(60_000)'), attempt('await sleep(500)')])
 })
 
 test('a guardian that is killed takes the daemon with it, even where the launcher is stopped', async (t) => {
@@ -607,12 +609,12 @@ withStrace(
   'a launcher that is stopped (SIGSTOP) until startTimeout has passed cannot say "go" any more',
   async (t) => {
     const p = place(t)
-    const { launcher, daemon, ended } = await readyToGo(p, 'startTimeout: 4000')
+    const { launcher, daemon, ended } = await readyToGo(p, 'startTimeout: 6000')
     process.kill(launcher, 'SIGSTOP')
     await until(() => !isAlive(daemon), 'the end of the daemon')
     t.deepEqual(fs.readdirSync(p.run), [])
     process.kill(launcher, 'SIGCONT')
-    await fails(t, p, () => ended, /was not ready within 4000 ms/)
+    await fails(t, p, () => ended, /was not ready within 6000 ms/)
   },
 )
 
