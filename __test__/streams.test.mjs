@@ -243,9 +243,12 @@ test('the keeper is small, holds nothing of the daemon, and is seen by nothing t
       .sort(),
     ['pipe', 'pipe', 'socket'],
   )
-  const rollup = fs.readFileSync(`/proc/${keeper}/smaps_rollup`, 'utf8')
+  let rollup
   const kib = (name) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(rollup)[1])
-  t.true(kib('Rss') < 8 << 10, rollup)
+  await until(() => {
+    rollup = fs.readFileSync(`/proc/${keeper}/smaps_rollup`, 'utf8')
+    return kib('Rss') < 8 << 10
+  }, 'the daemon’s memory to be given back')
   t.true(kib('Anonymous') < 4 << 10, rollup)
   // Killed by somebody, it is replaced, and nothing that waits for children hears of it.
   process.kill(keeper, 'SIGTERM')

