@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { LINES, nodeOf } from '../scripts/nodes.mjs'
 import {
@@ -11,11 +10,8 @@ import {
   descriptors,
   environment,
   isAlive,
-  isRoot,
-  library,
   pidIn,
   place,
-  proc,
   processesOf,
   run,
   sleep,
@@ -367,58 +363,3 @@ for (const line of LINES) {
     },
   )
 }
-
-const PTRACE = process.arch === 'arm64' ? 117 : 101
-// Stops every thread of a process but its main one, until standard input ends: PTRACE_SEIZE and then
-// PTRACE_INTERRUPT, for as long as the tracer lives.
-const FREEZE = `
-my $pid = shift;
-opendir my $tasks, "/proc/$pid/task" or die $!;
-for my $tid (grep { /^[0-9]+$/ && $_ != $pid } readdir $tasks) {
-  syscall(${PTRACE}, $_, 0 + $tid, 0, 0) == 0 or die "ptrace: $!" for 0x4206, 0x4207;
-}
-$| = 1;
-print 'frozen';
-<STDIN>;
-`
-
-const asRootOn20 = isRoot ? onNode : (_, title, what) => test.skip(title, what)
-asRootOn20(
-  '20',
-  'a SIGUSR1 that Node’s own thread gets to late opens no debugger port (Node 20)',
-  async (t) => {
-    const p = place(t)
-    // All in CommonJS, whose loader needs no thread but the main one.
-    const script = p.write(
-      'a.cjs',
-      `const fs = require('node:fs')
-    const note = (text) => fs.appendFileSync(process.env.DIR + '/notes', text + '\\n')
-    if (process.argv[2] !== 'start') throw new Error('only start')
-    if (process.ppid !== Number(process.env.TEST)) {
-      note('booted')
-      while (!fs.existsSync(process.env.DIR + '/go')) {}
-    }
-    const { Daemon } = require('${fileURLToPath(library)}')
-    new (class extends Daemon {
-      async action() { return new Promise(() => {}) }
-      async onSignal(signal) { note(signal) }
-    })({ name: 'sample', pidFilePath: process.env.RUN }).serviced()`,
-    )
-    const launcher = command(p, nodeOf('20'), [script, 'start'], { env: { TEST: String(process.pid) } })
-    await until(() => notes(p).includes('booted'), 'the boot')
-    const pid = pidIn(p)
-    const stdio = ['pipe', 'pipe', 'inherit']
-    const freezer = spawn('perl', ['-e', FREEZE, String(pid)], { env: environment(p), stdio })
-    t.is(String(await once(freezer.stdout, 'data')), 'frozen')
-    process.kill(pid, 'SIGUSR1')
-    fs.writeFileSync(`${p.dir}/go`, '')
-    await until(() => listening(pid).length > 0 || proc(pid).status.Name === 'sample', 'the take-over')
-    freezer.stdin.end()
-    const { status, stderr } = await launcher
-    t.is(status, 0, stderr)
-    t.regex(stderr, /^Debugger listening/, 'it was late, and was closed')
-    process.kill(pid, 'SIGUSR1')
-    await until(() => notes(p).includes('SIGUSR1'), 'SIGUSR1 to come')
-    t.deepEqual(listening(pid), [])
-  },
-)
