@@ -12,12 +12,13 @@ import {
   isAlive,
   pidIn,
   place,
+  proc,
   processesOf,
   run,
   sleep,
   until,
 } from './kit.mjs'
-import { logged, notes, noting, start } from './living.mjs'
+import { logged, notes, noting, reaped, start } from './living.mjs'
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR1', 'SIGUSR2', 'SIGCHLD', 'SIGPIPE']
 const OTHERS = SIGNALS.filter((signal) => signal !== 'SIGTERM')
@@ -288,6 +289,27 @@ test('SIGTERM at any moment of a start ends the start or the daemon, each in its
     seen[status === 0 ? 'started' : 'failed']++
   }
   t.true(seen.failed > 0, 'some ended the start')
+})
+
+test('SIGTERM between "ready" and "go" ends the daemon in its own way, even one whose action blocks', async (t) => {
+  const p = place(t)
+  const before = `process.env.LAUNCHER ??= String(process.pid)`
+  const body = `setup() {
+    process.on('SIGTERM', () => note('seen SIGTERM'))
+    process.kill(Number(process.env.LAUNCHER), 'SIGSTOP')
+    setImmediate(() => process.kill(process.pid, 'SIGTERM'))
+  }
+  action() { for (;;) {} }
+  shutdown() { note('shutdown') }`
+  const script = p.write('a.mjs', noting({ before, body }))
+  const reaper = reaped(p, process.execPath, [script])
+  await until(() => notes(p).includes('seen SIGTERM'), 'the signal')
+  const pid = pidIn(p)
+  const [launcher] = processesOf(p).filter((other) => proc(other).state === 'T')
+  process.kill(launcher, 'SIGCONT')
+  t.deepEqual(await reaper.first(), exited(0))
+  t.deepEqual(await reaper.end(pid), exited(0))
+  t.deepEqual(notes(p), ['seen SIGTERM', 'shutdown'])
 })
 
 // Follows a launcher to its guardian and on to the daemon, and sends that signal after signal.

@@ -89,6 +89,9 @@ export async function live(
     if (!attached) native.keepPidfile(false)
     phase = 'running'
     letSignalsIn()
+    // What came meanwhile goes first: the action may never let the event loop turn.
+    await new Promise(setImmediate)
+    if (isLeaving()) return FOREVER
   } catch (error) {
     failToStart(error)
   }
