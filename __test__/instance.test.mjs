@@ -368,14 +368,16 @@ hasStrace(
     const inject = ['-e', 'trace=flock', '-e', 'inject=flock:signal=SIGSTOP:when=1']
     const args = ['-f', '-qq', '-o', '/dev/null', ...inject, process.execPath, script, 'start']
     const first = command(p, 'strace', args)
-    const hasLocked = (pid) =>
-      fs.readdirSync(`/proc/${pid}/fdinfo`).some((fd) => {
-        try {
-          return fs.readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8').includes('FLOCK')
-        } catch {
-          return false
-        }
-      })
+    // Of a process, or a descriptor, that is gone meanwhile: no.
+    const hasLocked = (pid) => {
+      const info = `/proc/${pid}/fdinfo`
+      const read = (fd) => fs.readFileSync(`${info}/${fd}`, 'utf8')
+      try {
+        return fs.readdirSync(info).some((fd) => read(fd).includes('FLOCK'))
+      } catch {
+        return false
+      }
+    }
     const stopped = await until(() => processesOf(p).find(hasLocked), 'the lock')
     fs.unlinkSync(p.pidFile())
     t.is((await run(p, script, ['start'])).status, 0)
