@@ -1,0 +1,29 @@
+// What holds after every start that failed.
+
+import fs from 'node:fs'
+import { end, pidIn, processesOf, run, sample, until } from './kit.mjs'
+
+/** Where a start fails that is not to time out: far below the default of 30 s, on any machine. */
+const PROMPT = 20_000
+
+/** Nothing is left, and a plain start works. */
+export async function nothingLeft(t, p) {
+  // The rest of a process group is killed, and not waited for.
+  await until(() => processesOf(p).length === 0, 'the end of all processes', PROMPT)
+  t.deepEqual(fs.readdirSync(p.run), [])
+  const { status, stderr } = await run(p, p.write('works.mjs', sample()))
+  t.is(status, 0, stderr)
+  t.deepEqual(processesOf(p), [pidIn(p)])
+  await end(pidIn(p))
+}
+
+/** A start fails at once, with these words, and leaves nothing. */
+export async function fails(t, p, start, says) {
+  const before = performance.now()
+  const { status, stdout, stderr } = await start()
+  t.is(status, 1, stderr)
+  for (const words of [says].flat()) t.regex(stderr, words)
+  t.is(stdout, '')
+  t.true(performance.now() - before < PROMPT)
+  await nothingLeft(t, p)
+}

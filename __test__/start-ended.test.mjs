@@ -1,0 +1,181 @@
+// Starts that are ended from outside, or held up, in their midst.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { fails, nothingLeft } from './failed.mjs'
+import {
+  command,
+  end,
+  environment,
+  isAlive,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sample,
+  sleep,
+  until,
+} from './kit.mjs'
+
+/** A daemon with a child, that says when it is in `setup`. */
+const inTheMidst = ({ setup = 'await sleep(60_000)', options } = {}) =>
+  sample({
+    before: "import { spawn } from 'node:child_process'",
+    body: `async setup() {
+      await once(spawn('sleep', ['1000'], { stdio: 'ignore' }), 'spawn')
+      fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
+      ${setup}
+    }`,
+    options,
+  })
+
+/** A start that is under way: its three processes, and what becomes of it. */
+async function underWay(p, source) {
+  const ended = run(p, p.write('a.mjs', inTheMidst(source)))
+  return { launcher: ended.pid, ended, ...(await inSetup(p)) }
+}
+
+async function inSetup(p) {
+  const file = join(p.dir, 'pid')
+  const daemon = await until(() => fs.existsSync(file) && Number(fs.readFileSync(file)), 'setup')
+  return { daemon, guardian: proc(daemon).ppid }
+}
+
+for (const [who, signal, says] of [
+  ['guardian', 'SIGKILL', /did not start: its start was killed from outside/],
+  ['daemon', 'SIGKILL', /was killed by SIGKILL before it was ready/],
+  ['daemon', 'SIGTERM', /Received SIGTERM while starting/],
+  ['daemon', 'SIGINT', /Received SIGINT while starting/],
+]) {
+  test(`a ${signal} to the ${who} ends the start, and the launcher says so`, async (t) => {
+    const p = place(t)
+    const start = await underWay(p)
+    process.kill(start[who], signal)
+    await fails(t, p, () => start.ended, says)
+  })
+}
+
+for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP']) {
+  test(`a ${signal} to the launcher ends the start`, async (t) => {
+    const p = place(t)
+    const start = await underWay(p, { setup: 'for (;;) {}' })
+    process.kill(start.launcher, signal)
+    t.is((await start.ended).signal, signal)
+    await nothingLeft(t, p)
+  })
+}
+
+test('Ctrl-C ends the start', async (t) => {
+  const p = place(t)
+  const line = `${process.execPath} ${p.write('a.mjs', inTheMidst())}`
+  const terminal = spawn('script', ['-qec', line, '/dev/null'], { cwd: p.dir, env: environment(p) })
+  const closed = once(terminal, 'close')
+  await inSetup(p)
+  terminal.stdin.write('\x03')
+  t.deepEqual(await closed, [128 + constants.signals.SIGINT, null])
+  await nothingLeft(t, p)
+})
+
+test('a start of one that is stopped (SIGSTOP) fails when startTimeout has passed', async (t) => {
+  const attempt = async (who) => {
+    const p = place(t)
+    const start = await underWay(p, { options: 'startTimeout: 5000' })
+    process.kill(start[who], 'SIGSTOP')
+    await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
+  }
+  await Promise.all([attempt('daemon'), attempt('guardian')])
+})
+
+test('a launcher that is stopped (SIGSTOP) cannot hold up the end of a start beyond startTimeout', async (t) => {
+  const attempt = async (setup) => {
+    const p = place(t)
+    const start = await underWay(p, { setup, options: 'startTimeout: 5000' })
+    process.kill(start.launcher, 'SIGSTOP')
+    await until(() => !isAlive(start.daemon) && !isAlive(start.guardian), 'the end of the start')
+    t.deepEqual(fs.readdirSync(p.run), [])
+    t.is(proc(start.launcher).state, 'T')
+    process.kill(start.launcher, 'SIGCONT')
+    await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
+  }
+  // The daemon that never gets ready, and the one that is ready, which nobody tells to go.
+  await Promise.all([attempt('await sleep(60_000)'), attempt('await sleep(500)')])
+})
+
+test('a guardian that is killed takes the daemon with it, even where the launcher is stopped', async (t) => {
+  const p = place(t)
+  const start = await underWay(p, { setup: 'for (;;) {}' })
+  process.kill(start.launcher, 'SIGSTOP')
+  process.kill(start.guardian, 'SIGKILL')
+  await until(() => !isAlive(start.daemon), 'the end of the daemon')
+  process.kill(start.launcher, 'SIGCONT')
+  await fails(t, p, () => start.ended, /did not start: its start was killed from outside/)
+})
+
+test('a launcher that is killed at any moment leaves a daemon that runs, or nothing', async (t) => {
+  for (let delay = 0; delay < 300; delay += 25) {
+    const p = place(t)
+    const script = p.write('a.mjs', sample())
+    const ended = run(p, script)
+    await sleep(delay)
+    ended.child.kill('SIGKILL')
+    await ended
+    const left = await until(() => {
+      const pids = processesOf(p)
+      const file = fs.existsSync(p.pidFile()) ? fs.readFileSync(p.pidFile(), 'utf8') : ''
+      return pids.map((pid) => `${pid}\n`).join('') === file && { pids }
+    }, 'the daemon alone, or nothing')
+    t.is((await run(p, script)).status, left.pids.length, `killed after ${delay} ms`)
+    await end(pidIn(p))
+  }
+})
+
+// Between "ready" and "go": the guardian is gone, and the launcher takes a second to see it.
+const SLOW = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=waitid']
+SLOW.push('-e', 'inject=waitid:delay_enter=1000000:when=1')
+const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
+const withStrace = hasStrace ? test : test.skip
+
+/** A start whose daemon is ready and was not told to go. */
+async function readyToGo(p, options) {
+  const setup = "while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)"
+  const program = [process.execPath, p.write('a.mjs', inTheMidst({ setup, options }))]
+  const ended = command(p, 'strace', [...SLOW, ...program])
+  const { daemon, guardian } = await inSetup(p)
+  const launcher = proc(guardian).ppid
+  p.write('on', '')
+  await until(() => !isAlive(guardian), 'the end of the guardian')
+  return { launcher, daemon, ended }
+}
+
+withStrace('a launcher that is killed before it says "go" leaves nothing', async (t) => {
+  const p = place(t)
+  const { launcher, ended } = await readyToGo(p)
+  process.kill(launcher, 'SIGKILL')
+  await ended
+  await nothingLeft(t, p)
+})
+
+withStrace(
+  'a launcher that is stopped (SIGSTOP) until startTimeout has passed cannot say "go" any more',
+  async (t) => {
+    const p = place(t)
+    const { launcher, daemon, ended } = await readyToGo(p, 'startTimeout: 6000')
+    process.kill(launcher, 'SIGSTOP')
+    await until(() => !isAlive(daemon), 'the end of the daemon')
+    t.deepEqual(fs.readdirSync(p.run), [])
+    process.kill(launcher, 'SIGCONT')
+    await fails(t, p, () => ended, /was not ready within 6000 ms/)
+  },
+)
+
+withStrace('a daemon that is killed when it is ready and was not told to go did not start', async (t) => {
+  const p = place(t)
+  const { daemon, ended } = await readyToGo(p)
+  process.kill(daemon, 'SIGKILL')
+  await fails(t, p, () => ended, /did not start: its start was killed from outside/)
+})

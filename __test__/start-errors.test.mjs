@@ -1,0 +1,121 @@
+// What a launcher's program, and the person at the command line, is told of a start that failed.
+
+import { constants } from 'node:os'
+import test from 'ava'
+import { place, processesOf, run, sample } from './kit.mjs'
+
+/** A program that prints the error's own fields. */
+const CATCHES = `import { inspect } from 'node:util'
+const plain = (e) => e instanceof Error
+  ? { class: e.constructor.name, name: e.name, message: e.message, stack: e.stack, ...e,
+      ...('cause' in e && { cause: plain(e.cause) }), ...(e.errors && { errors: e.errors.map(plain) }) }
+  : e
+const tell = (e) => console.log(JSON.stringify({ ...plain(e), shown: inspect(e).length }))`
+
+async function caught(t, source) {
+  const p = place(t)
+  const last = 'await new Sample(options).start().catch(tell)'
+  const { stdout, stderr } = await run(p, p.write('a.mjs', sample({ before: CATCHES, last, ...source })))
+  t.is(stderr, '')
+  t.deepEqual(processesOf(p), [])
+  return JSON.parse(stdout)
+}
+
+test("the error carries the daemon's own: class, name, message, stack, code, causes, however long", async (t) => {
+  const error = await caught(t, {
+    body: `async setup() {
+      console.log('to stdout'); console.error('to stderr')
+      const cause = new AggregateError([new TypeError('one'), 'two'], 'several', { cause: { any: 'value' } })
+      const error = new RangeError('x'.repeat(1 << 20), { cause })
+      throw Object.assign(error, { code: 'E_MINE', errno: -5, list: [1, { deep: true }], call() {} })
+    }`,
+  })
+  t.like(error, {
+    class: 'DaemonError',
+    name: 'DaemonError',
+    code: 'ERR_DAEMON_START_FAILED',
+    exitCode: 1,
+    stdout: 'to stdout\n',
+    stderr: 'to stderr\n',
+  })
+  t.false('signal' in error)
+  const { cause } = error
+  t.like(cause, { class: 'RangeError', name: 'RangeError', code: 'E_MINE', errno: -5 })
+  t.deepEqual(cause.list, [1, { deep: true }])
+  t.is(cause.message, 'x'.repeat(1 << 20))
+  t.regex(cause.stack, /^RangeError: x+\n +at Sample\.setup .*a\.mjs:\d+:\d+/)
+  t.like(cause.cause, { class: 'AggregateError', message: 'several', cause: { any: 'value' } })
+  t.like(cause.cause.errors[0], { class: 'TypeError', message: 'one' })
+  t.is(cause.cause.errors[1], 'two')
+})
+
+test('the error carries exitCode, or signal, and what was printed', async (t) => {
+  const exits = await caught(t, {
+    body: "setup() { process.stdout.write('o'.repeat(3 << 20)); process.exitCode = 7; process.exit() }",
+  })
+  t.like(exits, { code: 'ERR_DAEMON_START_FAILED', exitCode: 7, stderr: '' })
+  t.is(exits.stdout, 'o'.repeat(3 << 20))
+  t.false('cause' in exits)
+  const killed = await caught(t, { body: "setup() { console.error('words'); process.abort() }" })
+  t.like(killed, { code: 'ERR_DAEMON_START_FAILED', signal: 'SIGABRT' })
+  t.regex(killed.stderr, /^words\n/)
+  t.false('exitCode' in killed)
+})
+
+test('the error carries errno, syscall and path where a system call failed', async (t) => {
+  const { ENOENT } = constants.errno
+  t.like(await caught(t, { options: "cwd: '/missing'" }), {
+    code: 'ERR_DAEMON_START_FAILED',
+    cause: { code: 'ENOENT', errno: -ENOENT, syscall: 'chdir', dest: '/missing' },
+  })
+  t.like(await caught(t, { options: "pidFilePath: '/missing'" }), {
+    code: 'ERR_DAEMON_PIDFILE',
+    errno: -ENOENT,
+    syscall: 'stat',
+    path: '/missing',
+  })
+  t.like(await caught(t, { options: "stdout: '/missing/log'" }), {
+    code: 'ERR_DAEMON_START_FAILED',
+    cause: { class: 'DaemonError', errno: -ENOENT, syscall: 'open', path: '/missing/log' },
+  })
+  t.like(await caught(t, { options: "args: ['x'.repeat(1 << 20)]" }), {
+    code: 'ERR_DAEMON_START_FAILED',
+    errno: -constants.errno.E2BIG,
+    syscall: 'execve',
+    path: process.execPath,
+  })
+})
+
+test('the command line shows what the daemon printed, and its own error, once', async (t) => {
+  const p = place(t)
+  p.write('broken.mjs', 'const a = b c')
+  const attempt = async (source) => {
+    const last = 'await new Sample(options).serviced()'
+    const { status, stdout, stderr } = await run(p, p.write('a.mjs', sample({ last, ...source })), ['start'])
+    t.is(status, 1, stderr)
+    return { stdout, stderr }
+  }
+  const count = (text, words) => text.split(words).length - 1
+
+  const body = `setup() {
+    console.log('reading the configuration'); console.error('line 3 is odd')
+    throw new TypeError('no port given', { cause: new Error('line 4 is missing') })
+  }`
+  const thrown = await attempt({ body })
+  t.is(thrown.stdout, 'reading the configuration\n')
+  t.regex(
+    thrown.stderr,
+    /^line 3 is odd\nsample: The daemon 'sample' did not start: TypeError: no port given\n/,
+  )
+  t.regex(thrown.stderr, / at Sample\.setup .*a\.mjs:/)
+  t.regex(thrown.stderr, /\[cause\]: Error: line 4 is missing/)
+
+  const broken = await attempt({ before: "if (isDaemon) await import('./broken.mjs')" })
+  t.regex(broken.stderr, /broken\.mjs:1\nconst a = b c\n/)
+  t.is(count(broken.stderr, ' at compile'), 1, broken.stderr)
+
+  const exits = await attempt({ body: "setup() { console.error('not today'); process.exit(3) }" })
+  t.is(count(exits.stderr, 'not today'), 1, exits.stderr)
+  const log = await attempt({ options: "stdout: '/missing/log'" })
+  t.is(log.stderr.trim().split('\n').length, 1, log.stderr)
+})
