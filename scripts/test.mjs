@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 
 const total = { passed: 0, failed: 0, skipped: 0 }
+const failures = []
 const args = process.argv.slice(2)
 
 /** Runs a command, shows what it prints, and returns it. */
@@ -25,36 +26,36 @@ function run(command, args) {
   })
 }
 
-function count(output, expression) {
-  let sum = 0
-  for (const [, number] of output.matchAll(expression)) sum += Number(number)
-  return sum
-}
-
-/** A runner that failed without counting a failed test has failed all the same. */
-function add({ status, output }, { passed, failed, skipped }) {
-  const failures = count(output, failed)
-  total.passed += count(output, passed)
-  total.failed += status === 0 ? failures : Math.max(failures, 1)
-  total.skipped += count(output, skipped)
+/** Counts the lines that a runner prints, one for each test. */
+function add(runner, { status, output }, { passed, failed, skipped }) {
+  const names = [...output.matchAll(failed)].map(([, name]) => name)
+  // A runner that failed without a failed test has failed all the same.
+  if (status !== 0 && names.length === 0) names.push(`${runner} ended with status ${status}`)
+  failures.push(...names)
+  total.passed += [...output.matchAll(passed)].length
+  total.failed += names.length
+  total.skipped += [...output.matchAll(skipped)].length
 }
 
 if (args.length === 0) {
   console.log('Rust tests')
-  add(await run('cargo', ['test', '--workspace', '--locked']), {
-    passed: /test result: \w+\. (\d+) passed/g,
-    failed: /test result: \w+\. \d+ passed; (\d+) failed/g,
-    skipped: /(\d+) ignored;/g,
+  add('cargo test', await run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast']), {
+    passed: /^test .+ \.\.\. ok$/gm,
+    failed: /^test (.+) \.\.\. FAILED$/gm,
+    skipped: /^test .+ \.\.\. ignored/gm,
   })
 }
 
 console.log('TypeScript tests')
 if (process.getuid() !== 0) console.log('Not root: the privileged tests are skipped.')
-add(await run('npx', ['--no-install', 'ava', ...args]), {
-  passed: /^ {2}(\d+) tests? passed/gm,
-  failed: /^ {2}(\d+) (?:tests? failed|uncaught exceptions?|unhandled rejections?)/gm,
-  skipped: /^ {2}(\d+) tests? skipped/gm,
+add('ava', await run('npx', ['--no-install', 'ava', ...args]), {
+  passed: /^ {2}✔ .+/gm,
+  failed: /^ {2}✘ (?:\[fail\]: )?(.+)/gm,
+  skipped: /^ {2}- \[skip\] .+/gm,
 })
+
+// Last, for whoever sees only the end.
+for (const name of failures) console.log(`FAILED: ${name}`)
 
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exitCode = total.failed > 0 ? 1 : 0
