@@ -42,6 +42,17 @@ pub fn with_pidfile<T>(f: impl FnOnce(&mut PidFile) -> T) -> Option<T> {
     pidfile().as_mut().map(f)
 }
 
+/// Gives the process another root directory, from where the pidfile cannot be reached. Nobody looks
+/// at the pidfile meanwhile.
+pub fn change_root<E>(enter: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    let mut held = pidfile();
+    enter()?;
+    if let Some(held) = held.as_mut() {
+        held.lose_reach();
+    }
+    Ok(())
+}
+
 /// Removes the pidfile, once, on the process's last steps.
 fn remove_pidfile() {
     if let Some(held) = pidfile().take() {

@@ -177,6 +177,8 @@ impl Thread {
     }
 
     fn run(mut self) {
+        // Now, and not when the pidfile is to be kept: it may be out of reach by then (chroot(2)).
+        ending::with_pidfile(|pidfile| self.watch(pidfile));
         let mut last = Instant::now();
         loop {
             let waiting = self.patience.iter().any(Option::is_some) || self.way_out.is_some();
@@ -252,9 +254,7 @@ impl Thread {
 
     fn tend(&mut self, pidfile: &mut PidFile) {
         if self.watch.is_none() {
-            let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
-            self.watch = Inotify::init(flags).ok().map(|inotify| Watch { inotify, file: None });
-            self.rewatch(pidfile);
+            self.watch(pidfile);
         }
         // Again, where it was removed before the kernel was asked to tell.
         while KEEP_PIDFILE.load(Ordering::SeqCst) && !pidfile.is_in_place() {
@@ -279,6 +279,12 @@ impl Thread {
                 error.message
             )),
         }
+    }
+
+    fn watch(&mut self, pidfile: &PidFile) {
+        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
+        self.watch = Inotify::init(flags).ok().map(|inotify| Watch { inotify, file: None });
+        self.rewatch(pidfile);
     }
 
     fn give_up(&mut self, text: &str) {

@@ -1,23 +1,50 @@
 //! Telling the service manager (sd_notify(3)): one datagram to the socket that `NOTIFY_SOCKET`
 //! names. Never blocks.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, sendto, socket,
+};
+
+/// The way to the manager, where it was opened beforehand.
+static CONNECTED: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Sends `state`, lines of `NAME=value`, to `address`: a path, or `@` and an abstract name.
 pub fn notify(address: &str, state: &str) -> Result<(), Errno> {
-    let to = match address.strip_prefix('@') {
-        #[cfg(target_os = "linux")]
-        Some(name) => UnixAddr::new_abstract(name.as_bytes())?,
-        _ if address.starts_with('/') => UnixAddr::new(address)?,
-        _ => return Err(Errno::EAFNOSUPPORT),
-    };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    sendto(socket.as_raw_fd(), state.as_bytes(), &to, flags).map(drop)
+    match CONNECTED.get().map(|socket| send(socket.as_raw_fd(), state.as_bytes(), flags)) {
+        Some(Ok(_)) => Ok(()),
+        // A manager that has made its socket anew.
+        Some(Err(Errno::ECONNREFUSED)) | None => {
+            sendto(new_socket()?.as_raw_fd(), state.as_bytes(), &to(address)?, flags).map(drop)
+        }
+        Some(Err(error)) => Err(error),
+    }
+}
+
+/// Connects now: the path may be out of reach later (chroot(2)).
+pub fn stay_in_touch(address: &str) -> Result<(), Errno> {
+    let socket = new_socket()?;
+    connect(socket.as_raw_fd(), &to(address)?)?;
+    let _ = CONNECTED.set(socket);
+    Ok(())
+}
+
+fn new_socket() -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Unix, SockType::Datagram, flags, None)
+}
+
+fn to(address: &str) -> Result<UnixAddr, Errno> {
+    match address.strip_prefix('@') {
+        #[cfg(target_os = "linux")]
+        Some(name) => UnixAddr::new_abstract(name.as_bytes()),
+        _ if address.starts_with('/') => UnixAddr::new(address),
+        _ => Err(Errno::EAFNOSUPPORT),
+    }
 }
 
 /// CLOCK_MONOTONIC in microseconds, which `RELOADING=1` goes with. To the microsecond: what seems to

@@ -69,6 +69,8 @@ impl Place {
 pub struct PidFile {
     file: File,
     place: Place,
+    /// The process has another root directory now: the path leads elsewhere, or nowhere.
+    out_of_reach: bool,
 }
 
 /// What a pidfile says.
@@ -116,7 +118,11 @@ impl PidFile {
 
     /// Takes over the descriptor that was inherited through the forks.
     pub fn inherited(fd: OwnedFd, place: Place) -> Self {
-        Self { file: File::from(fd), place }
+        Self::of(File::from(fd), &place)
+    }
+
+    fn of(file: File, place: &Place) -> Self {
+        Self { file, place: place.clone(), out_of_reach: false }
     }
 
     /// Whether all its locks are this description's: to take them again changes nothing.
@@ -126,7 +132,7 @@ impl PidFile {
 
     fn try_acquire(place: &Place) -> Result<Option<Self>> {
         let Some((file, made)) = open_or_create(&place.path(), 0o644)? else { return Ok(None) };
-        let candidate = Self { file, place: place.clone() };
+        let candidate = Self::of(file, place);
         let tried = candidate.try_lock();
         if made && tried.is_err() {
             candidate.unmake();
@@ -213,7 +219,7 @@ impl PidFile {
     fn prepare(place: &Place) -> Result<Option<Self>> {
         let next = place.next();
         let Some((file, _)) = open_or_create(&next, 0o600)? else { return Ok(None) };
-        let new = Self { file, place: place.clone() };
+        let new = Self::of(file, place);
         if !new.lock()? {
             return Ok(None);
         }
@@ -239,6 +245,10 @@ impl PidFile {
     /// loses; a daemon that is ready there does not, and `Ok(false)` says so.
     pub fn put_back(&mut self, pid: i32) -> Result<bool> {
         let path = self.place.path();
+        if self.out_of_reach {
+            let message = "the daemon has another root directory";
+            return Err(Error::new(Code::PidFile, message).at(&path));
+        }
         for _ in 0..TRIES {
             if self.is_in_place() {
                 return Ok(true);
@@ -262,7 +272,7 @@ impl PidFile {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         match nix::fcntl::open(path, flags, Mode::empty()) {
             Ok(fd) => {
-                let other = Self { file: File::from(fd), place: place.clone() };
+                let other = Self::of(File::from(fd), place);
                 if let Some(State::Running { pid }) = look_at(&other.file)? {
                     // A start looks so too, between two of its locks: then the pid is not its own.
                     let found = fstat(&other.file).map_err(|e| failed(path, "fstat", e))?;
@@ -321,8 +331,17 @@ impl PidFile {
             .map_err(|e| failed(&self.place.path(), "fcntl(F_OFD_SETLK)", e))
     }
 
-    /// Whether the name still leads to this very file.
+    /// The root directory is about to become another. No descriptor of the pidfile's directory is
+    /// kept to reach it all the same: it would be a way out of the new root.
+    pub fn lose_reach(&mut self) {
+        self.out_of_reach = true;
+    }
+
+    /// Whether the name still leads to this very file; out of reach, whether it has a name at all.
     pub fn is_in_place(&self) -> bool {
+        if self.out_of_reach {
+            return fstat(&self.file).is_ok_and(|mine| mine.st_nlink > 0);
+        }
         lstat(&self.place.path()).is_ok_and(|now| self.is(&now))
     }
 
@@ -344,9 +363,10 @@ impl PidFile {
     }
 
     /// Removes the file while it is still locked, and only if it is still ours; where the directory
-    /// is no longer writable (privileges dropped), empties it.
+    /// is no longer writable (privileges dropped) or out of reach, empties it.
     pub fn remove(&self) {
-        if self.is_in_place() && std::fs::remove_file(self.place.path()).is_err() {
+        let removed = || !self.out_of_reach && std::fs::remove_file(self.place.path()).is_ok();
+        if self.is_in_place() && !removed() {
             let _ = self.file.set_len(0);
         }
     }
@@ -446,7 +466,7 @@ pub fn sweep(place: &Place) {
     if check_file(&path, &found, Asker::Anyone, Some(&dir)).is_err() {
         return;
     }
-    let stale = PidFile { file, place: place.clone() };
+    let stale = PidFile::of(file, place);
     let free = ofd_lock(&stale.file, SWEEPING).unwrap_or(false)
         && ofd_lock(&stale.file, HELD).unwrap_or(false);
     if free {

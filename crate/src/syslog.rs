@@ -385,6 +385,23 @@ pub fn open(config: Config) {
     });
 }
 
+/// Connects now, as far as that can be done, and waits for it: the way to the logger may be cut off
+/// in a moment (chroot(2)).
+pub fn connect(timeout: Duration) {
+    let Some(config) = queue().as_ref().map(|queue| Config::clone(&queue.config)) else { return };
+    let options = config.options;
+    open(Config { options: options | libc::LOG_NDELAY, ..config.clone() });
+    let begun = Instant::now();
+    let done = || {
+        let taken = |q: &Queue| q.waiting.entries.is_empty() && q.sleep != Sleep::No;
+        queue().as_ref().is_none_or(|q| q.unreachable || taken(q))
+    };
+    while !done() && begun.elapsed() < timeout {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    open(config);
+}
+
 /// closelog(3): messages that wait are sent first.
 pub fn close() {
     with(|queue| {
