@@ -1,5 +1,6 @@
 // tsdaemonize: write UNIX daemons in TypeScript.
 
+export type { Capability, Landlock, Limit, Limits } from './confinement.js'
 export { Daemon } from './daemon.js'
 export { DaemonError, type DaemonErrorCode } from './errors.js'
 export { daemonize, type ServiceOptions, serviced } from './functions.js'

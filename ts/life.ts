@@ -5,7 +5,7 @@ import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
 import { captureStderr, inBackground } from './logger.js'
-import { meetManager, tellManager, tellReloading } from './manager.js'
+import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import { openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
@@ -75,6 +75,8 @@ export async function live(
     setUp = true
     if (options.user !== undefined || options.group !== undefined) {
       dropPrivileges(options.user, options.group)
+    } else if (!confined && Object.keys(options.confinement).length > 0) {
+      giveUp()
     }
     phase = 'ready'
     if (attached) {
@@ -267,6 +269,11 @@ function uncaught(error: unknown): void {
   void exit(1)
 }
 
+/** What `dropPrivileges` was called with, and what came of it. */
+let dropped: { user: string | undefined; group: string | undefined; identity: Identity } | undefined
+/** What the options say beside user and group is done. */
+let confined = false
+
 /** `dropPrivileges` of the daemon. Any failure ends it. */
 export function dropPrivileges(user?: string | number | null, group?: string | number | null): Identity {
   if (phase === 'none') {
@@ -275,16 +282,45 @@ export function dropPrivileges(user?: string | number | null, group?: string | n
       'dropPrivileges() is for the daemon: call it in `setup` or `action`',
     )
   }
-  try {
-    const identity = native.dropPrivileges(asText(user), asText(group), options.name)
-    const { home, shell, warnings, ...rest } = identity
+  const names = { user: asText(user), group: asText(group) }
+  // Proven already, and in a chroot it could not be proven again.
+  const again = dropped !== undefined && dropped.user === names.user && dropped.group === names.group
+  if (dropped === undefined || !again) {
+    const identity = giveUp(names)
+    if (identity === undefined) throw new Error('unreachable')
+    const { home, shell, ...rest } = identity
     outputsBelongToAnother()
-    for (const warning of warnings) syslog(LOG_WARNING, warning)
     setEnvironment('HOME', home ?? '/')
     setEnvironment('USER', home === undefined ? undefined : rest.user)
     setEnvironment('LOGNAME', home === undefined ? undefined : rest.user)
     setEnvironment('SHELL', shell)
-    return rest
+    dropped = { ...names, identity: rest }
+  }
+  return structuredClone(dropped.identity)
+}
+
+/** Gives up what the options say, once, and, where names are given, becomes another user. */
+function giveUp(names?: { user: string | undefined; group: string | undefined }) {
+  const { capabilities, noNewPrivileges, chroot } = options.confinement
+  const kept = {
+    ...(capabilities !== undefined && { capabilities }),
+    ...(noNewPrivileges !== undefined && { noNewPrivileges }),
+  }
+  const whom = names && {
+    daemonName: options.name,
+    ...(names.user !== undefined && { user: names.user }),
+    ...(names.group !== undefined && { group: names.group }),
+  }
+  try {
+    if (chroot !== undefined && !confined) {
+      // Has JavaScript's own time zone loaded.
+      new Date().getTimezoneOffset()
+      stayInTouch()
+    }
+    const done = native.dropPrivileges(whom, confined ? kept : options.confinement)
+    confined = true
+    for (const warning of done.warnings) syslog(LOG_WARNING, warning)
+    return done.identity
   } catch (error) {
     // Not by an exception alone: the program could catch it, and go on with too much.
     if (phase === 'starting') failToStart(error)

@@ -20,6 +20,13 @@ export function tellManager(...lines: string[]): void {
   if (errno !== 0) syslog(LOG_WARNING, `Cannot tell the service manager at ${address}: errno ${-errno}`)
 }
 
+/** The root directory is about to become another, from where the manager's socket cannot be reached. */
+export function stayInTouch(): void {
+  if (address === undefined) return
+  const errno = native.notifyStayInTouch(address)
+  if (errno !== 0) syslog(LOG_WARNING, `Cannot reach the service manager at ${address}: errno ${-errno}`)
+}
+
 /** A reload begins; `tellManager('READY=1')` ends it. */
 export function tellReloading(): void {
   if (address !== undefined) tellManager('RELOADING=1', `MONOTONIC_USEC=${native.monotonicUsec()}`)

@@ -1,10 +1,13 @@
 // The options of a Daemon: what they mean, and the check before anything is done.
 
+import type { NativeConfinement } from './binding.js'
 import { basename, extname, fileURLToPath, isAbsolute, resolve } from './builtin.js'
+import { type Check, checkAbsolute, checkInteger, checkText, ofType } from './checks.js'
+import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue } from './errors.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
-export interface DaemonOptions {
+export interface DaemonOptions extends ConfinementOptions {
   /**
    * Go through daemonization; `false` keeps the process attached, with every other step the same.
    * @defaultValue `true`; `false` where a service manager or a container's init started this process
@@ -121,6 +124,7 @@ export interface ResolvedOptions {
   syslogFacility: number
   user: string | number | undefined
   group: string | number | undefined
+  confinement: NativeConfinement
   script: string | undefined
   args: readonly string[] | undefined
   env: Readonly<Record<string, string | undefined>> | undefined
@@ -144,7 +148,7 @@ const LARGEST = 2 ** 31 - 1
 const NAME = 'one path component of 1 to 64 bytes without control characters'
 
 /** What each option takes, and the check of it. */
-const CHECKS: { [K in keyof Required<DaemonOptions>]: (value: unknown, option: string) => void } = {
+const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   detach: ofType('boolean'),
   name: checkName,
   pidFilePath: (value, option) => {
@@ -159,6 +163,7 @@ const CHECKS: { [K in keyof Required<DaemonOptions>]: (value: unknown, option: s
   },
   user: checkAccount,
   group: checkAccount,
+  ...CONFINEMENT_CHECKS,
   script: (value, option) => {
     const takes = 'a path or a file: URL'
     if (!(value instanceof URL)) checkText(value, option, takes)
@@ -231,6 +236,7 @@ export function resolveOptions(options: unknown): ResolvedOptions {
     syslogFacility: given.syslogFacility ?? LOG_DAEMON,
     user: given.user,
     group: given.group,
+    confinement: resolveConfinement(given),
     script,
     args: given.args ?? (script === undefined ? undefined : []),
     env: given.env,
@@ -276,12 +282,6 @@ function pidFileDir(asked: string | null | undefined, name: string): PidFileDir 
   return fallback(`/tmp/${name}-${uid}`, true)
 }
 
-function ofType(type: 'boolean') {
-  return (value: unknown, option: string) => {
-    if (typeof value !== type) throw invalidType(option, value, `a ${type}`)
-  }
-}
-
 function isName(name: string): boolean {
   const bytes = Buffer.byteLength(name)
   return bytes >= 1 && bytes <= 64 && name !== '.' && name !== '..' && !/[/\p{Cc}]/u.test(name)
@@ -292,25 +292,10 @@ function checkName(value: unknown, option: string): void {
   if (!isName(value)) throw invalidValue(option, value, NAME)
 }
 
-function checkText(value: unknown, option: string, takes: string, mayBeEmpty = false): void {
-  if (typeof value !== 'string') throw invalidType(option, value, takes)
-  if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, takes)
-}
-
-function checkAbsolute(value: unknown, option: string): void {
-  checkText(value, option, 'an absolute path')
-  if (!isAbsolute(value as string)) throw invalidValue(option, value, 'an absolute path')
-}
-
 function checkOutput(value: unknown, option: string): void {
   const takes = `an absolute path or '${SYSLOG}'`
   checkText(value, option, takes)
   if (value !== SYSLOG && !isAbsolute(value as string)) throw invalidValue(option, value, takes)
-}
-
-function checkInteger(value: unknown, option: string, least: number, most: number, takes: string): void {
-  if (typeof value !== 'number') throw invalidType(option, value, takes)
-  if (!Number.isInteger(value) || value < least || value > most) throw invalidValue(option, value, takes)
 }
 
 function checkAccount(value: unknown, option: string): void {

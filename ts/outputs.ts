@@ -7,7 +7,7 @@ import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import { LOG_ERR, syslog } from './syslog.js'
 
-type Output = { to: 'nowhere' } | { to: 'syslog' } | { to: 'file'; path: string; fd: number }
+type Output = { to: 'nowhere'; fd: number } | { to: 'syslog' } | { to: 'file'; path: string; fd: number }
 
 const NOWHERE = '/dev/null'
 
@@ -15,13 +15,14 @@ let outputs: (Output | undefined)[] = []
 let inPlace = false
 let dropped = false
 
-/** Opens what is needed, and redirects nothing yet. */
+/** Opens what is needed, since it may be out of reach when privileges were dropped, and redirects
+ * nothing yet. */
 export function openOutputs(options: ResolvedOptions, attached: boolean): void {
   inPlace = attached
   const wanted = [options.stdout, options.stderr].map((to) => to ?? (attached ? undefined : NOWHERE))
   outputs = wanted.map((path) => {
     if (path === undefined) return undefined
-    if (path === NOWHERE) return { to: 'nowhere' }
+    if (path === NOWHERE) return { to: 'nowhere', fd: native.openNull() }
     if (path === SYSLOG) return { to: 'syslog' }
     return { to: 'file', path, fd: native.openLog(path) }
   })
@@ -40,7 +41,7 @@ export function takeOutputs(): void {
     const number = index + 1
     const wasTerminal = inPlace && process.getBuiltinModule('node:tty').isatty(number)
     if (output.to === 'syslog') native.streamsRedirect(number)
-    else native.redirect(output.to === 'file' ? output.fd : null, number)
+    else native.redirect(output.fd, number)
     if (wasTerminal) leaveTerminal(number)
   }
 }

@@ -356,16 +356,24 @@ pub fn open_log(env: &Env, path: String) -> napi::Result<i32> {
     Ok(opened.map_err(|error| thrown(env, error))?.into_raw_fd())
 }
 
-/// Makes `fd`, or /dev/null, the process's descriptor `number`; `fd` is closed.
+/// Opens /dev/null, for what is not logged; returns a descriptor that is the caller's.
 #[napi(catch_unwind)]
-pub fn redirect(env: &Env, fd: Option<i32>, number: i32) -> napi::Result<()> {
+pub fn open_null(env: &Env) -> napi::Result<i32> {
+    use std::os::fd::IntoRawFd;
+    takeover::null().map(IntoRawFd::into_raw_fd).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let error = Error::os(Code::StartFailed, "Cannot open /dev/null", "open", errno);
+        thrown(env, error)
+    })
+}
+
+/// Makes `fd` the process's descriptor `number`; `fd` is closed.
+#[napi(catch_unwind)]
+pub fn redirect(env: &Env, fd: i32, number: i32) -> napi::Result<()> {
     use std::os::fd::{FromRawFd, OwnedFd};
-    let from = match fd {
-        // SAFETY: given by `open_log`, and not used by the caller afterwards.
-        Some(fd) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        None => takeover::null(),
-    };
-    from.and_then(|from| takeover::redirect(from.as_fd(), number)).map_err(|error| {
+    // SAFETY: given by `open_log` or `open_null`, and not used by the caller afterwards.
+    let from = unsafe { OwnedFd::from_raw_fd(fd) };
+    takeover::redirect(from.as_fd(), number).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
         thrown(env, Error::os(Code::StartFailed, "Cannot redirect the output", "dup2", errno))
     })
@@ -453,6 +461,104 @@ pub fn kill(env: &Env, place: NativePlace, signal: i32) -> napi::Result<Object<'
     in_thread(env, "kill", move || process::kill(&place.into(), signal))
 }
 
+/// Whom to become.
+#[napi(object)]
+pub struct NativeWhom {
+    /// The user's name or number.
+    pub user: Option<String>,
+    /// The group's name or number.
+    pub group: Option<String>,
+    /// The daemon's name.
+    pub daemon_name: String,
+}
+
+/// One capability.
+#[napi(object)]
+pub struct NativeCapability {
+    /// `CAP_CHOWN` or another.
+    pub name: String,
+    /// Its number.
+    pub bit: u32,
+}
+
+/// One limit of setrlimit(2); what is left out stays as it is.
+#[napi(object)]
+pub struct NativeLimit {
+    /// `nofile` or another.
+    pub name: String,
+    /// A number, or Infinity.
+    pub soft: Option<f64>,
+    /// A number, or Infinity.
+    pub hard: Option<f64>,
+}
+
+/// What stays within reach; a list that is left out restricts nothing.
+#[napi(object)]
+pub struct NativeLandlock {
+    /// Paths.
+    pub read: Option<Vec<String>>,
+    /// Paths.
+    pub write: Option<Vec<String>>,
+    /// Paths.
+    pub execute: Option<Vec<String>>,
+    /// TCP ports.
+    pub bind: Option<Vec<u16>>,
+    /// TCP ports.
+    pub connect: Option<Vec<u16>>,
+    /// What the kernel lacks is a warning.
+    pub best_effort: bool,
+}
+
+/// What is given up beside the ids.
+#[napi(object)]
+pub struct NativeConfinement {
+    /// The new root directory.
+    pub chroot: Option<String>,
+    /// What is kept.
+    pub capabilities: Option<Vec<NativeCapability>>,
+    /// Left out: once privileges were dropped.
+    pub no_new_privileges: Option<bool>,
+    /// Limits.
+    pub limits: Option<Vec<NativeLimit>>,
+    /// The nice value.
+    pub nice: Option<i32>,
+    /// For the out-of-memory killer.
+    pub oom_score_adjust: Option<i32>,
+    /// What stays within reach.
+    pub landlock: Option<NativeLandlock>,
+}
+
+impl From<NativeConfinement> for privileges::Confinement {
+    fn from(native: NativeConfinement) -> Self {
+        // A number of JavaScript's above the largest u64, Infinity that is, becomes that one.
+        let limit = |l: NativeLimit| privileges::Limit {
+            name: l.name,
+            soft: l.soft.map(|n| n as u64),
+            hard: l.hard.map(|n| n as u64),
+        };
+        let capability = |c: NativeCapability| privileges::Capability { name: c.name, bit: c.bit };
+        let paths = |paths: Option<Vec<String>>| {
+            paths.map(|paths| paths.into_iter().map(PathBuf::from).collect())
+        };
+        Self {
+            chroot: native.chroot.map(PathBuf::from),
+            capabilities: native.capabilities.map(|c| c.into_iter().map(capability).collect()),
+            no_new_privileges: native.no_new_privileges,
+            limits: native.limits.into_iter().flatten().map(limit).collect(),
+            nice: native.nice,
+            oom_score_adjust: native.oom_score_adjust,
+            landlock: native.landlock.map(|landlock| privileges::Landlock {
+                read: paths(landlock.read),
+                write: paths(landlock.write),
+                execute: paths(landlock.execute),
+                bind: landlock.bind,
+                connect: landlock.connect,
+                best_effort: landlock.best_effort,
+            }),
+        }
+    }
+}
+
 /// Who the process is after its privileges were dropped.
 #[napi(object)]
 pub struct NativeIdentity {
@@ -470,29 +576,42 @@ pub struct NativeIdentity {
     pub home: Option<String>,
     /// The login shell.
     pub shell: Option<String>,
+}
+
+/// What was done.
+#[napi(object)]
+pub struct NativeDropped {
+    /// Who the process is now, where it had to become someone.
+    pub identity: Option<NativeIdentity>,
     /// What was done differently from what was asked.
     pub warnings: Vec<String>,
 }
 
-/// Becomes the user and the group, on every thread, and proves it.
+/// Becomes the user and the group, gives up all else that was asked for, on every thread, and proves
+/// it.
 #[napi(catch_unwind)]
 pub fn drop_privileges(
     env: &Env,
-    user: Option<String>,
-    group: Option<String>,
-    name: String,
-) -> napi::Result<NativeIdentity> {
+    whom: Option<NativeWhom>,
+    confinement: NativeConfinement,
+) -> napi::Result<NativeDropped> {
+    let whom = whom.map(|whom| privileges::Whom {
+        user: whom.user,
+        group: whom.group,
+        daemon_name: whom.daemon_name,
+    });
     streams::retire();
-    let dropped = privileges::drop(user.as_deref(), group.as_deref(), &name);
+    let dropped = privileges::drop(whom.as_ref(), &confinement.into());
     streams::revive();
-    let identity = dropped.map_err(|e| {
+    let dropped = dropped.map_err(|e| {
         let mut error = Error::new(Code::Privileges, e.message);
         error.errno = e.errno;
         error.syscall = e.syscall;
+        error.path = e.path;
         thrown(env, error)
     })?;
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    Ok(NativeIdentity {
+    let identity = |identity: privileges::Identity| NativeIdentity {
         user: identity.user,
         uid: identity.uid,
         group: identity.group,
@@ -500,8 +619,8 @@ pub fn drop_privileges(
         groups: identity.groups,
         home: identity.home.map(text),
         shell: identity.shell.map(text),
-        warnings: identity.warnings,
-    })
+    };
+    Ok(NativeDropped { identity: dropped.identity.map(identity), warnings: dropped.warnings })
 }
 
 /// Where messages go.
@@ -677,6 +796,13 @@ pub fn syslog_stats() -> NativeSyslogStats {
 #[napi(catch_unwind)]
 pub fn notify(address: String, state: String) -> i32 {
     notify::notify(&address, &state).map_or_else(|errno| -(errno as i32), |()| 0)
+}
+
+/// Keeps the way to the service manager open, for what is told after the root directory has become
+/// another; returns the errno of a failure, negative, or 0.
+#[napi(catch_unwind)]
+pub fn notify_stay_in_touch(address: String) -> i32 {
+    notify::stay_in_touch(&address).map_or_else(|errno| -(errno as i32), |()| 0)
 }
 
 /// CLOCK_MONOTONIC in microseconds.

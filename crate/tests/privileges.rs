@@ -5,13 +5,16 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Output};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tsdaemonize::accounts::{group_by_name, user_by_name};
-use tsdaemonize::privileges::{self, Error, Identity};
+use tsdaemonize::privileges::{
+    self, Capability, Confinement, Error, Identity, Landlock, Limit, Whom,
+};
 
 const CHILD: &str = "TSDAEMONIZE_TEST_CHILD";
 /// An id no machine has an entry for.
@@ -44,14 +47,34 @@ fn in_a_process_with(name: &str, environment: &[(&str, &str)], body: fn()) {
 }
 
 fn drop(user: Option<&str>, group: Option<&str>) -> Result<Identity, Error> {
-    privileges::drop(user, group, "no-such-daemon")
+    drop_warned(user, group, "no-such-daemon").map(|(identity, _)| identity)
 }
 
-/// The numbers of a line of the calling thread's status.
-fn status(key: &str) -> Vec<u32> {
+/// The new identity, and the warnings.
+fn drop_warned(
+    user: Option<&str>,
+    group: Option<&str>,
+    daemon_name: &str,
+) -> Result<(Identity, Vec<String>), Error> {
+    let whom = Whom {
+        user: user.map(str::to_owned),
+        group: group.map(str::to_owned),
+        daemon_name: daemon_name.to_owned(),
+    };
+    let dropped = privileges::drop(Some(&whom), &Confinement::default())?;
+    Ok((dropped.identity.unwrap(), dropped.warnings))
+}
+
+/// A line of the calling thread's status.
+fn status_text(key: &str) -> String {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{key}:"))).unwrap();
-    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
+    line.trim().to_owned()
+}
+
+/// The numbers of that line.
+fn status(key: &str) -> Vec<u32> {
+    status_text(key).split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
 fn assert_is(identity: &Identity) {
@@ -62,6 +85,7 @@ fn assert_is(identity: &Identity) {
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             assert_eq!(status(set), [0], "{set}");
         }
+        assert_eq!(status("NoNewPrivs"), [1]);
         assert!(setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_err());
         assert!(fs::File::open("/etc/shadow").is_err() || identity.groups.contains(&42));
     }
@@ -85,13 +109,13 @@ fn the_user_named_is_the_user_then() {
     in_a_process("the_user_named_is_the_user_then", || {
         with_groups(&[0, 4, 54321]);
         let nobody = user_by_name("nobody").unwrap().unwrap();
-        let identity = drop(Some("nobody"), None).unwrap();
+        let (identity, warnings) = drop_warned(Some("nobody"), None, "no-such-daemon").unwrap();
         assert_eq!((identity.user.as_str(), identity.uid), ("nobody", nobody.uid));
         assert_eq!((identity.gid, &identity.home), (nobody.gid, &Some(nobody.home)));
         assert_eq!(identity.shell, Some(nobody.shell));
         assert!(identity.groups.contains(&nobody.gid));
         assert!(!identity.groups.contains(&54321));
-        assert_eq!(identity.warnings, [""; 0]);
+        assert_eq!(warnings, [""; 0]);
         assert_is(&identity);
     });
 }
@@ -99,9 +123,9 @@ fn the_user_named_is_the_user_then() {
 #[test]
 fn without_a_name_it_is_daemon() {
     in_a_process("without_a_name_it_is_daemon", || {
-        let identity = drop(None, None).unwrap();
+        let (identity, warnings) = drop_warned(None, None, "no-such-daemon").unwrap();
         assert_eq!((identity.user.as_str(), identity.group.as_str()), ("daemon", "daemon"));
-        assert_eq!(identity.warnings, [""; 0]);
+        assert_eq!(warnings, [""; 0]);
         assert_is(&identity);
     });
 }
@@ -109,7 +133,7 @@ fn without_a_name_it_is_daemon() {
 #[test]
 fn without_a_name_it_is_the_user_named_like_the_daemon() {
     in_a_process("without_a_name_it_is_the_user_named_like_the_daemon", || {
-        let identity = privileges::drop(None, None, "nobody").unwrap();
+        let identity = drop_warned(None, None, "nobody").unwrap().0;
         assert_eq!(identity.user, "nobody");
         assert_eq!(identity.gid, user_by_name("nobody").unwrap().unwrap().gid);
         assert_is(&identity);
@@ -119,7 +143,7 @@ fn without_a_name_it_is_the_user_named_like_the_daemon() {
 #[test]
 fn a_daemon_called_root_does_not_stay_root() {
     in_a_process("a_daemon_called_root_does_not_stay_root", || {
-        let identity = privileges::drop(None, None, "root").unwrap();
+        let identity = drop_warned(None, None, "root").unwrap().0;
         assert_eq!(identity.user, "daemon");
         assert_is(&identity);
     });
@@ -128,11 +152,12 @@ fn a_daemon_called_root_does_not_stay_root() {
 #[test]
 fn who_does_not_exist_is_daemon_with_a_warning() {
     in_a_process("who_does_not_exist_is_daemon_with_a_warning", || {
-        let identity = drop(Some("no-such-user"), Some("no-such-group")).unwrap();
+        let (identity, warnings) =
+            drop_warned(Some("no-such-user"), Some("no-such-group"), "no-such-daemon").unwrap();
         assert_eq!((identity.user.as_str(), identity.group.as_str()), ("daemon", "daemon"));
-        assert_eq!(identity.warnings.len(), 2);
-        assert!(identity.warnings[0].contains("\"no-such-user\" does not exist"));
-        assert!(identity.warnings[1].contains("\"no-such-group\" does not exist"));
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].contains("\"no-such-user\" does not exist"));
+        assert!(warnings[1].contains("\"no-such-group\" does not exist"));
         assert_is(&identity);
     });
 }
@@ -261,6 +286,19 @@ fn every_thread_is_the_new_user() {
     });
 }
 
+fn nobody() -> Whom {
+    Whom { user: Some("nobody".to_owned()), ..Whom::default() }
+}
+
+/// Permitted, effective and inheritable capabilities of the calling thread.
+fn set_capabilities(set: u32) {
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let data = [set, set, set, 0, 0, 0];
+    // SAFETY: version 3 of capset(2) takes these two arrays.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    assert_eq!(done, 0);
+}
+
 /// Inheritable CAP_CHOWN, which the kernel leaves alone when ids change.
 fn keep_a_capability() {
     let mut data = [0_u32; 6];
@@ -273,33 +311,332 @@ fn keep_a_capability() {
     }
 }
 
+/// Runs `meanwhile` on this thread while two others wait: each after `before`,
+/// and then each does `after`.
+fn beside_others(before: fn(), meanwhile: impl FnOnce(), after: fn()) {
+    let barrier = Arc::new(Barrier::new(3));
+    let others: Vec<_> = (0..2)
+        .map(|_| {
+            let barrier = Arc::clone(&barrier);
+            thread::spawn(move || {
+                before();
+                barrier.wait();
+                barrier.wait();
+                after();
+            })
+        })
+        .collect();
+    barrier.wait();
+    meanwhile();
+    barrier.wait();
+    for other in others {
+        other.join().unwrap();
+    }
+}
+
+fn assert_nothing_is_left() {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status_text(set), "0000000000000000", "{set}");
+    }
+    assert_eq!(status("NoNewPrivs"), [1]);
+}
+
 #[test]
-fn capabilities_of_the_calling_thread_are_given_up() {
-    in_a_process("capabilities_of_the_calling_thread_are_given_up", || {
-        keep_a_capability();
-        // SAFETY: takes numbers alone.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }, 0);
-        assert_is(&drop(Some("nobody"), None).unwrap());
+fn capabilities_that_ids_leave_behind_are_given_up_on_every_thread() {
+    in_a_process("capabilities_that_ids_leave_behind_are_given_up_on_every_thread", || {
+        fn keep() {
+            keep_a_capability();
+            let securebits = libc::SECBIT_NO_SETUID_FIXUP as libc::c_ulong;
+            // SAFETY: takes numbers alone.
+            assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, securebits, 0, 0, 0) }, 0);
+        }
+        keep();
+        let drop = || assert_is(&drop(Some("nobody"), None).unwrap());
+        beside_others(keep, drop, assert_nothing_is_left);
     });
 }
 
 #[test]
-fn a_thread_that_keeps_a_capability_is_told() {
-    in_a_process("a_thread_that_keeps_a_capability_is_told", || {
-        let barrier = Arc::new(Barrier::new(2));
-        let theirs = Arc::clone(&barrier);
-        let other = thread::spawn(move || {
-            keep_a_capability();
-            theirs.wait();
-            theirs.wait();
-        });
-        barrier.wait();
-        let error = drop(Some("nobody"), None).unwrap_err();
-        assert!(error.partial);
-        assert!(error.message.contains("capabilities 0x1 still"), "{error}");
-        assert!(error.message.ends_with("this process must end."), "{error}");
-        barrier.wait();
-        other.join().unwrap();
+fn what_is_kept_is_in_every_set_of_every_thread_and_nothing_else() {
+    in_a_process("what_is_kept_is_in_every_set_of_every_thread_and_nothing_else", || {
+        fn assert_kept() {
+            for set in ["CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"] {
+                assert_eq!(status_text(set), "0000000000000400", "{set}");
+            }
+            assert_eq!(status("NoNewPrivs"), [1]);
+        }
+        let keep = Capability { name: "CAP_NET_BIND_SERVICE".to_owned(), bit: 10 };
+        let confinement = Confinement { capabilities: Some(vec![keep]), ..Confinement::default() };
+        let drop = || {
+            privileges::drop(Some(&nobody()), &confinement).unwrap();
+            assert_kept();
+            thread::spawn(assert_kept).join().unwrap();
+            // It is a right that one can use, and no other is left to be had.
+            assert!(std::net::TcpListener::bind("127.0.0.1:1").is_ok());
+            assert!(fs::File::open("/etc/shadow").is_err());
+        };
+        beside_others(|| {}, drop, assert_kept);
+    });
+}
+
+#[test]
+fn what_one_has_not_got_cannot_be_kept() {
+    in_a_process("what_one_has_not_got_cannot_be_kept", || {
+        let asked = |name: &str, bit| {
+            let keep = Capability { name: name.to_owned(), bit };
+            let capabilities = Some(vec![keep]);
+            let confinement = Confinement { capabilities, ..Confinement::default() };
+            privileges::drop(Some(&nobody()), &confinement).unwrap_err()
+        };
+        let error = asked("CAP_FUTURE", 63);
+        assert_eq!((error.errno, error.partial), (Some(libc::EINVAL), false));
+        assert!(error.message.contains("does not know CAP_FUTURE"), "{error}");
+        set_capabilities(1 << 6 | 1 << 7 | 1 << 8);
+        let error = asked("CAP_SYS_ADMIN", 21);
+        assert_eq!((error.errno, error.syscall), (Some(libc::EPERM), Some("capset")));
+        assert!(error.message.contains("has not got CAP_SYS_ADMIN"), "{error}");
+        assert_eq!(status("Uid"), [0; 4]);
+        // Without CAP_SETPCAP the bounding set cannot be emptied.
+        set_capabilities(1 << 6 | 1 << 7);
+        let confinement = Confinement { capabilities: Some(vec![]), ..Confinement::default() };
+        let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+        assert!(error.message.contains("takes CAP_SETPCAP"), "{error}");
+        assert_eq!(status("Uid"), [0; 4]);
+    });
+}
+
+#[test]
+fn a_thread_that_blocks_all_signals_is_told_before_anything_changes() {
+    in_a_process("a_thread_that_blocks_all_signals_is_told_before_anything_changes", || {
+        fn block() {
+            let all = u64::MAX;
+            let none: *const u64 = std::ptr::null();
+            let how = libc::SIG_SETMASK;
+            // By the system call: the C library leaves its own signal out.
+            // SAFETY: rt_sigprocmask(2) reads a set of 8 bytes.
+            let done = unsafe {
+                libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const all, none, 8_usize)
+            };
+            assert_eq!(done, 0);
+        }
+        let drop = || {
+            let error = drop(Some("nobody"), None).unwrap_err();
+            assert!(!error.partial);
+            assert!(error.message.contains("cannot be reached"), "{error}");
+            assert_eq!(status("Uid"), [0; 4]);
+        };
+        beside_others(block, drop, || {});
+    });
+}
+
+#[test]
+fn the_signal_of_the_c_library_is_its_own_again() {
+    in_a_process("the_signal_of_the_c_library_is_its_own_again", || {
+        thread::spawn(|| {}).join().unwrap();
+        let handler = || {
+            let mut action = [0_usize; 4];
+            let none: *const usize = std::ptr::null();
+            let signal = if cfg!(target_env = "musl") { 34 } else { 33 };
+            // SAFETY: rt_sigaction(2) writes the kernel's structure, of 32 bytes.
+            let done = unsafe {
+                libc::syscall(libc::SYS_rt_sigaction, signal, none, action.as_mut_ptr(), 8_usize)
+            };
+            assert_eq!(done, 0);
+            action
+        };
+        let before = handler();
+        drop(Some("nobody"), None).unwrap();
+        assert_eq!(handler(), before);
+        beside_others(|| {}, || assert!(setgroups(&[]).is_err()), || {});
+    });
+}
+
+#[test]
+fn limits_and_priorities_are_set_for_every_thread() {
+    in_a_process("limits_and_priorities_are_set_for_every_thread", || {
+        let limit = |name: &str, soft, hard| Limit { name: name.to_owned(), soft, hard };
+        let confinement = Confinement {
+            limits: vec![limit("nofile", Some(100), Some(200)), limit("core", Some(0), Some(0))],
+            nice: Some(7),
+            oom_score_adjust: Some(300),
+            ..Confinement::default()
+        };
+        fn assert_nice() {
+            // SAFETY: takes numbers alone.
+            assert_eq!(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }, 7);
+        }
+        let drop = || {
+            assert_eq!(privileges::drop(None, &confinement).unwrap().identity, None);
+            assert_nice();
+            let limits = fs::read_to_string("/proc/self/limits").unwrap();
+            let of = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap();
+            assert!(of("Max open files").contains(" 100 "), "{limits}");
+            assert!(of("Max open files").contains(" 200 "), "{limits}");
+            assert!(of("Max core file size").contains(" 0 "), "{limits}");
+            assert_eq!(fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim(), "300");
+            assert_eq!(status("NoNewPrivs"), [0], "nothing was dropped");
+        };
+        beside_others(|| {}, drop, assert_nice);
+        let above = Confinement {
+            limits: vec![limit("nofile", Some(200), Some(100))],
+            ..Confinement::default()
+        };
+        let error = privileges::drop(None, &above).unwrap_err();
+        assert_eq!((error.errno, error.syscall), (Some(libc::EINVAL), Some("setrlimit")));
+        become_without_help(3_999_999_998, 3_999_999_998, &[]);
+        for (confinement, syscall) in [
+            (Confinement { nice: Some(0), ..Confinement::default() }, "setpriority"),
+            (Confinement { oom_score_adjust: Some(-1), ..Confinement::default() }, "write"),
+            (
+                Confinement {
+                    limits: vec![limit("nofile", None, Some(300))],
+                    ..Confinement::default()
+                },
+                "setrlimit",
+            ),
+        ] {
+            let error = privileges::drop(None, &confinement).unwrap_err();
+            assert_eq!(error.syscall, Some(syscall), "{error}");
+        }
+    });
+}
+
+#[test]
+fn nothing_leads_out_of_a_new_root() {
+    in_a_process("nothing_leads_out_of_a_new_root", || {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let to = |path: &std::path::Path| Confinement {
+            chroot: Some(path.to_owned()),
+            ..Confinement::default()
+        };
+        let refused = |confinement: &Confinement, words: &str| {
+            let error = privileges::drop(Some(&nobody()), confinement).unwrap_err();
+            assert!(!error.partial && error.message.contains(words), "{error}");
+            assert_eq!(status("Uid"), [0; 4]);
+        };
+        refused(&to(&place.path().join("missing")), "No such file");
+        refused(&to("/dev/null".as_ref()), "belong to root");
+        let open = place.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+        refused(&to(&open), "writable by root alone");
+        let directory = fs::File::open(place.path()).unwrap();
+        refused(&to(&root), "through it the new root can be left");
+        std::mem::drop(directory);
+
+        let inside = fs::File::open(&root).unwrap();
+        let root_then = fs::metadata(&root).unwrap();
+        let drop = || {
+            let dropped = privileges::drop(Some(&nobody()), &to(&root)).unwrap();
+            assert_eq!(dropped.warnings, [""; 0]);
+        };
+        beside_others(
+            || {},
+            drop,
+            || {
+                assert_eq!(fs::read_dir("/").unwrap().count(), 0);
+                assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/"));
+            },
+        );
+        let now = fs::metadata("/").unwrap();
+        assert_eq!((now.dev(), now.ino()), (root_then.dev(), root_then.ino()));
+        // From a directory inside, the way up ends at the root.
+        let above = nix::fcntl::openat(
+            &inside,
+            "../../..",
+            nix::fcntl::OFlag::O_PATH,
+            nix::sys::stat::Mode::empty(),
+        );
+        let above = nix::sys::stat::fstat(above.unwrap()).unwrap();
+        assert_eq!(above.st_ino, root_then.ino());
+    });
+}
+
+#[test]
+fn a_thread_with_a_root_of_its_own_is_told() {
+    in_a_process("a_thread_with_a_root_of_its_own_is_told", || {
+        fn unshare() {
+            // SAFETY: takes a number alone.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_FS) }, 0);
+        }
+        let place = tempfile::tempdir().unwrap();
+        let confinement =
+            Confinement { chroot: Some(place.path().to_owned()), ..Confinement::default() };
+        let drop = || {
+            let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+            assert!(error.partial && error.message.contains("another root directory"), "{error}");
+        };
+        beside_others(unshare, drop, || {});
+    });
+}
+
+#[test]
+fn landlock_leaves_every_thread_what_was_asked_for() {
+    in_a_process("landlock_leaves_every_thread_what_was_asked_for", || {
+        // SAFETY: without a structure, the call tells the version.
+        let abi = unsafe {
+            let none: *const u8 = std::ptr::null();
+            libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, 1)
+        };
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        for name in ["read", "write", "hidden"] {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("file"), "text").unwrap();
+            fs::set_permissions(path(name), fs::Permissions::from_mode(0o777)).unwrap();
+            fs::set_permissions(path(name).join("file"), fs::Permissions::from_mode(0o666))
+                .unwrap();
+        }
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        std::env::set_current_dir(place.path()).unwrap();
+        let landlock = Landlock {
+            read: Some(vec![path("read")]),
+            write: Some(vec![path("write")]),
+            execute: Some(vec![]),
+            bind: Some(vec![0]),
+            connect: Some(vec![]),
+            best_effort: false,
+        };
+        let confinement = Confinement { landlock: Some(landlock), ..Confinement::default() };
+        if abi < 4 {
+            let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+            assert!(error.message.contains("Landlock cannot restrict"), "{error}");
+            return;
+        }
+        fn assert_restricted() {
+            let denied = |result: std::io::Result<()>| {
+                assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EACCES));
+            };
+            let read = |path: &str| fs::read(path).map(|_| ());
+            let append = |path: &str| fs::File::options().append(true).open(path).map(|_| ());
+            read("read/file").unwrap();
+            denied(append("read/file"));
+            denied(fs::remove_file("read/file"));
+            denied(read("write/file"));
+            append("write/file").unwrap();
+            let own = format!("write/{}", nix::unistd::gettid());
+            fs::write(&own, "text").unwrap();
+            fs::rename(&own, format!("{own}-renamed")).unwrap();
+            fs::remove_file(format!("{own}-renamed")).unwrap();
+            denied(read("hidden/file"));
+            denied(append("hidden/file"));
+            denied(fs::read_dir("/").map(|_| ()));
+            denied(nix::unistd::truncate("hidden/file", 0).map_err(Into::into));
+            denied(Command::new("/bin/true").status().map(|_| ()));
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            denied(std::net::TcpStream::connect(address).map(|_| ()));
+            denied(std::net::TcpListener::bind("127.0.0.1:54321").map(|_| ()));
+        }
+        let drop = || {
+            let dropped = privileges::drop(Some(&nobody()), &confinement).unwrap();
+            assert_eq!(dropped.warnings, [""; 0]);
+            assert_restricted();
+            thread::spawn(assert_restricted).join().unwrap();
+        };
+        beside_others(|| {}, drop, assert_restricted);
     });
 }
 
@@ -323,9 +660,9 @@ fn who_is_that_user_already_stays_it() {
     in_a_process("who_is_that_user_already_stays_it", || {
         let nobody = user_by_name("nobody").unwrap().unwrap();
         become_without_help(nobody.uid, nobody.gid, &[]);
-        let identity = drop(Some("nobody"), None).unwrap();
+        let (identity, warnings) = drop_warned(Some("nobody"), None, "no-such-daemon").unwrap();
         assert_eq!(identity.groups, [0; 0]);
-        assert_eq!(identity.warnings, [""; 0]);
+        assert_eq!(warnings, [""; 0]);
         assert_is(&identity);
     });
 }
@@ -335,9 +672,9 @@ fn groups_that_cannot_be_given_up_are_a_warning() {
     in_a_process("groups_that_cannot_be_given_up_are_a_warning", || {
         let nobody = user_by_name("nobody").unwrap().unwrap();
         become_without_help(nobody.uid, nobody.gid, &[54321]);
-        let identity = drop(Some("nobody"), None).unwrap();
+        let (identity, warnings) = drop_warned(Some("nobody"), None, "no-such-daemon").unwrap();
         assert_eq!(identity.groups, [54321]);
-        assert!(identity.warnings[0].ends_with("keeps them: 54321."), "{:?}", identity.warnings);
+        assert!(warnings[0].ends_with("keeps them: 54321."), "{:?}", warnings);
     });
 }
 

@@ -1,0 +1,65 @@
+//! What a careful daemon gives up beside its ids.
+
+use std::path::PathBuf;
+
+/// All of it. By default nothing is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Confinement {
+    /// The directory that becomes the root.
+    pub chroot: Option<PathBuf>,
+    /// The capabilities that are kept; all others are gone, from the bounding
+    /// set too. `None`: none is kept, unless the process stays root, and the
+    /// bounding set stays.
+    pub capabilities: Option<Vec<Capability>>,
+    /// No execve(2) gives privileges any more. `None`: yes, once privileges were
+    /// dropped.
+    pub no_new_privileges: Option<bool>,
+    /// Limits of setrlimit(2).
+    pub limits: Vec<Limit>,
+    /// The nice value.
+    pub nice: Option<i32>,
+    /// How likely the out-of-memory killer is to choose this process.
+    pub oom_score_adjust: Option<i32>,
+    /// The files and ports that stay within reach.
+    pub landlock: Option<Landlock>,
+}
+
+/// One capability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Its name, as `CAP_CHOWN`.
+    pub name: String,
+    /// Its number.
+    pub bit: u32,
+}
+
+/// One limit of setrlimit(2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Its name in lower case, without `RLIMIT_`.
+    pub name: String,
+    /// What the process may use; `None`: as it is.
+    pub soft: Option<u64>,
+    /// What it may raise that to; `None`: as it is.
+    pub hard: Option<u64>,
+}
+
+/// No limit (RLIM_INFINITY).
+pub const UNLIMITED: u64 = u64::MAX;
+
+/// What stays within reach. `None`: that kind of access is not restricted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Landlock {
+    /// Files and directories that can be read, with all beneath them.
+    pub read: Option<Vec<PathBuf>>,
+    /// Those that can be written, and where files can be made and removed.
+    pub write: Option<Vec<PathBuf>>,
+    /// Those that can be executed.
+    pub execute: Option<Vec<PathBuf>>,
+    /// TCP ports that can be bound.
+    pub bind: Option<Vec<u16>>,
+    /// TCP ports that can be connected to.
+    pub connect: Option<Vec<u16>>,
+    /// What the kernel lacks is a warning, not an error.
+    pub best_effort: bool,
+}

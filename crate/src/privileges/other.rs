@@ -1,0 +1,80 @@
+//! macOS has neither saved ids to set nor threads to read back; setuid(2) of
+//! root sets all three ids of the process.
+
+use std::ffi::CString;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getuid, setgid, setuid};
+
+use super::*;
+
+/// Only ids here: the rest is Linux's.
+pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped, Error> {
+    let alone = Confinement { no_new_privileges: Some(false), ..Confinement::default() };
+    let asked = Confinement {
+        no_new_privileges: confinement.no_new_privileges.or(Some(false)),
+        ..confinement.clone()
+    };
+    if asked != alone {
+        return Err(Error::new(
+            "Only ids can be changed on this system: leave out chroot, capabilities, \
+             noNewPrivileges, limits, nice, oomScoreAdjust and landlock.",
+        ));
+    }
+    let Some(target) = whom.map(Target::choose).transpose()? else {
+        return Ok(Dropped { identity: None, warnings: Vec::new() });
+    };
+    let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.group.gid));
+    let there = || (getuid(), geteuid(), getgid(), getegid()) == (uid, uid, gid, gid);
+    if geteuid().is_root() {
+        change(&target, uid, gid)?;
+    } else if !there() {
+        return Err(Error {
+            errno: Some(libc::EPERM),
+            ..Error::new(format!(
+                "Not permitted to drop privileges to {target}: this process runs as uid {}. \
+                 Start it as root, or as that user and group, or leave out user and group.",
+                geteuid()
+            ))
+        });
+    }
+    if !there() {
+        return Err(Error::new(format!("The ids are not those of {target}.")).after_a_change());
+    }
+    try_to_regain(&target, false, false).map_err(Error::after_a_change)?;
+    let groups = current_groups().map_err(Error::after_a_change)?;
+    let identity = target.identity(groups);
+    Ok(Dropped { identity: Some(identity), warnings: target.warnings })
+}
+
+fn change(target: &Target, uid: Uid, gid: Gid) -> Result<(), Error> {
+    let failed = |call, error: Errno| {
+        let what = format!("Cannot drop privileges to {target}");
+        Error::of_call(call, error as i32, &what, "Check that the process runs as root.")
+    };
+    let result = match &target.account {
+        Some(account) => {
+            let name = CString::new(account.name.as_str())
+                .map_err(|_| failed("initgroups", Errno::EINVAL))?;
+            // SAFETY: `name` ends with a NUL.
+            unsafe { libc::initgroups(name.as_ptr(), target.group.gid as _) }
+        }
+        // SAFETY: no groups are read from a list of none.
+        None => unsafe { libc::setgroups(0, std::ptr::null()) },
+    };
+    Errno::result(result).map_err(|error| failed("initgroups", error))?;
+    setgid(gid).map_err(|error| failed("setgid", error).after_a_change())?;
+    setuid(uid).map_err(|error| failed("setuid", error).after_a_change())
+}
+
+fn current_groups() -> Result<Vec<u32>, Error> {
+    let mut groups = [0; 1024];
+    // SAFETY: there is room for 1024 groups.
+    let count = unsafe { libc::getgroups(1024, groups.as_mut_ptr()) };
+    let count = Errno::result(count)
+        .map_err(|error| Error::of_call("getgroups", error as i32, "Cannot read the groups", ""))?;
+    let mut groups = groups[..usize::try_from(count).unwrap_or(0)].to_vec();
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
+}

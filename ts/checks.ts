@@ -1,0 +1,59 @@
+// Checks of values that a program gives: each throws a TypeError that names the value.
+
+import { isAbsolute } from './builtin.js'
+import { invalidType, invalidValue } from './errors.js'
+
+/** One check: of a value, called by the option's name. */
+export type Check = (value: unknown, option: string) => void
+
+export function ofType(type: 'boolean'): Check {
+  return (value, option) => {
+    if (typeof value !== type) throw invalidType(option, value, `a ${type}`)
+  }
+}
+
+export function checkText(value: unknown, option: string, takes: string, mayBeEmpty = false): void {
+  if (typeof value !== 'string') throw invalidType(option, value, takes)
+  if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, takes)
+}
+
+export function checkAbsolute(value: unknown, option: string): void {
+  checkText(value, option, 'an absolute path')
+  if (!isAbsolute(value as string)) throw invalidValue(option, value, 'an absolute path')
+}
+
+export function checkInteger(
+  value: unknown,
+  option: string,
+  least: number,
+  most: number,
+  takes: string,
+): void {
+  if (typeof value !== 'number') throw invalidType(option, value, takes)
+  if (!Number.isInteger(value) || value < least || value > most) throw invalidValue(option, value, takes)
+}
+
+export function checkEach(value: unknown, option: string, takes: string, check: Check): void {
+  if (!Array.isArray(value)) throw invalidType(option, value, takes)
+  // Not forEach, which passes over holes.
+  for (let i = 0; i < value.length; i++) check(value[i], `${option}[${i}]`)
+}
+
+/** An object with no other keys than those that have a check; `undefined` is "left out". */
+export function checkObject(
+  value: unknown,
+  option: string,
+  takes: string,
+  checks: Readonly<Record<string, Check>>,
+): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidType(option, value, takes)
+  }
+  for (const [key, entry] of Object.entries(value)) {
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined
+    if (check === undefined) {
+      throw invalidValue(option, key, `${takes}, with no other keys than ${Object.keys(checks).join(', ')}`)
+    }
+    if (entry !== undefined) check(entry, `${option}.${key}`)
+  }
+}
