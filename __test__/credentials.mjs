@@ -1,14 +1,23 @@
 // Who a process is, thread by thread, and users and groups that exist for one test alone.
 
 import fs from 'node:fs'
-import { command, end, environment, place } from './kit.mjs'
+import { command, end, pidIn, place } from './kit.mjs'
 
 const numbers = (line) => (line === '' ? [] : line.split(/\s+/).map(Number))
 
 /** What the kernel says of every thread of a process (proc_pid_status(5)). */
 export function threads(pid) {
-  return fs.readdirSync(`/proc/${pid}/task`).map((tid) => {
-    const status = fs.readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')
+  return fs.readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
+    let status
+    let root
+    try {
+      status = fs.readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')
+      root = fs.readlinkSync(`/proc/${pid}/task/${tid}/root`)
+    } catch (error) {
+      // A worker that has ended meanwhile.
+      if (error.code === 'ENOENT' || error.code === 'ESRCH') return []
+      throw error
+    }
     const field = (name) => status.match(new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, 'm'))?.[1]
     const set = (name) => BigInt(`0x${field(name)}`)
     return {
@@ -20,7 +29,7 @@ export function threads(pid) {
       capabilities: ['CapInh', 'CapPrm', 'CapEff', 'CapAmb'].map(set),
       bounding: set('CapBnd'),
       noNewPrivileges: field('NoNewPrivs') === '1',
-      root: fs.readlinkSync(`/proc/${pid}/task/${tid}/root`),
+      root,
     }
   })
 }
@@ -42,19 +51,19 @@ export function publicPlace(t) {
   return p
 }
 
-/** Runs a command with the accounts of a place, in a mount namespace of its own. */
-export function withAccounts(p, args, more = {}) {
+/** Runs a command with the accounts of a place, in a mount namespace of its own, where the shell
+ * commands `prepare` may mount more. */
+export function withAccounts(p, args, { prepare = '', ...more } = {}) {
   const script = `set -e
 for file in "$DIR"/accounts/*; do mount --bind "$file" "/etc/\${file##*/}"; done
+${prepare}
 exec "$@"`
   return command(p, 'unshare', ['-m', 'sh', '-c', script, 'sh', ...args], more)
 }
 
 /** The pid in a pidfile, and its process ended when the test is done. */
 export function daemonOf(t, p, name) {
-  const pid = Number(fs.readFileSync(p.pidFile(name), 'utf8'))
+  const pid = pidIn(p, name)
   t.teardown(() => end(pid))
   return pid
 }
-
-export { environment }
