@@ -183,6 +183,7 @@ test('every link within the documents leads somewhere', (t) => {
     'CONTRIBUTING.md',
     'CHANGELOG.md',
     'docs/design.md',
+    'docs/privileges.md',
     'docs/benchmarks.md',
   ]) {
     const text = read(document)
