@@ -135,12 +135,17 @@ asRoot('chroot: every thread is in it, nothing leads out, and the daemon goes on
 
 asRoot('chroot: the pidfile is emptied in the end, and `stop` leaves none', async (t) => {
   const p = publicPlace(t)
-  fs.mkdirSync(`${p.dir}/jail`)
+  // What has the same path inside is none of its business, even where it could be removed.
+  const inside = `${p.dir}/jail${p.run}`
+  fs.mkdirSync(inside, { recursive: true })
+  fs.chmodSync(inside, 0o777)
+  fs.writeFileSync(`${p.dir}/jail${p.pidFile()}`, 'inside')
   const options = { user: 'ada', chroot: `${p.dir}/jail` }
   const first = await started(t, options, '', { p })
   process.kill(first.pid, 'SIGTERM')
   await until(() => !isAlive(first.pid), 'the end')
   t.is(fs.readFileSync(p.pidFile(), 'utf8'), '')
+  t.is(fs.readFileSync(`${p.dir}/jail${p.pidFile()}`, 'utf8'), 'inside')
   const status = p.write(
     'status.mjs',
     sample({ last: 'console.log(JSON.stringify(await new Sample(options).status()))' }),
