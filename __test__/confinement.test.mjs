@@ -6,14 +6,26 @@ import fs from 'node:fs'
 import { createServer } from 'node:net'
 import test from 'ava'
 import { ADA, CREW, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
-import { asRoot, command, descriptors, isAlive, isRoot, processesOf, run, sample, until } from './kit.mjs'
+import {
+  asRoot,
+  command,
+  descriptors,
+  isAlive,
+  isRoot,
+  proc,
+  processesOf,
+  run,
+  sample,
+  until,
+} from './kit.mjs'
 
 const has = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
 const withPython = isRoot && has('python3') ? test : test.skip
 const withCompiler = isRoot && has('cc') ? test : test.skip
-/** Landlock's version, by landlock_create_ruleset(2) of a program that can call it. */
-const withLandlock = isRoot && fs.existsSync('/proc/self/attr') && landlockVersion() >= 4 ? test : test.skip
+const version = landlockVersion()
+const withLandlock = isRoot && version >= 4 ? test : test.skip
 
+/** The kernel's version of it, by landlock_create_ruleset(2), as Python can call it; NaN without Python. */
 function landlockVersion() {
   const ask = 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))'
   return Number(spawnSync('python3', ['-c', ask], { encoding: 'utf8' }).stdout)
@@ -158,38 +170,49 @@ asRoot('chroot: the pidfile is emptied in the end, and `stop` leaves none', asyn
   t.deepEqual(fs.readdirSync(p.run), [])
 })
 
-withPython('chroot: the logger and the manager are still told, and the time is still local', async (t) => {
-  const p = publicPlace(t)
-  fs.mkdirSync(`${p.dir}/jail`)
-  const manager = await receiver(t, p, `${p.dir}/notify`)
-  const log = await receiver(t, p, `${p.dir}/log`)
-  const prepare = `mkdir "$DIR/dev"; mount -t tmpfs none "$DIR/dev"
+withPython(
+  'chroot: logger and manager are still told, what is printed too, and the time is local',
+  async (t) => {
+    const p = publicPlace(t)
+    fs.mkdirSync(`${p.dir}/jail`)
+    const manager = await receiver(t, p, `${p.dir}/notify`)
+    const log = await receiver(t, p, `${p.dir}/log`)
+    const prepare = `mkdir "$DIR/dev"; mount -t tmpfs none "$DIR/dev"
 cp -a /dev/null /dev/zero /dev/urandom "$DIR/dev"; ln -s "$DIR/log" "$DIR/dev/log"
 mount --bind "$DIR/dev" /dev
 export SYSTEMD_EXEC_PID=$$ NOTIFY_SOCKET="$DIR/notify" TZ=":$DIR/zone"`
-  // Three hours and a quarter east of Greenwich, as zic(8) would write it.
-  spawnSync('zic', ['-d', p.dir, '-'], { input: 'Zone zone 3:15 - XYZ\n' })
-  const known = fs.existsSync(`${p.dir}/zone`)
-  const action = `syslog.syslog('from the jail'); report(new Date(0).toString())`
-  const body = `async action(signal) { ${action}; await once(signal, 'abort') }`
-  const script = p.write('a.mjs', sample({ before, body, options: `user: 'ada', chroot: '${p.dir}/jail'` }))
-  const daemon = withAccounts(p, [process.execPath, script], { prepare })
-  await manager.told(/^READY=1$/)
-  await log.told(/from the jail$/)
-  if (known) {
-    const [, hour, minute] = log.messages
-      .at(-1)
-      .match(/ (\d\d):(\d\d):\d\d sample/)
-      .map(Number)
-    const now = new Date()
-    const local = (now.getUTCHours() * 60 + now.getUTCMinutes() + 195) % 1440
-    t.true(Math.abs(local - (hour * 60 + minute)) <= 2, log.messages.at(-1))
-  }
-  process.kill(daemon.pid, 'SIGTERM')
-  t.is((await daemon).status, 0)
-  await manager.told(/^STOPPING=1$/)
-  await log.told(/Received SIGTERM/)
-})
+    // Three hours and a quarter east of Greenwich, as zic(8) would write it.
+    spawnSync('zic', ['-d', p.dir, '-'], { input: 'Zone zone 3:15 - XYZ\n' })
+    const action = `syslog.syslog('from the jail'); console.log('printed'); report(new Date(0).toString())`
+    const body = `async action(signal) { ${action}; await once(signal, 'abort') }`
+    const options = `user: 'ada', chroot: '${p.dir}/jail', stdout: 'syslog', limits: { nofile: 100 }, ${version > 0 ? 'landlock: { read: [] }' : ''}`
+    const script = p.write('a.mjs', sample({ before, body, options }))
+    const daemon = withAccounts(p, [process.execPath, script], { prepare })
+    await manager.told(/^READY=1$/)
+    await log.told(/from the jail$/)
+    await log.told(/printed$/)
+    const env = { ...process.env, TZ: `:${p.dir}/zone` }
+    const date = spawnSync(process.execPath, ['-p', 'JSON.stringify(new Date(0).toString())'], { env })
+    t.is(fs.readFileSync(`${p.dir}/out/report`, 'utf8'), String(date.stdout))
+    if (fs.existsSync(`${p.dir}/zone`)) {
+      const [, hour, minute] = log.messages[0].match(/ (\d\d):(\d\d):\d\d sample/).map(Number)
+      const now = new Date()
+      const local = (now.getUTCHours() * 60 + now.getUTCMinutes() + 195) % 1440
+      t.true(Math.abs(local - (hour * 60 + minute)) <= 2, log.messages[0])
+    }
+    // The process that reads what the daemon prints is who the daemon is.
+    const children = processesOf(p).filter((pid) => proc(pid)?.ppid === daemon.pid)
+    t.is(children.length, 1)
+    for (const thread of [...threads(daemon.pid), ...children.flatMap(threads)]) {
+      t.deepEqual([thread.uids[0], thread.root], [ADA, `${p.dir}/jail`], thread.name)
+      t.deepEqual([thread.capabilities[1], thread.noNewPrivileges], [0n, true], thread.name)
+    }
+    process.kill(daemon.pid, 'SIGTERM')
+    t.is((await daemon).status, 0)
+    await manager.told(/^STOPPING=1$/)
+    await log.told(/Received SIGTERM/)
+  },
+)
 
 asRoot(
   'capabilities: what is kept, on every thread, in every set and in children; all else is gone',
