@@ -1,0 +1,131 @@
+//! Who is who: which process and thread a stop belongs to, and how far it has come.
+//!
+//! A start has four roles: the launcher; its child, the guardian ("child 1"); that one's child
+//! before its exec ("child 2"), and after it ("daemon"). Each goes through phases, and only the calls
+//! of the ones in [`Phase::is_swept`] are points of the sweep. Threads are numbered in the order in
+//! which they come.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use libc::pid_t;
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The launcher's, or `stop`'s, own boot: nothing has begun.
+    Before,
+    /// The daemon's boot, from its exec to our module's import.
+    Boot,
+    /// What is swept: from the pidfile's directory on; or from the take-over on; or the way out.
+    Main,
+    /// "Ready" was sent, or "go": the boundary.
+    Sent,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before",
+            Self::Boot => "boot",
+            Self::Main => "main",
+            Self::Sent => "sent",
+        })
+    }
+}
+
+/// One process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its role.
+    pub role: &'static str,
+    /// How far it has come.
+    pub phase: Phase,
+    threads: usize,
+    /// How often each thread has made each call in this phase.
+    counts: HashMap<(usize, u64), u32>,
+}
+
+impl Process {
+    fn new(role: &'static str, phase: Phase) -> Self {
+        Self { role, phase, threads: 0, counts: HashMap::new() }
+    }
+
+    /// A new phase: its calls are counted from the beginning.
+    pub fn enter(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.counts.clear();
+        }
+    }
+
+    /// Which call of its kind this is, of this thread in this phase.
+    pub fn count(&mut self, thread: usize, call: u64) -> u32 {
+        let count = self.counts.entry((thread, call)).or_default();
+        *count += 1;
+        *count
+    }
+}
+
+/// All that is traced.
+#[derive(Debug, Default)]
+pub struct Cast {
+    processes: HashMap<pid_t, Process>,
+    /// Process and number of each thread.
+    threads: HashMap<pid_t, (pid_t, usize)>,
+    /// Every process that had a role, in the order of appearance.
+    pub seen: Vec<(&'static str, pid_t)>,
+}
+
+impl Cast {
+    /// The process to begin with.
+    pub fn first(&mut self, pid: pid_t, role: &'static str, phase: Phase) {
+        self.processes.insert(pid, Process::new(role, phase));
+        self.seen.push((role, pid));
+    }
+
+    /// The process and the number of a thread, which may be new.
+    pub fn of(&mut self, tid: pid_t) -> (pid_t, usize) {
+        if let Some(&known) = self.threads.get(&tid) {
+            return known;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name));
+            line.and_then(|l| l.trim().parse::<pid_t>().ok())
+        };
+        let pid = field("Tgid:").unwrap_or(tid);
+        if !self.processes.contains_key(&pid) {
+            let parent = field("PPid:").and_then(|p| self.processes.get(&p)).map(|p| p.role);
+            let role = match parent {
+                Some("launcher") => "child 1",
+                Some("child 1") => "child 2",
+                _ => "other",
+            };
+            self.first(pid, role, Phase::Main);
+        }
+        let number = self.process(pid).threads;
+        self.process(pid).threads += 1;
+        self.threads.insert(tid, (pid, number));
+        (pid, number)
+    }
+
+    /// A known process.
+    pub fn process(&mut self, pid: pid_t) -> &mut Process {
+        self.processes.entry(pid).or_insert_with(|| Process::new("other", Phase::Before))
+    }
+
+    /// execve(2) has succeeded: child 2 is the daemon.
+    pub fn exec(&mut self, pid: pid_t) {
+        let role = self.process(pid).role;
+        if role == "child 2" {
+            self.first(pid, "daemon", Phase::Boot);
+            self.threads.retain(|_, (of, _)| *of != pid);
+        }
+    }
+
+    /// Forgets a thread that has ended: its id may come again.
+    pub fn ended(&mut self, tid: pid_t) {
+        self.threads.remove(&tid);
+    }
+}

@@ -1,0 +1,116 @@
+// What a person reads: lines as the tests go, and the report in docs/hostile.md.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+
+const FILE = 'docs/hostile.md'
+const BEGIN = '<!-- The following is written by `npm run test:faults -- --full`. -->'
+const END = '<!-- /test:faults -->'
+
+export function say(good, name, wrong = []) {
+  console.log(`${good ? 'ok   ' : 'WRONG'} ${name}${wrong.map((line) => `\n  ${line.trimEnd()}`).join('')}`)
+}
+
+const ROLES = {
+  'start launcher/main': 'launcher, from the pidfile to "go"',
+  'start child 1/main': 'child 1, the guardian',
+  'start child 2/main': 'child 2, from the fork to its exec',
+  'start daemon/boot': "daemon, Node's boot",
+  'start daemon/main': 'daemon, from the take-over to "ready"',
+  'start daemon/sent': 'daemon, after "ready" (the boundary)',
+  'start launcher/sent': 'launcher, after "go" (the boundary)',
+  'stop stop/main': '`stop`, from the pidfile to its end',
+  'leave daemon/main': 'daemon, from SIGTERM to its end',
+}
+
+/** Counts over the results of the sweep, by role and by kind. */
+function counts(results, keyOf) {
+  const rows = new Map()
+  for (const result of results) {
+    const key = keyOf(result)
+    const row = rows.get(key) ?? { tried: 0, missed: 0, wrong: 0 }
+    if (result.wrong.length > 0) row.wrong++
+    if (result.reached) row.tried++
+    else row.missed++
+    rows.set(key, row)
+  }
+  return rows
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+function machine() {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
+  const system = /^PRETTY_NAME="?([^"\n]*)/m.exec(release)?.[1] ?? os.type()
+  const memory = (os.totalmem() / 2 ** 30).toFixed(0)
+  const rust = spawnSync('rustc', ['--version'], { encoding: 'utf8' }).stdout?.split(' ')[1] ?? ''
+  const { header } = process.report.getReport()
+  return [
+    ['Machine', `${os.arch()}, ${os.cpus().length} × ${os.cpus()[0]?.model.trim()}, ${memory} GiB`],
+    ['System', `${system}, Linux ${os.release()}, glibc ${header.glibcVersionRuntime}`],
+    ['Versions', `tsdaemonize ${version}, Node ${process.versions.node}, Rust ${rust}`],
+    ['User', process.getuid() === 0 ? 'root' : 'an ordinary user'],
+    ['Date', new Date().toISOString().slice(0, 10)],
+  ]
+}
+
+/** The report of a full run, as Markdown. */
+export function report({ calls, results, loads, seconds }) {
+  const wrong = results.filter((r) => r.wrong.length > 0)
+  const tried = results.filter((r) => r.reached).length
+  const byRole = counts(results, ({ point }) => `${point.sweep} ${point.role}/${point.phase}`)
+  const byKind = counts(results, ({ point }) => point.fault)
+  const cells = ({ tried, missed, wrong }) => [tried, missed, wrong]
+  const [cycled, , raced] = loads
+  const parts = [
+    '### The last full run',
+    table(['', ''], machine()),
+    `${calls.length} system calls, ${results.length} points, ${tried} of them reached; ${(seconds / 60).toFixed(0)} ` +
+      `minutes. **Violations: ${wrong.length === 0 ? 'none' : wrong.length}.**`,
+    table(
+      ['process', 'points tried', 'not reached', 'violations'],
+      Object.entries(ROLES)
+        .filter(([key]) => byRole.has(key))
+        .map(([key, name]) => [name, ...cells(byRole.get(key))]),
+    ),
+    table(
+      ['fault', 'points tried', 'not reached', 'violations'],
+      [...byKind].sort(([, a], [, b]) => b.tried - a.tried).map(([kind, row]) => [kind, ...cells(row)]),
+    ),
+    ...wrong.map(({ name, wrong }) => `- ${name}: ${wrong.join('; ')}`),
+    table(
+      ['load', 'minutes', 'violations'],
+      loads.map(({ name, seconds, wrong }) => [
+        name,
+        (seconds / 60).toFixed(1),
+        wrong.length === 0 ? 'none' : wrong.join('; '),
+      ]),
+    ),
+  ]
+  if (cycled?.after) {
+    const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+    parts.push(
+      `The process that started and stopped them held ${cycled.before.fds} descriptors, ` +
+        `${cycled.before.threads} threads and ${mebibytes(cycled.before.rss)} before, and ${cycled.after.fds}, ` +
+        `${cycled.after.threads} and ${mebibytes(cycled.after.rss)} after.`,
+    )
+  }
+  if (raced?.done) {
+    const did = Object.entries(raced.done).map(([verb, count]) => `${count} × ${verb}`)
+    parts.push(`The race: ${did.join(', ')}; ${raced.rounds} quiet moments were looked at.`)
+  }
+  return parts.join('\n\n')
+}
+
+/** Puts the report in its place in docs/hostile.md. */
+export function write(text) {
+  const page = readFileSync(FILE, 'utf8')
+  const [head] = page.split(BEGIN)
+  const tail = page.split(END)[1] ?? '\n'
+  writeFileSync(FILE, `${head}${BEGIN}\n\n${text}\n\n${END}${tail}`)
+}

@@ -1,0 +1,216 @@
+// The fault sweep: a start and a stop are traced once, to find every system call that they make;
+// then, for each of them, the same again, with that process killed or that call failing there. What
+// must hold afterwards is checked from outside.
+
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { errnoOf, plausible } from './errnos.mjs'
+import {
+  allProcesses,
+  command,
+  daemonOf,
+  destroy,
+  isAlive,
+  LIMITS,
+  leftIn,
+  node,
+  processesOf,
+  stat,
+  until,
+  world,
+} from './world.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const tracer = join(root, 'target/debug/faults')
+
+/** Builds the tracer; false where it cannot be had. */
+export function buildTracer() {
+  const args = ['build', '--quiet', '--locked', '--package', 'faults']
+  const { status } = spawnSync('cargo', args, { cwd: root, stdio: 'inherit' })
+  // Without arguments it says how it is used, with status 2; where it knows no such machine, 77.
+  return status === 0 && spawnSync(tracer).status === 2
+}
+
+/** No launcher, and no stop, may take longer than this, in milliseconds: the start's own limit, the
+ * launcher's margin beyond it, and what a busy machine needs. */
+const BOUND = LIMITS.startTimeout + 3000 + 10_000
+/** For processes to end that end by themselves. */
+const SETTLE = LIMITS.startTimeout + 7000
+
+/** What is swept: `start`; `stop` itself; and the daemon's way out. */
+export const SWEEPS = ['start', 'stop', 'leave']
+
+/** Runs one sweep's program under the tracer. */
+async function traced(w, sweep, fault = []) {
+  const out = join(w.dir, 'calls')
+  const options = ['--out', out, '--dir', w.run, ...fault]
+  if (sweep === 'start') {
+    return command(w, tracer, [...options, '--', process.execPath, w.script, 'start'], { limit: BOUND })
+  }
+  const started = await node(w, 'start')
+  if (started.status !== 0) throw new Error(`a plain start failed: ${started.stderr()}`)
+  const pid = daemonOf(w)
+  if (pid === undefined) throw new Error('a plain start left no daemon')
+  if (sweep === 'stop') {
+    const program = ['--first', 'stop', '--', process.execPath, w.script, 'stop']
+    return command(w, tracer, [...options, ...program], { limit: BOUND })
+  }
+  rmSync(`${out}.attached`, { force: true })
+  const tracing = command(w, tracer, [...options, '--pid', String(pid)], { limit: BOUND })
+  await until(() => readdirSync(w.dir).includes('calls.attached'), 10_000)
+  const stopped = await node(w, 'stop', { limit: BOUND })
+  const told = await tracing
+  return { ...told, stop: stopped, pid }
+}
+
+/** Every call of one sweep, found by tracing. */
+export async function listCalls(sweep) {
+  const w = world()
+  try {
+    const told = await traced(w, sweep)
+    if (told.status !== 0) throw new Error(`the tracer failed: ${told.stderr()}`)
+    return readFileSync(join(w.dir, 'calls'), 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => {
+        const [role, phase, thread, comm, call, nth, args, path] = line.split('\t')
+        const numbers = args.split(',').map((n) => Number.parseInt(n, 16))
+        return { sweep, role, phase, thread, comm, call, nth: Number(nth), args: numbers, path }
+      })
+      .filter((c) => sweep !== 'stop' || c.role === 'stop')
+  } finally {
+    await destroy(w)
+  }
+}
+
+/** The points of a call: killed there, and each error. */
+export function pointsOf(call) {
+  const errors = plausible(call)
+  const failing = errors.map((fault, error) => ({ ...call, fault, error, errors: errors.length }))
+  return [{ ...call, fault: 'SIGKILL' }, ...failing]
+}
+
+export function nameOf({ sweep, role, phase, thread, comm, call, nth, fault, path }) {
+  return `${sweep}: ${role}/${phase}/${thread}/${call}/${nth} ${fault} (${comm}${path ? ` ${path}` : ''})`
+}
+
+/** Tries one point. What was found wrong, and whether the point was reached. */
+export async function tryPoint(point) {
+  const w = world()
+  try {
+    const id = [point.role, point.phase, point.thread, point.call, point.nth].join('/')
+    const how = point.fault === 'SIGKILL' ? ['--kill'] : ['--errno', String(errnoOf(point.fault))]
+    const told = await traced(w, point.sweep, ['--at', id, ...how])
+    if (told.late) return { reached: true, wrong: [`it did not end within ${BOUND} ms`] }
+    if (told.status !== 0) return { reached: false, wrong: [`the tracer failed: ${told.stderr()}`] }
+    const result = JSON.parse(told.stdout)
+    const reached = result.reached
+    const judge = { start: judgeStart, stop: judgeStop, leave: judgeLeave }[point.sweep]
+    const wrong = await judge(w, point, { ...told, ...result })
+    if (wrong.length > 0) wrong.push(`status ${result.status}, signal ${result.signal}, ${told.stderr()}`)
+    return { reached, wrong }
+  } finally {
+    await destroy(w)
+  }
+}
+
+/**
+ * An empty, unlocked file, which says "stopped" and is in nobody's way, may be left where its removal
+ * itself was made to fail, and where the launcher was killed between its open and the fork: then
+ * nobody is there who could remove it.
+ */
+function mayLeaveEmpty({ call, fault, role }, seen = []) {
+  if (fault === 'SIGKILL') return role === 'launcher' && seen.length === 1
+  return ['unlink', 'unlinkat'].includes(call)
+}
+
+async function judgeStart(w, point, { status, signal, seen }) {
+  const wrong = []
+  const killedLauncher = point.role === 'launcher' && point.fault === 'SIGKILL'
+  if (signal !== null && !killedLauncher) wrong.push(`the launcher was ended by signal ${signal}`)
+  // What comes after "go" or "ready" was sent is the boundary: whole or not at all, but who was told is open.
+  const boundary = point.phase === 'sent'
+  const emptyFile = mayLeaveEmpty(point, seen)
+  const nothing = () => leftIn(w, { emptyFile }).length === 0
+  if (boundary) {
+    await until(() => settled(w) || nothing(), SETTLE)
+    // One that has just been made ready may have been told to go, or not.
+    await until(nothing, status === 0 ? 0 : 300)
+  } else if (status !== 0) {
+    // A launcher that failed says so when all is over; one that was killed cannot.
+    await until(nothing, killedLauncher ? SETTLE : 0)
+  }
+  const runs = settled(w)
+  if (!boundary && (status === 0) !== (runs !== undefined)) {
+    wrong.push(`status ${status}, and ${runs === undefined ? 'no daemon runs' : `daemon ${runs} runs`}`)
+  }
+  // A daemon that its launcher has just told to go, and that is killed, leaves what any killed one does.
+  const killedDaemon = boundary && status === 0 && point.role === 'daemon' && point.fault === 'SIGKILL'
+  if (runs === undefined) {
+    const left = killedDaemon ? processesOf(w) : leftIn(w, { emptyFile })
+    if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
+  }
+  wrong.push(...strays(seen, runs))
+  wrong.push(...(await cycle(w, runs)))
+  return wrong
+}
+
+async function judgeStop(w, point, { status, signal }) {
+  const wrong = []
+  const killed = point.fault === 'SIGKILL'
+  if (signal !== null && !killed) wrong.push(`stop was ended by signal ${signal}`)
+  if (status !== 0) await until(() => leftIn(w).length === 0, 1000)
+  const runs = settled(w)
+  if (status === 0 && runs !== undefined) wrong.push(`status 0, and daemon ${runs} runs`)
+  if (runs === undefined) {
+    const left = leftIn(w, { emptyFile: mayLeaveEmpty(point) })
+    if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
+  }
+  wrong.push(...(await cycle(w, runs)))
+  return wrong
+}
+
+async function judgeLeave(w, _point, { stop, pid }) {
+  const wrong = []
+  if (stop.late) wrong.push('stop did not end in time')
+  if (stop.status !== 0) wrong.push(`stop exited with ${stop.status}`)
+  if (isAlive(pid)) wrong.push('the daemon runs still')
+  const left = leftIn(w)
+  if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
+  wrong.push(...(await cycle(w, undefined)))
+  return wrong
+}
+
+/** The one daemon, if it runs, is ready, and nothing runs beside it. */
+function settled(w) {
+  const pid = daemonOf(w)
+  const all = processesOf(w)
+  return pid !== undefined && all.length === 1 && all[0] === pid ? pid : undefined
+}
+
+/** Processes of the start, or of its session, other than the daemon. */
+function strays(seen, daemon) {
+  const sessions = seen.filter(([role]) => role === 'child 1').map(([, pid]) => pid)
+  const roles = new Set(seen.map(([, pid]) => pid))
+  const stray = allProcesses().filter(
+    (pid) => pid !== daemon && isAlive(pid) && (roles.has(pid) || sessions.includes(stat(pid)?.session)),
+  )
+  return stray.map((pid) => `process ${pid} of the start is left`)
+}
+
+/** The next plain start works, or is refused by the one that runs; and a stop leaves nothing. */
+async function cycle(w, runs) {
+  const told = await node(w, 'cycle', { limit: BOUND })
+  if (told.status !== 0) return [`the next start and stop: status ${told.status}, ${told.stderr()}`]
+  const { started, refused, stopped } = JSON.parse(told.stdout)
+  const wrong = []
+  if (runs !== undefined && refused !== runs)
+    wrong.push(`the next start was refused by ${refused}, not ${runs}`)
+  if (runs === undefined && started === undefined) wrong.push(`the next start was refused by ${refused}`)
+  if (stopped !== (started ?? refused)) wrong.push(`the next stop ended ${stopped}`)
+  const left = leftIn(w)
+  if (left.length > 0) wrong.push(`left by the next stop: ${left.join(', ')}`)
+  return wrong
+}
