@@ -1,0 +1,40 @@
+// What the fault sweep (`npm run test:faults`) has found, each at its system call.
+
+import test from 'ava'
+import { buildTracer, listCalls, tryPoint } from '../scripts/faults/sweep.mjs'
+
+const able = buildTracer()
+const traced = able ? test : test.skip
+
+let calls = []
+test.before(async () => {
+  if (able) calls = await listCalls('start')
+})
+
+/** The calls of one role and phase, in their order. */
+const all = (role, phase, call) =>
+  calls.filter((c) => c.role === role && c.phase === phase && c.call === call && c.thread === '0')
+
+async function fails(t, point, fault) {
+  const { reached, wrong } = await tryPoint({ ...point, fault })
+  t.true(reached, `${point.call} was not reached`)
+  t.deepEqual(wrong, [], `${point.call} fails with ${fault}`)
+}
+
+for (const [call, index, fault] of [
+  ['newfstatat', 2, 'EIO'],
+  ['fcntl', 0, 'ENOMEM'],
+  ['fcntl', 1, 'EINTR'],
+  ['flock', 0, 'ENOMEM'],
+  ['fchmod', 0, 'EROFS'],
+  ['ftruncate', 0, 'ENOSPC'],
+]) {
+  traced(`a start whose new pidfile fails at ${call} (${fault}) leaves none`, async (t) => {
+    await fails(t, all('launcher', 'main', call)[index], fault)
+  })
+}
+
+traced('a daemon that has no thread to wait for "go" with does not say "ready"', async (t) => {
+  t.deepEqual(all('daemon', 'sent', 'clone3'), [])
+  await fails(t, all('daemon', 'main', 'clone3').at(-1), 'EAGAIN')
+})
