@@ -8,7 +8,7 @@ const traced = able ? test : test.skip
 
 let calls = []
 test.before(async () => {
-  if (able) calls = await listCalls('start')
+  if (able) calls = [...(await listCalls('start')), ...(await listCalls('stop'))]
 })
 
 /** The calls of one role and phase, in their order. */
@@ -37,4 +37,11 @@ for (const [call, index, fault] of [
 traced('a daemon that has no thread to wait for "go" with does not say "ready"', async (t) => {
   t.deepEqual(all('daemon', 'sent', 'clone3'), [])
   await fails(t, all('daemon', 'main', 'clone3').at(-1), 'EAGAIN')
+})
+
+traced('a stop in whose thread the standard library panics ends all the same', async (t) => {
+  const closedir = calls.find(
+    (c) => c.role === 'stop' && c.call === 'close' && /^\/proc\/\d+\/fd$/.test(c.path),
+  )
+  await fails(t, closedir, 'EIO')
 })

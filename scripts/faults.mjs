@@ -63,21 +63,24 @@ const points = chosen(calls.flatMap(pointsOf))
 if (options.list) {
   for (const point of points) console.log(nameOf(point))
   console.log(`${points.length} points`)
-  process.exit(0)
+} else {
+  await main()
 }
 
-console.log(`Fault sweep: ${calls.length} system calls, ${points.length} points, ${options.jobs} at a time`)
-const results = await sweep(points)
-const loads = options.only === undefined ? await load(options.full) : []
-if (options.full && options.only === undefined) {
-  write(report({ calls, results, loads, seconds: seconds() }))
-}
+async function main() {
+  console.log(`Fault sweep: ${calls.length} system calls, ${points.length} points, ${options.jobs} at a time`)
+  const results = await sweep(points)
+  const loads = options.only === undefined ? await load(options.full) : []
+  if (options.full && options.only === undefined) {
+    write(report({ calls, results, loads, seconds: seconds() }))
+  }
 
-const failed = [...results, ...loads].filter((r) => r.wrong.length > 0).length
-const skipped = results.filter((r) => r.wrong.length === 0 && !r.reached).length
-const missed = skipped === 0 ? '' : ` (a point that was not reached in its run is skipped)`
-console.log(`\nTried in ${seconds().toFixed(0)} s${missed}`)
-console.log(
-  `${results.length + loads.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`,
-)
-process.exitCode = failed > 0 ? 1 : 0
+  const failed = [...results, ...loads].filter((r) => r.wrong.length > 0).length
+  const skipped = results.filter((r) => r.wrong.length === 0 && !r.reached).length
+  const missed = skipped === 0 ? '' : ` (a point that was not reached in its run is skipped)`
+  console.log(`\nTried in ${seconds().toFixed(0)} s${missed}`)
+  console.log(
+    `${results.length + loads.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`,
+  )
+  process.exitCode = failed > 0 ? 1 : 0
+}

@@ -85,7 +85,11 @@ fn in_thread<'env, T: ToNapiValue + Send + 'static>(
     let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
     let abandoned = deferred.clone();
     let spawned = thread.spawn(move || {
-        let result = work();
+        // A panic (std has one for a closedir(3) that fails) must not leave the promise pending.
+        let result =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                Err(Error::new(Code::StartFailed, "A thread of the native module has panicked"))
+            });
         deferred.resolve(move |env| result.map_err(|error| thrown(&env, error)));
     });
     if let Some(old) = old {

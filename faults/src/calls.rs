@@ -53,3 +53,28 @@ pub fn path_argument(name: &str) -> Option<usize> {
         _ => None,
     }
 }
+
+/// Whether the first argument of a call is a descriptor.
+pub fn takes_descriptor(name: &str) -> bool {
+    [
+        "read",
+        "write",
+        "readv",
+        "writev",
+        "pread64",
+        "pwrite64",
+        "close",
+        "fcntl",
+        "flock",
+        "ioctl",
+        "fchmod",
+        "ftruncate",
+        "getdents64",
+        "sendto",
+        "recvfrom",
+        "lseek",
+        "dup2",
+        "dup3",
+    ]
+    .contains(&name)
+}

@@ -1,8 +1,7 @@
 //! Who is who: which process and thread a stop belongs to, and how far it has come.
 //!
 //! A start has four roles: the launcher; its child, the guardian ("child 1"); that one's child
-//! before its exec ("child 2"), and after it ("daemon"). Each goes through phases, and only the calls
-//! of the ones in [`Phase::is_swept`] are points of the sweep. Threads are numbered in the order in
+//! before its exec ("child 2"), and after it ("daemon"). Each goes through phases. Threads are numbered in the order in
 //! which they come.
 
 use std::collections::HashMap;
@@ -43,7 +42,7 @@ pub struct Process {
     pub phase: Phase,
     threads: usize,
     /// How often each thread has made each call in this phase.
-    counts: HashMap<(usize, u64), u32>,
+    counts: HashMap<(usize, String), u32>,
 }
 
 impl Process {
@@ -60,8 +59,8 @@ impl Process {
     }
 
     /// Which call of its kind this is, of this thread in this phase.
-    pub fn count(&mut self, thread: usize, call: u64) -> u32 {
-        let count = self.counts.entry((thread, call)).or_default();
+    pub fn count(&mut self, thread: usize, call: &str) -> u32 {
+        let count = self.counts.entry((thread, call.to_owned())).or_default();
         *count += 1;
         *count
     }

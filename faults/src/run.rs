@@ -277,7 +277,11 @@ impl<'a> Tracer<'a> {
             }
             return Ok(());
         };
-        let name = calls::name(number);
+        let mut name = calls::name(number);
+        // FUTEX_WAIT and FUTEX_WAIT_BITSET alone can be interrupted.
+        if name == "futex" && !matches!(args[1] & 0x7f, 0 | 9) {
+            name.push_str("_wake");
+        }
         let path = self.path(tid, &name, &args);
         self.advance(tid, pid, &name, &args, &path);
         let process = self.cast.process(pid);
@@ -285,7 +289,7 @@ impl<'a> Tracer<'a> {
         if phase == Phase::Before || role == "other" {
             return Ok(());
         }
-        let nth = process.count(thread, number);
+        let nth = process.count(thread, &name);
         if let Some(out) = &mut self.out {
             let comm = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"));
             let comm = comm.unwrap_or_default();
@@ -319,7 +323,13 @@ impl<'a> Tracer<'a> {
     }
 
     fn path(&self, tid: pid_t, name: &str, args: &[u64; 6]) -> String {
-        let Some(index) = calls::path_argument(name) else { return String::new() };
+        let Some(index) = calls::path_argument(name) else {
+            if !calls::takes_descriptor(name) || self.out.is_none() {
+                return String::new();
+            }
+            let found = std::fs::read_link(format!("/proc/{tid}/fd/{}", args[0]));
+            return found.map_or_else(|_| String::new(), |to| to.to_string_lossy().into_owned());
+        };
         let mut bytes = ptrace::memory(tid, args[index], 256);
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
         bytes.truncate(end);

@@ -68,8 +68,7 @@ export function report({ calls, results, loads, seconds }) {
   const cells = ({ tried, missed, wrong }) => [tried, missed, wrong]
   const [cycled, , raced] = loads
   const parts = [
-    '### The last full run',
-    table(['', ''], machine()),
+    table(['The last full run', ''], machine()),
     `${calls.length} system calls, ${results.length} points, ${tried} of them reached; ${(seconds / 60).toFixed(0)} ` +
       `minutes. **Violations: ${wrong.length === 0 ? 'none' : wrong.length}.**`,
     table(

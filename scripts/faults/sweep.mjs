@@ -126,9 +126,14 @@ function mayLeaveEmpty({ call, fault, role }, seen = []) {
   return ['unlink', 'unlinkat'].includes(call)
 }
 
+/** V8 and libuv end the process by SIGABRT, SIGTRAP or SIGILL where their own calls fail. */
+function gaveUp(point, signal) {
+  return point.fault !== 'SIGKILL' && [4, 5, 6].includes(signal)
+}
+
 async function judgeStart(w, point, { status, signal, seen }) {
   const wrong = []
-  const killedLauncher = point.role === 'launcher' && point.fault === 'SIGKILL'
+  const killedLauncher = point.role === 'launcher' && (point.fault === 'SIGKILL' || gaveUp(point, signal))
   if (signal !== null && !killedLauncher) wrong.push(`the launcher was ended by signal ${signal}`)
   // What comes after "go" or "ready" was sent is the boundary: whole or not at all, but who was told is open.
   const boundary = point.phase === 'sent'
@@ -160,7 +165,7 @@ async function judgeStart(w, point, { status, signal, seen }) {
 async function judgeStop(w, point, { status, signal }) {
   const wrong = []
   const killed = point.fault === 'SIGKILL'
-  if (signal !== null && !killed) wrong.push(`stop was ended by signal ${signal}`)
+  if (signal !== null && !killed && !gaveUp(point, signal)) wrong.push(`stop was ended by signal ${signal}`)
   if (status !== 0) await until(() => leftIn(w).length === 0, 1000)
   const runs = settled(w)
   if (status === 0 && runs !== undefined) wrong.push(`status 0, and daemon ${runs} runs`)

@@ -18,6 +18,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 export const library = new URL('../../dist/index.js', import.meta.url).href
 
+/** Without what has every Node here do more than elsewhere. */
+const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, ...ENVIRONMENT } = process.env
 /** For what a program printed to be read after its end, in milliseconds. */
 const PIPE = 2000
 
@@ -76,7 +78,7 @@ export function command(w, file, args, { limit = 30_000, env = {} } = {}) {
   const log = openSync(join(w.dir, 'stderr'), 'w')
   const child = spawn(file, args, {
     cwd: w.dir,
-    env: { ...process.env, NODE_OPTIONS: '', RUN: w.run, DIR: w.dir, ...env },
+    env: { ...ENVIRONMENT, RUN: w.run, DIR: w.dir, ...env },
     stdio: ['ignore', 'pipe', log],
   })
   closeSync(log)
