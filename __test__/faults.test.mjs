@@ -39,6 +39,17 @@ traced('a daemon that has no thread to wait for "go" with does not say "ready"',
   await fails(t, all('daemon', 'main', 'clone3').at(-1), 'EAGAIN')
 })
 
+traced('a daemon opens its output before it says "ready": afterwards nothing can fail', async (t) => {
+  const late = calls.filter((c) => c.role === 'daemon' && c.phase === 'sent' && c.path === '/dev/null')
+  t.deepEqual(
+    late.filter((c) => c.call === 'openat'),
+    [],
+  )
+  const opened = all('daemon', 'main', 'openat').find((c) => c.path === '/dev/null')
+  await fails(t, opened, 'EMFILE')
+  await fails(t, all('daemon', 'sent', 'dup2')[0], 'EINTR')
+})
+
 traced('a stop in whose thread the standard library panics ends all the same', async (t) => {
   const closedir = calls.find(
     (c) => c.role === 'stop' && c.call === 'close' && /^\/proc\/\d+\/fd$/.test(c.path),

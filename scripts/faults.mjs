@@ -42,6 +42,7 @@ async function sweep(points) {
       const name = nameOf(point)
       results.push({ name, point, ...result })
       if (result.wrong.length > 0) say(false, name, result.wrong)
+      else if (!result.reached) console.log(`skip  ${name}: not reached in this run`)
       if (results.length % 100 === 0) {
         console.log(`${results.length} of ${points.length} points after ${seconds().toFixed(0)} s`)
       }

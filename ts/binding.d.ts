@@ -256,11 +256,8 @@ export declare function notify(address: string, state: string): number
  */
 export declare function notifyStayInTouch(address: string): number
 
-/** Opens a log file; returns a descriptor that is the caller's. */
-export declare function openLog(path: string): number
-
-/** Opens /dev/null, for what is not logged; returns a descriptor that is the caller's. */
-export declare function openNull(): number
+/** Opens a log file, or /dev/null; returns a descriptor that is the caller's. */
+export declare function openLog(path?: string | undefined | null): number
 
 /**
  * In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms. If

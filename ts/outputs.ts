@@ -1,5 +1,6 @@
 // Where standard output and standard error go once the daemon runs: to a log file, to syslog, or
-// nowhere. Log files are opened before `setup`, so that one that cannot be is a failed start.
+// nowhere. All are opened before `setup`, so that one that cannot be is a failed start: after "go" there
+// is nothing left that could fail.
 
 import { writeSync } from './builtin.js'
 import type { DaemonError } from './errors.js'
@@ -22,7 +23,7 @@ export function openOutputs(options: ResolvedOptions, attached: boolean): void {
   const wanted = [options.stdout, options.stderr].map((to) => to ?? (attached ? undefined : NOWHERE))
   outputs = wanted.map((path) => {
     if (path === undefined) return undefined
-    if (path === NOWHERE) return { to: 'nowhere', fd: native.openNull() }
+    if (path === NOWHERE) return { to: 'nowhere', fd: native.openLog() }
     if (path === SYSLOG) return { to: 'syslog' }
     return { to: 'file', path, fd: native.openLog(path) }
   })

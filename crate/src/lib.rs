@@ -352,30 +352,19 @@ pub fn exit_now(status: i32) {
     ending::exit_now(status)
 }
 
-/// Opens a log file; returns a descriptor that is the caller's.
+/// Opens a log file, or /dev/null; returns a descriptor that is the caller's.
 #[napi(catch_unwind)]
-pub fn open_log(env: &Env, path: String) -> napi::Result<i32> {
+pub fn open_log(env: &Env, path: Option<String>) -> napi::Result<i32> {
     use std::os::fd::IntoRawFd;
-    let opened = takeover::open_log(path.as_ref());
+    let opened = path.map_or_else(takeover::null, |path| takeover::open_log(path.as_ref()));
     Ok(opened.map_err(|error| thrown(env, error))?.into_raw_fd())
-}
-
-/// Opens /dev/null, for what is not logged; returns a descriptor that is the caller's.
-#[napi(catch_unwind)]
-pub fn open_null(env: &Env) -> napi::Result<i32> {
-    use std::os::fd::IntoRawFd;
-    takeover::null().map(IntoRawFd::into_raw_fd).map_err(|error| {
-        let errno = error.raw_os_error().unwrap_or(0);
-        let error = Error::os(Code::StartFailed, "Cannot open /dev/null", "open", errno);
-        thrown(env, error)
-    })
 }
 
 /// Makes `fd` the process's descriptor `number`; `fd` is closed.
 #[napi(catch_unwind)]
 pub fn redirect(env: &Env, fd: i32, number: i32) -> napi::Result<()> {
     use std::os::fd::{FromRawFd, OwnedFd};
-    // SAFETY: given by `open_log` or `open_null`, and not used by the caller afterwards.
+    // SAFETY: given by `open_log`, and not used by the caller afterwards.
     let from = unsafe { OwnedFd::from_raw_fd(fd) };
     takeover::redirect(from.as_fd(), number).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);

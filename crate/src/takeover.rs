@@ -307,14 +307,25 @@ pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
 /// Makes `fd` the process's descriptor `number` (1 or 2).
 pub fn redirect(fd: BorrowedFd<'_>, number: RawFd) -> std::io::Result<()> {
     use std::os::fd::AsRawFd;
-    // SAFETY: replaces a standard descriptor, which no Rust value owns.
-    if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
-        return Err(std::io::Error::last_os_error());
+    loop {
+        // SAFETY: replaces a standard descriptor, which no Rust value owns.
+        if unsafe { libc::dup2(fd.as_raw_fd(), number) } >= 0 {
+            return Ok(());
+        }
+        let error = std::io::Error::last_os_error();
+        // EBUSY: a race with an open(2) in another thread (dup2(2)).
+        if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) {
+            return Err(error);
+        }
     }
-    Ok(())
 }
 
-/// /dev/null, for what is not logged.
-pub fn null() -> std::io::Result<OwnedFd> {
-    Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+/// /dev/null, for what is not logged. Never made where it is missing.
+pub fn null() -> Result<OwnedFd> {
+    let opened = File::options().read(true).write(true).open("/dev/null");
+    opened.map(OwnedFd::from).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        Error::os(Code::StartFailed, "Cannot open /dev/null", "open", errno)
+            .at("/dev/null".as_ref())
+    })
 }
