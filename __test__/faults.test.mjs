@@ -56,3 +56,8 @@ traced('a stop in whose thread the standard library panics ends all the same', a
   )
   await fails(t, closedir, 'EIO')
 })
+
+traced('a launcher that has no thread to wait for its daemon with begins nothing', async (t) => {
+  t.deepEqual(all('launcher', 'main', 'clone3'), [], 'the thread comes before the pidfile is looked at')
+  await fails(t, all('launcher', 'main', 'clone')[0], 'EAGAIN')
+})

@@ -71,37 +71,53 @@ fn thrown(env: &Env, error: Error) -> napi::Error {
     build().unwrap_or_else(|error| error)
 }
 
-/// Runs blocking work on a thread of its own, not on one of libuv's four: a start may take half a
-/// minute. The thread ends with the work.
+/// A thread for one piece of blocking work, not one of libuv's four: a start may take half a minute.
+/// It is there before the work begins, so that nothing is begun that nobody could wait for.
+struct Helper(std::sync::mpsc::Sender<Box<dyn FnOnce() + Send>>);
+
+impl Helper {
+    fn start(env: &Env, name: &str) -> napi::Result<Self> {
+        let (give, given) = std::sync::mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let all = nix::sys::signal::SigSet::all();
+        let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK).ok();
+        let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
+        let spawned = thread.spawn(move || given.into_iter().for_each(|work| work()));
+        if let Some(old) = old {
+            let _ = old.thread_set_mask();
+        }
+        spawned.map(|_| Self(give)).map_err(|error| {
+            let (what, errno) = ("Cannot start a thread", error.raw_os_error().unwrap_or(0));
+            let error = Error::os(Code::StartFailed, what, "pthread_create", errno);
+            thrown(env, error.hint("Too many processes and threads (`ulimit -u`)"))
+        })
+    }
+
+    /// Hands the thread its work, with which it ends.
+    fn run<T: ToNapiValue + Send + 'static>(
+        self,
+        env: &Env,
+        work: impl FnOnce() -> error::Result<T> + Send + 'static,
+    ) -> napi::Result<Object<'_>> {
+        let (deferred, promise) = env.create_deferred()?;
+        let _ = self.0.send(Box::new(move || {
+            // A panic (std has one for a closedir(3) that fails) must not leave the promise pending.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            let result = result.unwrap_or_else(|_| {
+                Err(Error::new(Code::StartFailed, "A thread of the native module has panicked"))
+            });
+            deferred.resolve(move |env| result.map_err(|error| thrown(&env, error)));
+        }));
+        Ok(promise)
+    }
+}
+
+/// Runs blocking work on a thread of its own.
 fn in_thread<'env, T: ToNapiValue + Send + 'static>(
     env: &'env Env,
     name: &str,
     work: impl FnOnce() -> error::Result<T> + Send + 'static,
 ) -> napi::Result<Object<'env>> {
-    let (deferred, promise) = env.create_deferred()?;
-    let all = nix::sys::signal::SigSet::all();
-    let how = nix::sys::signal::SigmaskHow::SIG_SETMASK;
-    let old = all.thread_swap_mask(how).ok();
-    let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
-    let abandoned = deferred.clone();
-    let spawned = thread.spawn(move || {
-        // A panic (std has one for a closedir(3) that fails) must not leave the promise pending.
-        let result =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                Err(Error::new(Code::StartFailed, "A thread of the native module has panicked"))
-            });
-        deferred.resolve(move |env| result.map_err(|error| thrown(&env, error)));
-    });
-    if let Some(old) = old {
-        let _ = old.thread_set_mask();
-    }
-    if let Err(error) = spawned {
-        let errno = error.raw_os_error().unwrap_or(0);
-        let error = Error::os(Code::StartFailed, "Cannot start a thread", "pthread_create", errno)
-            .hint("Too many processes and threads (`ulimit -u`)");
-        abandoned.reject(thrown(env, error));
-    }
-    Ok(promise)
+    Helper::start(env, name)?.run(env, work)
 }
 
 fn millis(ms: f64) -> Duration {
@@ -197,9 +213,10 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
 /// Forks the daemon; resolves when it is ready, or when it is known why there is none.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeOutcome>")]
 pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
+    let helper = Helper::start(env, "launch")?;
     let started = core_plan(plan).and_then(|plan| launch::launch(&plan));
     let launch = started.map_err(|error| thrown(env, error))?;
-    in_thread(env, "launch", move || Ok(outcome(launch.wait())))
+    helper.run(env, move || Ok(outcome(launch.wait())))
 }
 
 fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
