@@ -1,7 +1,7 @@
 // `npm run test:faults`: the fault sweep and the load, as a sample that takes some minutes; with
 // `--full` all of it, and the report goes to docs/hostile.md.
 //
-// --full, --jobs N, --only TEXT (points whose name has it), --list
+// --full, --jobs N, --only TEXT (points whose name has it), --sweep NAME (one of them), --list
 
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -71,8 +71,9 @@ if (options.list) {
 async function main() {
   console.log(`Fault sweep: ${calls.length} system calls, ${points.length} points, ${options.jobs} at a time`)
   const results = await sweep(points)
-  const loads = options.only === undefined ? await load(options.full) : []
-  if (options.full && options.only === undefined) {
+  const whole = options.only === undefined && options.sweep === SWEEPS
+  const loads = whole ? await load(options.full) : []
+  if (options.full && whole) {
     write(report({ calls, results, loads, seconds: seconds() }))
   }
 

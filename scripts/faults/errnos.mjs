@@ -71,6 +71,9 @@ const TABLE = {
   rename: CHANGE,
   sendmsg: ['EAGAIN', 'EINTR', 'ENOMEM'],
   sendto: ['EAGAIN', 'EINTR', 'ENOMEM'],
+  setgroups: ['EPERM', 'ENOMEM'],
+  setresgid: ['EPERM', 'EAGAIN', 'ENOMEM'],
+  setresuid: ['EPERM', 'EAGAIN', 'ENOMEM'],
   // A security module's refusal.
   setpgid: ['EACCES', 'EPERM'],
   setsid: ['EPERM'],

@@ -18,6 +18,7 @@ const ROLES = {
   'start child 2/main': 'child 2, from the fork to its exec',
   'start daemon/boot': "daemon, Node's boot",
   'start daemon/main': 'daemon, from the take-over to "ready"',
+  'drop daemon/main': 'daemon that drops its privileges, from the take-over to "ready"',
   'start daemon/sent': 'daemon, after "ready" (the boundary)',
   'start launcher/sent': 'launcher, after "go" (the boundary)',
   'stop stop/main': '`stop`, from the pidfile to its end',

@@ -9,6 +9,7 @@ const STRIDES = {
   'start daemon/sent': 2,
   'start launcher/sent': 12,
   'start daemon/boot': 40,
+  'drop daemon/main': 12,
   'stop stop/main': 5,
   'leave daemon/main': 5,
 }

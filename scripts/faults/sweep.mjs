@@ -35,19 +35,27 @@ export function buildTracer() {
 
 /** No launcher, and no stop, may take longer than this, in milliseconds: the start's own limit, the
  * launcher's margin beyond it, and what a busy machine needs. */
-const BOUND = LIMITS.startTimeout + 3000 + 10_000
+const BOUND = LIMITS.startTimeout + 3000 + 30_000
 /** For processes to end that end by themselves. */
 const SETTLE = LIMITS.startTimeout + 7000
 
-/** What is swept: `start`; `stop` itself; and the daemon's way out. */
-export const SWEEPS = ['start', 'stop', 'leave']
+const isRoot = process.getuid() === 0
+
+/** What is swept: `start`; what more a daemon does that drops its privileges; `stop` itself; and the
+ * daemon's way out. */
+export const SWEEPS = isRoot ? ['start', 'drop', 'stop', 'leave'] : ['start', 'stop', 'leave']
+
+/** The user as whom the daemon of `drop` runs. */
+const NOBODY = '65534'
 
 /** Runs one sweep's program under the tracer. */
 async function traced(w, sweep, fault = []) {
   const out = join(w.dir, 'calls')
   const options = ['--out', out, '--dir', w.run, ...fault]
-  if (sweep === 'start') {
-    return command(w, tracer, [...options, '--', process.execPath, w.script, 'start'], { limit: BOUND })
+  if (sweep === 'start' || sweep === 'drop') {
+    const program = ['--', process.execPath, w.script, 'start']
+    const env = sweep === 'drop' ? { AS: NOBODY } : {}
+    return command(w, tracer, [...options, ...program], { limit: BOUND, env })
   }
   const started = await node(w, 'start')
   if (started.status !== 0) throw new Error(`a plain start failed: ${started.stderr()}`)
@@ -79,7 +87,11 @@ export async function listCalls(sweep) {
         const numbers = args.split(',').map((n) => Number.parseInt(n, 16))
         return { sweep, role, phase, thread, comm, call, nth: Number(nth), args: numbers, path }
       })
-      .filter((c) => sweep !== 'stop' || c.role === 'stop')
+      .filter(({ role, phase, nth }) => {
+        if (sweep === 'stop') return role === 'stop'
+        // The proof looks at every thread in the same way.
+        return sweep !== 'drop' || (role === 'daemon' && phase === 'main' && (nth <= 6 || nth % 8 === 0))
+      })
   } finally {
     await destroy(w)
   }
@@ -107,7 +119,7 @@ export async function tryPoint(point) {
     if (told.status !== 0) return { reached: false, wrong: [`the tracer failed: ${told.stderr()}`] }
     const result = JSON.parse(told.stdout)
     const reached = result.reached
-    const judge = { start: judgeStart, stop: judgeStop, leave: judgeLeave }[point.sweep]
+    const judge = { start: judgeStart, drop: judgeStart, stop: judgeStop, leave: judgeLeave }[point.sweep]
     const wrong = await judge(w, point, { ...told, ...result })
     if (wrong.length > 0) wrong.push(`status ${result.status}, signal ${result.signal}, ${told.stderr()}`)
     return { reached, wrong }
@@ -139,15 +151,18 @@ async function judgeStart(w, point, { status, signal, seen }) {
   const boundary = point.phase === 'sent'
   const emptyFile = mayLeaveEmpty(point, seen)
   const nothing = () => leftIn(w, { emptyFile }).length === 0
+  // A process that is ending has let go of all but its number.
+  const over = () => nothing() && strays(seen).length === 0
   if (boundary) {
-    await until(() => settled(w) || nothing(), SETTLE)
+    await until(() => settled(w) || over(), SETTLE)
     // One that has just been made ready may have been told to go, or not.
-    await until(nothing, status === 0 ? 0 : 300)
-  } else if (status !== 0) {
-    // A launcher that failed says so when all is over; one that was killed cannot.
-    await until(nothing, killedLauncher ? SETTLE : 0)
+    await until(over, status === 0 ? 0 : 300)
+  } else if (killedLauncher) {
+    // One that failed says so when all is over; one that was killed cannot.
+    await until(over, SETTLE)
   }
   const runs = settled(w)
+  if (runs !== undefined && point.sweep === 'drop' && !isNobody(runs)) wrong.push('it has kept privileges')
   if (!boundary && (status === 0) !== (runs !== undefined)) {
     wrong.push(`status ${status}, and ${runs === undefined ? 'no daemon runs' : `daemon ${runs} runs`}`)
   }
@@ -157,6 +172,7 @@ async function judgeStart(w, point, { status, signal, seen }) {
     const left = killedDaemon ? processesOf(w) : leftIn(w, { emptyFile })
     if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
   }
+  if (boundary || killedLauncher) await until(() => strays(seen, runs).length === 0, SETTLE)
   wrong.push(...strays(seen, runs))
   wrong.push(...(await cycle(w, runs)))
   return wrong
@@ -193,6 +209,15 @@ function settled(w) {
   const pid = daemonOf(w)
   const all = processesOf(w)
   return pid !== undefined && all.length === 1 && all[0] === pid ? pid : undefined
+}
+
+/** Whether all ids of all threads are those of the user that was asked for (proc_pid_status(5)). */
+function isNobody(pid) {
+  return readdirSync(`/proc/${pid}/task`).every((tid) => {
+    const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')
+    const uids = /^Uid:\s+(.*)$/m.exec(status)?.[1].split('\t') ?? []
+    return uids.length === 4 && uids.every((uid) => uid === NOBODY) && /^CapEff:\s+0+$/m.test(status)
+  })
 }
 
 /** Processes of the start, or of its session, other than the daemon. */

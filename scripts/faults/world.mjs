@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   mkdirSync,
   mkdtempSync,
@@ -32,7 +33,7 @@ import { once } from 'node:events'
 class Sample extends Daemon {
   async action(signal) { await once(signal, 'abort') }
 }
-const sample = new Sample({ name: process.env.NAME ?? 'sample', pidFilePath: process.env.RUN, ...${JSON.stringify(LIMITS)} })
+const sample = new Sample({ name: process.env.NAME ?? 'sample', pidFilePath: process.env.RUN, user: process.env.AS, ...${JSON.stringify(LIMITS)} })
 if (process.argv[2] === 'cycle') {
   const told = {}
   try {
@@ -53,6 +54,8 @@ export function world() {
   const dir = mkdtempSync(join(tmpdir(), 'tsd-faults-'))
   const run = join(dir, 'run')
   mkdirSync(run, { mode: 0o755 })
+  // For a daemon that has dropped its privileges.
+  chmodSync(dir, 0o755)
   const script = join(dir, 'sample.mjs')
   writeFileSync(script, PROGRAM)
   return { dir, run, script, pidFile: (name = 'sample') => join(run, `${name}.pid`) }
