@@ -364,11 +364,16 @@ impl PidFile {
 
     /// Removes the file while it is still locked, and only if it is still ours; where the directory
     /// is no longer writable (privileges dropped) or out of reach, empties it.
-    pub fn remove(&self) {
-        let removed = || !self.out_of_reach && std::fs::remove_file(self.place.path()).is_ok();
-        if self.is_in_place() && !removed() {
+    /// Returns whether the name is gone.
+    pub fn remove(&self) -> bool {
+        if !self.is_in_place() {
+            return true;
+        }
+        let removed = !self.out_of_reach && std::fs::remove_file(self.place.path()).is_ok();
+        if !removed {
             let _ = self.file.set_len(0);
         }
+        removed
     }
 
     /// Where it is.
