@@ -1,6 +1,6 @@
 // The command line of a daemon, with the exit statuses of the Linux Standard Base (init scripts).
 
-import { inspect } from './builtin.js'
+import { inspect, writeSync } from './builtin.js'
 import { DaemonError } from './errors.js'
 import type { Status } from './status.js'
 
@@ -118,10 +118,20 @@ function lacksRight(error: unknown): boolean {
 }
 
 function report(name: string, status: Status, json: boolean): void {
-  process.stdout.write(`${json ? JSON.stringify(status) : statusLine(name, status)}\n`)
+  say(`${json ? JSON.stringify(status) : statusLine(name, status)}\n`)
   done(
     status.state === 'running' ? 0 : status.state === 'stopped' && status.stalePidFile ? FAILED : NOT_RUNNING,
   )
+}
+
+/** A line for standard output. To make process.stdout for it takes as long as all the rest of `status`. */
+function say(line: string): void {
+  try {
+    writeSync(1, line)
+  } catch (error) {
+    // A reader that is gone is no error; one that is slow is waited for.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') process.stdout.write(line)
+  }
 }
 
 function statusLine(name: string, status: Status): string {

@@ -7,6 +7,8 @@ import { now, readdirSync, readFileSync } from './builtin.js'
 const THREADS = '/proc/self/task'
 /** How long a thread may go without being seen asleep, in milliseconds. */
 const PATIENCE_MS = 5000
+/** Most are asleep after the first turns of the event loop: no pause between so many looks. */
+const AT_ONCE = 20
 
 /** The threads that there were when the listener came; `undefined`: there is no need of one. */
 let threads: string[] | undefined
@@ -29,11 +31,11 @@ export async function closeDebugger(): Promise<void> {
   bewareOfTheDebugger()
   if (threads === undefined || wasAskedFor() || 'Bun' in globalThis || 'Deno' in globalThis) return
   const deadline = now() + PATIENCE_MS
-  for (;;) {
+  for (let looks = 1; ; looks++) {
     threads = threads.filter(isAwake)
     await new Promise(setImmediate)
     if (threads.length === 0 || now() > deadline) break
-    await new Promise((resolve) => setTimeout(resolve, 1))
+    if (looks > AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 1))
   }
   // inspector.close is this very function; to load node:inspector for it would cost 2 ms at every start.
   ;(process as unknown as { _debugEnd(): void })._debugEnd()
