@@ -16,14 +16,14 @@ export declare function finish(): void
 /** Puts the guard's handler in front of libuv's, and lets the signals through in this thread. */
 export declare function guardChain(): void
 
-/** The way out has begun: because of this signal (or 0), and for at most `limit` ms. */
-export declare function guardLeaving(signal: number, limit: number): void
+/** The way out has begun: because of this signal, if any, and for at most `limit` ms. */
+export declare function guardLeaving(signal: string | undefined | null, limit: number): void
 
 /** Starts the guard's thread. */
 export declare function guardStart(name: string, blockedTimeout: number): void
 
 /** JavaScript has taken this signal. */
-export declare function guardTaken(signal: number): void
+export declare function guardTaken(signal: string): void
 
 /** In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it. */
 export declare function holdPidfile(place: NativePlace, inherited: boolean): void

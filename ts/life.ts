@@ -9,7 +9,7 @@ import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import { openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
-import { signalNumber, wireSignals } from './signals.js'
+import { wireSignals } from './signals.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
 
 /** What a program makes of its daemon. */
@@ -184,7 +184,7 @@ export async function exit(code: number): Promise<never> {
     reportFailure(new Error(`The daemon called exit(${code}) while it was starting`))
   }
   const deadline = performance.now() + options.stopTimeout
-  native.guardLeaving(cause ? (signalNumber(cause) ?? 0) : 0, options.stopTimeout)
+  native.guardLeaving(cause, options.stopTimeout)
   tellManager('STOPPING=1')
   abort.abort()
   const finished = setUp ? await shutdown() : true

@@ -3,7 +3,7 @@
 // names, which a program that runs as root must not.
 
 import type * as Binding from './binding.js'
-import { dirname, existsSync, fileURLToPath, join } from './builtin.js'
+import { existsSync, join } from './builtin.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
 
 /** The native functions; each throws, or rejects with, a `DaemonError`. */
@@ -67,7 +67,7 @@ function load(): Native {
  * as much as all the rest of an import.
  */
 function locate(names: string[]): string[] {
-  const own = join(dirname(fileURLToPath(import.meta.url)), '..')
+  const own = join(import.meta.dirname, '..')
   const file = (name: string) => `tsdaemonize.${name}.node`
   for (const place of [
     (name: string) => join(own, file(name)),

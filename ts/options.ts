@@ -1,7 +1,7 @@
 // The options of a Daemon: what they mean, and the check before anything is done.
 
 import type { NativeConfinement } from './binding.js'
-import { basename, extname, fileURLToPath, isAbsolute, resolve } from './builtin.js'
+import { basename, extname, isAbsolute, resolve } from './builtin.js'
 import { type Check, checkAbsolute, checkInteger, checkText, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue } from './errors.js'
@@ -255,7 +255,7 @@ export function resolveOptions(options: unknown): ResolvedOptions {
 function toPath(script: string | URL): string | undefined {
   const isUrl = script instanceof URL || script.startsWith('file:')
   try {
-    const path = resolve(isUrl ? fileURLToPath(script) : script)
+    const path = resolve(isUrl ? process.getBuiltinModule('node:url').fileURLToPath(script) : script)
     return path.includes('\0') ? undefined : path
   } catch {
     return undefined

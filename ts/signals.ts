@@ -1,6 +1,5 @@
 // The signals that reach a daemon: on the event loop, one at a time, in their order.
 
-import { constants } from './builtin.js'
 import { native } from './native.js'
 
 /** The signals that `onSignal` gets. */
@@ -17,13 +16,18 @@ export const DAEMON_SIGNALS = [
 
 /** A signal's number on this system; `undefined` for what is none. */
 export function signalNumber(signal: string): number | undefined {
-  return (constants.signals as Record<string, number | undefined>)[signal]
+  return numbers()[signal]
 }
 
 /** A signal's name. */
 export function signalName(number: number): NodeJS.Signals {
-  const known = Object.entries(constants.signals).find(([, value]) => value === number)
+  const known = Object.entries(numbers()).find(([, value]) => value === number)
   return (known?.[0] ?? `SIG${number}`) as NodeJS.Signals
+}
+
+/** Not loaded at every start: few ask. */
+function numbers(): Record<string, number | undefined> {
+  return process.getBuiltinModule('node:os').constants.signals
 }
 
 /**
@@ -40,9 +44,8 @@ export function wireSignals(
   })
   const takers = new Map<string | symbol, () => void>()
   for (const signal of DAEMON_SIGNALS) {
-    const number = constants.signals[signal]
     // Once all listeners have been called: one of the program's own may block. Or throw: ours go first.
-    const take = () => process.nextTick(native.guardTaken, number)
+    const take = () => process.nextTick(native.guardTaken, signal)
     takers.set(signal, take)
     process.prependListener(signal, take)
     process.prependListener(signal, () => {

@@ -347,14 +347,19 @@ pub fn guard_chain() {
 
 /// JavaScript has taken this signal.
 #[napi(catch_unwind)]
-pub fn guard_taken(signal: i32) {
-    guard::taken(signal);
+pub fn guard_taken(signal: String) {
+    guard::taken(number(&signal));
 }
 
-/// The way out has begun: because of this signal (or 0), and for at most `limit` ms.
+/// The way out has begun: because of this signal, if any, and for at most `limit` ms.
 #[napi(catch_unwind)]
-pub fn guard_leaving(signal: i32, limit: f64) {
-    guard::leaving(signal, millis(limit));
+pub fn guard_leaving(signal: Option<String>, limit: f64) {
+    guard::leaving(signal.map_or(0, |signal| number(&signal)), millis(limit));
+}
+
+/// A signal's number; 0 for what is none.
+fn number(signal: &str) -> i32 {
+    signal.parse::<nix::sys::signal::Signal>().map_or(0, |signal| signal as i32)
 }
 
 /// What atexit(3) does in other runtimes: Bun ends without its handlers.
