@@ -6,6 +6,7 @@ import test from 'ava'
 import { Daemon } from '../dist/index.js'
 import {
   command,
+  descriptors,
   environment,
   environmentOf,
   isAlive,
@@ -389,3 +390,20 @@ hasStrace(
     t.deepEqual(processesOf(p), [pid])
   },
 )
+
+hasStrace('status never calls a daemon killed that ends while it is looked at', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli())
+  t.is((await run(p, script, ['start'])).status, 0)
+  // It is stopped when it has opened the pidfile and seen that it is there: fstat(3) is one of these
+  // calls, and the first newfstatat(2) is lstat(3).
+  const stop = ['-e', 'inject=newfstatat:signal=SIGSTOP:when=2', '-e', 'inject=fstat:signal=SIGSTOP:when=1']
+  const args = ['-f', '-qq', '-o', '/dev/null', '-P', p.pidFile(), '-e', 'trace=newfstatat,fstat', ...stop]
+  const status = command(p, 'strace', [...args, process.execPath, script, 'status'])
+  const isStopped = (pid) => proc(pid)?.state.toUpperCase() === 'T'
+  const looks = (pid) => pid !== pidIn(p) && Object.values(descriptors(pid)).includes(p.pidFile())
+  const looking = await until(() => processesOf(p).filter(isStopped).find(looks), 'the stop')
+  t.is((await run(p, script, ['stop'])).status, 0)
+  process.kill(looking, 'SIGCONT')
+  t.like(await status, { status: 3, stdout: 'sample is not running\n', stderr: '' })
+})

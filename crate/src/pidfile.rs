@@ -413,14 +413,18 @@ pub fn look(place: &Place) -> Result<Look> {
     for _ in 0..TRIES {
         let Some(dir) = check_directory(place, Asker::Anyone)? else { return Ok(gone()) };
         let Some(file) = open_existing(&path, OFlag::O_RDONLY)? else { return Ok(gone()) };
+        let removed = || fstat(&file).is_ok_and(|now| now.st_nlink == 0);
         let found = fstat(&file).map_err(|e| failed(&path, "fstat", e))?;
         if found.st_nlink == 0 {
             continue;
         }
         check_file(&path, &found, Asker::Anyone, Some(&dir))?;
         let identity = Some(Identity::from(&found));
-        if let Some(state) = look_at(&file)? {
-            return Ok(Look { state, identity });
+        match look_at(&file)? {
+            // A daemon removes its pidfile and ends: what it held is nothing that was left.
+            Some(State::Stopped { stale: true }) if removed() => continue,
+            Some(state) => return Ok(Look { state, identity }),
+            None => {}
         }
         swept = Some(Look { state: State::Running { pid: parse_pid(&content(&file)) }, identity });
         std::thread::sleep(Duration::from_millis(1));
