@@ -17,6 +17,12 @@ export function checkText(value: unknown, option: string, takes: string, mayBeEm
   if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, takes)
 }
 
+/** Whether a text has control characters, those of Unicode's category Cc. `\p{Cc}` in a regular expression
+ * would load tables of Unicode with each import. */
+export function hasControls(text: string): boolean {
+  return Array.from(text).some((char) => char < ' ' || (char >= '\x7f' && char < '\xa0'))
+}
+
 export function checkAbsolute(value: unknown, option: string): void {
   checkText(value, option, 'an absolute path')
   if (!isAbsolute(value as string)) throw invalidValue(option, value, 'an absolute path')

@@ -2,7 +2,7 @@
 
 import type { NativeConfinement } from './binding.js'
 import { basename, extname, isAbsolute, resolve } from './builtin.js'
-import { type Check, checkAbsolute, checkInteger, checkText, ofType } from './checks.js'
+import { type Check, checkAbsolute, checkInteger, checkText, hasControls, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue } from './errors.js'
 
@@ -284,7 +284,9 @@ function pidFileDir(asked: string | null | undefined, name: string): PidFileDir 
 
 function isName(name: string): boolean {
   const bytes = Buffer.byteLength(name)
-  return bytes >= 1 && bytes <= 64 && name !== '.' && name !== '..' && !/[/\p{Cc}]/u.test(name)
+  return (
+    bytes >= 1 && bytes <= 64 && name !== '.' && name !== '..' && !name.includes('/') && !hasControls(name)
+  )
 }
 
 function checkName(value: unknown, option: string): void {

@@ -3,6 +3,7 @@
 
 import type { NativeTransport } from './binding.js'
 import { isAbsolute } from './builtin.js'
+import { hasControls } from './checks.js'
 import { invalidType, invalidValue } from './errors.js'
 import { defaultIdent, isOpen, openLogger } from './logger.js'
 import { native } from './native.js'
@@ -264,7 +265,7 @@ function toNative(transport: SyslogTransport): NativeTransport {
   if (known.includes('path')) return { kind: type, ...pathOf(given.path) }
   const { host, port = SYSLOG_PORT, sdId = SD_ID } = given
   if (typeof host !== 'string') throw invalidType('transport.host', host, 'a host’s name or address')
-  if (!/^[^\s\p{Cc}]{1,255}$/u.test(host)) {
+  if (!/^\S{1,255}$/.test(host) || hasControls(host)) {
     throw invalidValue('transport.host', host, 'a host’s name or address')
   }
   if (typeof port !== 'number') throw invalidType('transport.port', port, 'a port, 1 to 65535')
