@@ -241,6 +241,8 @@ ${lines.map(text).join('\n')}
 
 Memory is read from \`/proc/PID/smaps_rollup\`, ${SETTLED / 1000} s after the start, of a daemon and of a bare Node side by side. System calls are
 counted with strace, in child 1 up to its fork and in child 2 up to the execve.
+
+Also measured: [syslog](benchmarks-syslog.md), and [other ways to a background process](benchmarks-peers.md).
 `
 }
 
