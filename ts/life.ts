@@ -323,9 +323,14 @@ function giveUp(names?: { user: string | undefined; group: string | undefined })
     return done.identity
   } catch (error) {
     // Not by an exception alone: the program could catch it, and go on with too much.
-    if (phase === 'starting') failToStart(error)
-    syslog(LOG_ERR, text(error))
-    process.exit(1)
+    try {
+      if (phase === 'starting') failToStart(error)
+      syslog(LOG_ERR, text(error))
+      process.exit(1)
+    } finally {
+      // A listener of `exit` has thrown, or the program has put something else in the place of process.exit.
+      exitNow(1)
+    }
   }
 }
 

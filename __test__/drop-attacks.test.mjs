@@ -1,0 +1,73 @@
+// What could be left to a daemon that drops its privileges: each way is tried.
+
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import test from 'ava'
+import { ADA, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
+import { asRoot, isAlive, isRoot, proc, processesOf, sample, until } from './kit.mjs'
+
+/** The kernel's version of Landlock, by landlock_create_ruleset(2), as Python can call it. */
+const landlock = Number(
+  spawnSync('python3', ['-c', 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))'], {
+    encoding: 'utf8',
+  }).stdout,
+)
+const withLandlock = isRoot && landlock >= 1 ? test : test.skip
+
+const before = `import { Worker } from 'node:worker_threads'
+const outcome = async (call) => {
+  try { return (await call()) ?? 'done' } catch (error) { return error.code }
+}
+const note = (name, what = '') => {
+  const file = process.env.DIR + '/out/' + name
+  fs.writeFileSync(file + '.new', JSON.stringify(what))
+  fs.renameSync(file + '.new', file)
+}`
+
+/** Starts a program with these members of its daemon; `OPTIONS` are the options that JSON can have. */
+function start(p, options, members, { args = [], prepare = '', more = '' } = {}) {
+  const all = `...JSON.parse(process.env.OPTIONS), ${more}`
+  const script = p.write('a.mjs', sample({ before, body: members, options: all }))
+  const env = { OPTIONS: JSON.stringify(options) }
+  return withAccounts(p, [...args, process.execPath, script], { env, prepare })
+}
+
+const noted = (p, name) => {
+  const file = `${p.dir}/out/${name}`
+  return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : undefined
+}
+
+const act = "async action(signal) { note('acted'); await once(signal, 'abort') }"
+
+/** The start has failed, nothing has gone on, and nothing is left. */
+async function refused(t, p, { status, stderr }, words, what) {
+  t.is(status, 1, `${what}: ${stderr}`)
+  t.regex(stderr, /ERR_DAEMON_PRIVILEGES/, what)
+  t.regex(stderr, words, what)
+  t.is(noted(p, 'acted'), undefined, `${what}: the action ran`)
+  t.is(noted(p, 'went-on'), undefined, `${what}: the program went on`)
+  await until(() => processesOf(p).length === 0, `${what}: the end of all processes`)
+}
+
+asRoot('a failed drop ends the daemon, whatever its program has made of the end of a process', async (t) => {
+  const ways = {
+    'a listener that throws': "process.on('exit', () => { throw new Error('not yet') })",
+    'an exit that does nothing': 'process.exit = () => {}',
+    'an exit that throws': "process.exit = () => { throw new Error('not yet') }",
+  }
+  for (const [what, way] of Object.entries(ways)) {
+    const setup = `async setup() {
+      ${way}
+      try { this.dropPrivileges('ada') } catch {}
+      note('went-on')
+    }`
+    for (const detach of [true, false]) {
+      const p = publicPlace(t)
+      const options = { detach, chroot: '/no/such' }
+      const result = await start(p, options, `${setup}\n${act}`)
+      await refused(t, p, result, /Cannot make \/no\/such the root directory/, `${what}, ${detach}`)
+      const later = await start(p, { ...options, user: 'ada' }, `async setup() { ${way} }\n${act}`)
+      await refused(t, p, later, /Cannot make \/no\/such the root directory/, `${what}, later, ${detach}`)
+    }
+  }
+})
