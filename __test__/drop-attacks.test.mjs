@@ -71,3 +71,54 @@ asRoot('a failed drop ends the daemon, whatever its program has made of the end 
     }
   }
 })
+
+asRoot(
+  'what reads the output has no more than the daemon, also when privileges are dropped in the action',
+  async (t) => {
+    for (const [name, members] of [
+      ['setup', `async setup() { this.dropPrivileges('ada') }\n${act}`],
+      [
+        'action',
+        `async action(signal) { this.dropPrivileges('ada'); note('acted'); await once(signal, 'abort') }`,
+      ],
+    ]) {
+      const p = publicPlace(t)
+      const limits = { nofile: 111, core: 0 }
+      const options = { stdout: 'syslog', limits, nice: 3, oomScoreAdjust: 77 }
+      // What else is asked for is given up in the end of \`setup\`.
+      const all = name === 'setup' ? { ...options, capabilities: ['CAP_NET_RAW'] } : options
+      const { status, stderr } = await start(p, all, members)
+      t.is(status, 0, stderr)
+      const pid = daemonOf(t, p)
+      await until(() => noted(p, 'acted') !== undefined, 'the action')
+      const children = processesOf(p).filter((other) => proc(other)?.ppid === pid)
+      t.is(children.length, 1, name)
+      const kept = name === 'setup' ? 1n << 13n : 0n
+      for (const thread of children.flatMap(threads)) {
+        t.deepEqual(thread.uids, [ADA, ADA, ADA, ADA], name)
+        t.deepEqual(thread.gids, [ADA, ADA, ADA, ADA], name)
+        t.deepEqual(thread.groups, [ADA, 4801, 4802], name)
+        t.deepEqual(thread.capabilities, [kept, kept, kept, kept], name)
+        if (name === 'setup') t.is(thread.bounding, kept)
+        t.true(thread.noNewPrivileges, name)
+      }
+      const [keeper] = children
+      t.regex(fs.readFileSync(`/proc/${keeper}/limits`, 'utf8'), /^Max open files +111 +111 /m)
+      t.is(fs.readFileSync(`/proc/${keeper}/oom_score_adj`, 'utf8'), '77\n')
+      const stat = fs.readFileSync(`/proc/${keeper}/stat`, 'latin1')
+      t.is(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16], '3')
+    }
+  },
+)
+
+asRoot('limits that leave no room for the drop itself are told, and the daemon ends', async (t) => {
+  for (const [limits, words, more] of [
+    [{ nofile: 5 }, /Raise the limit `nofile`/],
+    [{ sigpending: 0 }, /Raise the limit `sigpending`/],
+    [{ nproc: 0 }, /nobody can read what the daemon prints.*Raise the limit `nproc`/, { stdout: 'syslog' }],
+  ]) {
+    const p = publicPlace(t)
+    const result = await start(p, { user: 'ada', limits, ...more }, act)
+    await refused(t, p, result, words, Object.keys(limits)[0])
+  }
+})

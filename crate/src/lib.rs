@@ -617,12 +617,18 @@ pub fn drop_privileges(
     });
     streams::retire();
     let dropped = privileges::drop(whom.as_ref(), &confinement.into());
-    streams::revive();
+    let revived = streams::revive();
     let dropped = dropped.map_err(|e| {
         let mut error = Error::new(Code::Privileges, e.message);
         error.errno = e.errno;
         error.syscall = e.syscall;
         error.path = e.path;
+        thrown(env, error)
+    })?;
+    revived.map_err(|errno| {
+        let message = "Privileges were dropped, but nobody can read what the daemon prints now";
+        let error = Error::os(Code::Privileges, message, "clone", errno)
+            .hint("Raise the limit `nproc`, or print to a file instead of 'syslog'");
         thrown(env, error)
     })?;
     let text = |path: PathBuf| path.to_string_lossy().into_owned();

@@ -260,13 +260,17 @@ pub fn retire() {
     }
 }
 
-/// After that: there is a new one, who is who the daemon is now.
-pub fn revive() {
-    let Some(streams) = STREAMS.get() else { return };
+/// After that: there is a new one, who is who the daemon is now. Fails with the errno of clone(2).
+pub fn revive() -> Result<(), i32> {
+    let Some(streams) = STREAMS.get() else { return Ok(()) };
     streams.shared.leave.store(0, Ordering::SeqCst);
-    state().wanted = true;
+    {
+        let mut state = state();
+        (state.wanted, state.failure) = (true, None);
+    }
     CHANGED.notify_all();
     wait(|state| state.keeper.is_some() || state.failure.is_some());
+    state().failure.map_or(Ok(()), Err)
 }
 
 fn wake_keeper() {

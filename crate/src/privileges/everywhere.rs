@@ -202,7 +202,10 @@ impl Everywhere {
 
 fn cannot_reach(syscall: &'static str, error: io::Error) -> Error {
     let errno = error.raw_os_error().unwrap_or(0);
-    let advice = "Look for a seccomp filter that forbids it.";
+    let advice = match errno {
+        libc::EAGAIN => "Raise the limit `sigpending`: this user has too many signals queued.",
+        _ => "Look for a seccomp filter that forbids it.",
+    };
     Error::of_call(syscall, errno, "Cannot reach every thread to drop its privileges", advice)
 }
 

@@ -137,14 +137,17 @@ fn unless_gone<T>(result: io::Result<T>) -> Result<Option<T>, Error> {
 }
 
 fn unreadable(error: impl Into<io::Error>) -> Error {
-    Error::of_call(
-        "open",
-        error.into().raw_os_error().unwrap_or(libc::EIO),
-        "Cannot drop privileges: /proc/self/task, which proves that every thread has dropped them, \
-         cannot be read",
-        "Mount /proc where the daemon runs. In a chroot or under Landlock privileges are not dropped \
-         a second time.",
-    )
+    let errno = error.into().raw_os_error().unwrap_or(libc::EIO);
+    let what = "Cannot drop privileges: /proc/self/task, which proves that every thread has \
+        dropped them, cannot be read";
+    let advice = match errno {
+        libc::EMFILE => "Raise the limit `nofile`.",
+        _ => {
+            "Mount /proc where the daemon runs. In a chroot or under Landlock privileges are not \
+             dropped a second time."
+        }
+    };
+    Error::of_call("open", errno, what, advice)
 }
 
 /// `None` where a line is missing or is not what it should be.
