@@ -9,7 +9,7 @@ use super::everywhere::Everywhere;
 use super::landlock::Ruleset;
 use super::root::Root;
 use super::threads::{Tasks, Thread};
-use super::{Confinement, Dropped, Error, Target, Whom, limits, try_to_regain};
+use super::{Confinement, Dropped, Error, Target, Whom, limits, rings, try_to_regain};
 use crate::holder::Identity as File;
 use crate::{accounts, ending, syslog};
 
@@ -23,7 +23,7 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
     // done at all is refused.
     let mut tasks = Tasks::open()?;
     let threads = tasks.all()?;
-    refuse_rings(&threads)?;
+    rings::refuse(&threads)?;
     let mut target = whom.map(Target::choose).transpose()?;
     let (groups, becomes) = match &mut target {
         Some(target) => groups_for(target, &threads)?,
@@ -36,20 +36,6 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
     let identity = target.as_ref().map(|target| target.identity(plan.groups.clone()));
     warnings.extend(target.into_iter().flat_map(|target| target.warnings));
     Ok(Dropped { identity, warnings })
-}
-
-/// A ring's threads do what they are asked to with the ids that they had in the
-/// beginning, and no signal reaches them. UV_USE_IO_URING may be gone from the
-/// environment, and its thread be there.
-fn refuse_rings(threads: &[Thread]) -> Result<(), Error> {
-    match threads.iter().find(|thread| thread.name.starts_with("iou-")) {
-        None => Ok(()),
-        Some(thread) => Err(Error::new(format!(
-            "Cannot drop privileges: io_uring's thread {:?} ({}) would keep them. Start the \
-             daemon with UV_USE_IO_URING=0, and use no io_uring before privileges are dropped.",
-            thread.name, thread.tid
-        ))),
-    }
 }
 
 /// The supplementary groups that the process is to have, and whether it has to

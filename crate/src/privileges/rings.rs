@@ -1,0 +1,46 @@
+//! io_uring: a ring's thread does what it is asked to with the ids that it had in
+//! the beginning, and no signal reaches it.
+//!
+//! Not every ring has a thread: Node's own, for epoll_ctl(2), have none, and do
+//! what they do as whoever asks.
+
+use std::fs;
+
+use super::Error;
+use super::threads::Thread;
+
+/// Refuses to go on where there is such a thread. UV_USE_IO_URING may be gone from
+/// the environment, and its thread be there.
+pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
+    let thread = threads.iter().find(|thread| thread.name.starts_with("iou-"));
+    let found = match thread {
+        Some(thread) => format!("thread {:?} ({})", thread.name, thread.tid),
+        // It has its name a moment after it is there; and it may be another process's.
+        None => match ring_with_a_thread() {
+            Some(ring) => format!("thread of descriptor {ring}"),
+            None => return Ok(()),
+        },
+    };
+    Err(Error::new(format!(
+        "Cannot drop privileges: io_uring's {found} would keep them. Start the daemon with \
+         UV_USE_IO_URING=0, and use no io_uring before privileges are dropped."
+    )))
+}
+
+/// The descriptor of a ring that a thread polls (IORING_SETUP_SQPOLL).
+fn ring_with_a_thread() -> Option<String> {
+    let is_ring = |fd: &String| {
+        fs::read_link(format!("/proc/self/fd/{fd}"))
+            .is_ok_and(|link| link.as_os_str() == "anon_inode:[io_uring]")
+    };
+    let is_polled = |fd: &String| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+        let thread = info.lines().find_map(|line| line.strip_prefix("SqThread:"));
+        thread.is_some_and(|thread| thread.trim() != "-1")
+    };
+    let descriptors = fs::read_dir("/proc/self/fd").ok()?.flatten();
+    descriptors
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(is_ring)
+        .find(is_polled)
+}
