@@ -122,3 +122,13 @@ asRoot('limits that leave no room for the drop itself are told, and the daemon e
     await refused(t, p, result, words, Object.keys(limits)[0])
   }
 })
+
+withLandlock('/proc of another pid namespace proves nothing, and is refused', async (t) => {
+  // Its numbers of threads are those of nobody: Landlock would reach the main thread alone.
+  const args = ['unshare', '-pf', 'setpriv', '--no-new-privs']
+  for (const options of [{ landlock: { read: [] } }, { user: 'ada' }]) {
+    const p = publicPlace(t)
+    const result = await start(p, { ...options, detach: false }, act, { args, more: 'pidFilePath: null' })
+    await refused(t, p, result, /\/proc is that of another pid namespace/, JSON.stringify(options))
+  }
+})

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -14,6 +14,10 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::Error;
 use crate::holder::Identity;
+
+/// So many lists must have named nobody new: the kernel's list may lack a thread
+/// while another one ends (2 of 10 000, when one always does).
+const QUIET: u32 = 3;
 
 /// The credentials of one thread, from its `status` of proc_pid_status(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,25 +55,32 @@ impl Tasks {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = Dir::open("/proc/self/task", flags, Mode::empty()).map_err(unreadable)?;
         // Files of the same names elsewhere prove nothing.
-        match fstatfs(&dir).map_err(unreadable)?.filesystem_type() {
-            PROC_SUPER_MAGIC => Ok(Self(dir)),
-            _ => Err(unreadable(Errno::ENOENT)),
+        let tasks = match fstatfs(&dir).map_err(unreadable)?.filesystem_type() {
+            PROC_SUPER_MAGIC => Self(dir),
+            _ => return Err(unreadable(Errno::ENOENT)),
+        };
+        let status = tasks.read("../status").map_err(unreadable)?;
+        if is_foreign(&String::from_utf8_lossy(&status)) {
+            return Err(Error::new(
+                "Cannot drop privileges: /proc is that of another pid namespace, and its numbers \
+                 of threads mean nothing here. Mount it anew (mount -t proc proc /proc).",
+            ));
         }
+        Ok(tasks)
     }
 
     /// Calls with the id of every thread, each once. A thread that begins
-    /// meanwhile is not left out: the list is read again until it names nobody
-    /// new.
+    /// meanwhile is not left out: the list is read again until it has often
+    /// enough named nobody new.
     pub fn each(
         &mut self,
         mut call: impl FnMut(&Self, u32) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
-        loop {
+        let mut quiet = 0;
+        while quiet < QUIET {
             let new: Vec<u32> = self.ids()?.into_iter().filter(|tid| seen.insert(*tid)).collect();
-            if new.is_empty() {
-                break;
-            }
+            quiet += u32::from(new.is_empty());
             for tid in new {
                 call(self, tid)?;
             }
@@ -126,6 +137,13 @@ impl Tasks {
         std::fs::File::from(file).read_to_end(&mut content)?;
         Ok(content)
     }
+}
+
+/// Whether a process has another number in a pid namespace beneath that of this
+/// /proc (proc_pid_status(5), `NSpid`; not before Linux 4.1).
+fn is_foreign(status: &str) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.is_some_and(|numbers| numbers.split_whitespace().count() != 1)
 }
 
 fn unless_gone<T>(result: io::Result<T>) -> Result<Option<T>, Error> {
@@ -202,6 +220,13 @@ mod tests {
         let sets = Sets { inheritable: 1, permitted: 2, effective: 4, bounding: 0xf0, ambient: 8 };
         assert_eq!(thread.capabilities, sets);
         assert_eq!(thread.no_new_privileges, Some(true));
+    }
+
+    #[test]
+    fn a_process_of_an_inner_pid_namespace_has_more_than_one_number() {
+        assert!(!is_foreign("NSpid:\t9\n"));
+        assert!(is_foreign("Pid:\t9\nNSpid:\t9\t1\n"));
+        assert!(!is_foreign("Pid:\t9\n"));
     }
 
     #[test]
