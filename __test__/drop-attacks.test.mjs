@@ -132,3 +132,56 @@ withLandlock('/proc of another pid namespace proves nothing, and is refused', as
     await refused(t, p, result, /\/proc is that of another pid namespace/, JSON.stringify(options))
   }
 })
+
+asRoot('a directory of /proc leads out of a chroot as any other does: the start is refused', async (t) => {
+  for (const open of ["fs.openSync('/proc')", "await fs.promises.opendir('/proc/self')"]) {
+    const p = publicPlace(t)
+    fs.mkdirSync(`${p.dir}/jail`)
+    const members = `async setup() { this.kept = ${open} }\n${act}`
+    const result = await start(p, { user: 'ada', chroot: `${p.dir}/jail` }, members)
+    await refused(t, p, result, /is the directory \/proc.*, and through it the new root can be left/, open)
+  }
+})
+
+asRoot('chroot with the right to leave it is a warning', async (t) => {
+  for (const [options, warned] of [
+    [{ user: 'ada' }, false],
+    [{ user: 'ada', capabilities: ['CAP_SYS_CHROOT'] }, true],
+    [{}, true],
+  ]) {
+    const p = publicPlace(t)
+    fs.mkdirSync(`${p.dir}/jail`)
+    const all = { ...options, chroot: `${p.dir}/jail`, detach: false, syslogOptions: 0x20 }
+    const { status, stderr } = await start(p, all, 'async action() {}')
+    t.is(status, 0, stderr)
+    t.is(/CAP_SYS_CHROOT, can leave the new root/.test(stderr), warned, JSON.stringify(options))
+  }
+})
+
+asRoot(
+  'what the options gave up before the action cannot be given up again in it: the daemon ends',
+  async (t) => {
+    const members = `async action() {
+    note('began')
+    try { this.dropPrivileges('ada') } catch {}
+    note('went-on')
+  }`
+    for (const [options, words] of [
+      [{ chroot: '' }, /Mount \/proc where the daemon runs. In a chroot/],
+      [{ landlock: { read: [] } }, /In a chroot or under Landlock privileges are not dropped a second time/],
+      [{ capabilities: [] }, /has not got CAP_SETUID and CAP_SETGID/],
+    ]) {
+      const p = publicPlace(t)
+      if (options.landlock !== undefined && !(landlock >= 1)) continue
+      if (options.chroot === '') options.chroot = `${p.dir}/jail`
+      // Beneath a new root nothing can be noted.
+      fs.mkdirSync(`${p.dir}/jail${p.dir}/out`, { recursive: true })
+      const all = { ...options, detach: false, syslogOptions: 0x20 }
+      const { status, stderr } = await start(p, all, members)
+      t.is(status, 1, stderr)
+      t.regex(stderr, words)
+      t.false(fs.existsSync(`${p.dir}/jail${p.dir}/out/went-on`))
+      t.is(noted(p, 'went-on'), undefined)
+    }
+  },
+)

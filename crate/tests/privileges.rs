@@ -7,8 +7,10 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tsdaemonize::accounts::{group_by_name, user_by_name};
@@ -286,6 +288,52 @@ fn every_thread_is_the_new_user() {
     });
 }
 
+#[test]
+fn threads_that_begin_and_end_meanwhile_are_no_exception() {
+    in_a_process("threads_that_begin_and_end_meanwhile_are_no_exception", || {
+        static DONE: AtomicBool = AtomicBool::new(false);
+        static WRONG: AtomicU32 = AtomicU32::new(0);
+        static BEGUN: AtomicU32 = AtomicU32::new(0);
+        fn look_after_the_drop() {
+            BEGUN.fetch_add(1, Ordering::SeqCst);
+            while !DONE.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let (uids, set) = (status("Uid"), status_text("NoNewPrivs"));
+            if uids.contains(&0) || set != "1" {
+                WRONG.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        // Two that have threads begin: most end at once, each hundredth stays to look.
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                thread::spawn(|| {
+                    let mut stay = Vec::new();
+                    for count in 0.. {
+                        if DONE.load(Ordering::SeqCst) {
+                            break;
+                        }
+                        if count % 100 == 0 && stay.len() < 100 {
+                            stay.push(thread::spawn(look_after_the_drop));
+                        } else {
+                            thread::spawn(|| {}).join().unwrap();
+                        }
+                    }
+                    stay.into_iter().for_each(|other| other.join().unwrap());
+                })
+            })
+            .collect();
+        while BEGUN.load(Ordering::SeqCst) < 10 {
+            thread::yield_now();
+        }
+        let identity = drop(Some("nobody"), None).unwrap();
+        DONE.store(true, Ordering::SeqCst);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(WRONG.load(Ordering::SeqCst), 0);
+        assert_is(&identity);
+    });
+}
+
 fn nobody() -> Whom {
     Whom { user: Some("nobody".to_owned()), ..Whom::default() }
 }
@@ -525,6 +573,10 @@ fn nothing_leads_out_of_a_new_root() {
         let directory = fs::File::open(place.path()).unwrap();
         refused(&to(&root), "through it the new root can be left");
         std::mem::drop(directory);
+        // From there ".." leads out as well.
+        let proc = fs::File::open("/proc").unwrap();
+        refused(&to(&root), "is the directory /proc, and through it");
+        std::mem::drop(proc);
 
         let inside = fs::File::open(&root).unwrap();
         let root_then = fs::metadata(&root).unwrap();
@@ -551,6 +603,61 @@ fn nothing_leads_out_of_a_new_root() {
         );
         let above = nix::sys::stat::fstat(above.unwrap()).unwrap();
         assert_eq!(above.st_ino, root_then.ino());
+    });
+}
+
+#[test]
+fn a_directory_that_only_seems_to_be_in_the_new_root_is_found() {
+    in_a_process("a_directory_that_only_seems_to_be_in_the_new_root_is_found", || {
+        if !in_a_mount_namespace_of_its_own() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (place.path().join("root"), place.path().join("elsewhere"));
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        mount_tmpfs(&elsewhere);
+        // Detached, it has the path of a directory in the new root.
+        let inner = elsewhere.join(root.strip_prefix("/").unwrap()).join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        let directory = fs::File::open(&inner).unwrap();
+        let path = CString::new(elsewhere.to_str().unwrap()).unwrap();
+        // SAFETY: the string ends with a NUL.
+        assert_eq!(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }, 0);
+        let confinement = Confinement { chroot: Some(root), ..Confinement::default() };
+        let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+        assert!(error.message.contains("through it the new root can be left"), "{error}");
+        std::mem::drop(directory);
+    });
+}
+
+#[test]
+fn who_may_leave_the_new_root_is_told() {
+    in_a_process("who_may_leave_the_new_root_is_told", || {
+        let place = tempfile::tempdir().unwrap();
+        let chroot = Some(place.path().to_owned());
+        let keep = Capability { name: "CAP_SYS_CHROOT".to_owned(), bit: 18 };
+        for (capabilities, warned) in
+            [(None, true), (Some(vec![keep]), true), (Some(vec![]), false)]
+        {
+            let confinement =
+                Confinement { chroot: chroot.clone(), capabilities, ..Confinement::default() };
+            let confinement = Arc::new(confinement);
+            // Each in a child: it is for good.
+            // SAFETY: the child only drops and ends.
+            match unsafe { nix::unistd::fork() }.unwrap() {
+                nix::unistd::ForkResult::Child => {
+                    let dropped = privileges::drop(None, &confinement).unwrap();
+                    let told =
+                        dropped.warnings.iter().any(|w| w.contains("can leave the new root"));
+                    std::process::exit(i32::from(told != warned));
+                }
+                nix::unistd::ForkResult::Parent { child } => {
+                    let ended = nix::sys::wait::waitpid(child, None).unwrap();
+                    assert_eq!(ended, nix::sys::wait::WaitStatus::Exited(child, 0), "{warned}");
+                }
+            }
+        }
     });
 }
 
@@ -714,13 +821,7 @@ fn thread_names() -> impl Iterator<Item = String> {
 #[test]
 fn a_thread_that_polls_for_io_uring_is_refused() {
     in_a_process("a_thread_that_polls_for_io_uring_is_refused", || {
-        // struct io_uring_params: the flags are the third of 30 words.
-        let mut parameters = [0_u32; 30];
-        parameters[2] = 1 << 1; // IORING_SETUP_SQPOLL
-        // SAFETY: io_uring_setup(2) takes a number and these 120 bytes.
-        let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
-        if ring < 0 {
-            eprintln!("skipped: no io_uring here: {}", std::io::Error::last_os_error());
+        if polled_ring().is_none() {
             return;
         }
         // The thread gives itself its name, a moment after it is there.
@@ -734,22 +835,83 @@ fn a_thread_that_polls_for_io_uring_is_refused() {
 }
 
 #[test]
+fn a_ring_that_a_thread_of_another_process_polls_is_refused() {
+    in_a_process("a_ring_that_a_thread_of_another_process_polls_is_refused", || {
+        if std::env::var_os("RING").is_some() {
+            assert!(!thread_names().any(|name| name.starts_with("iou-")));
+            let error = drop(Some("nobody"), None).unwrap_err();
+            assert!(error.message.contains("io_uring's thread of descriptor"), "{error}");
+            assert_eq!(status("Uid"), [0; 4]);
+            return;
+        }
+        let Some(ring) = polled_ring() else { return };
+        // SAFETY: takes numbers alone.
+        assert_eq!(unsafe { libc::fcntl(ring, libc::F_SETFD, 0) }, 0);
+        let name = "a_ring_that_a_thread_of_another_process_polls_is_refused";
+        let heir = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("RING", "1")
+            .status();
+        assert!(heir.unwrap().success());
+    });
+}
+
+#[test]
+fn a_ring_without_a_thread_is_no_matter() {
+    in_a_process("a_ring_without_a_thread_is_no_matter", || {
+        if ring(0).is_some() {
+            assert_is(&drop(Some("nobody"), None).unwrap());
+        }
+    });
+}
+
+/// A new io_uring; `None`, and said so, where there is none.
+fn ring(flags: u32) -> Option<i32> {
+    // struct io_uring_params: the flags are the third of 30 words.
+    let mut parameters = [0_u32; 30];
+    parameters[2] = flags;
+    // SAFETY: io_uring_setup(2) takes a number and these 120 bytes.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
+    if ring < 0 {
+        eprintln!("skipped: no io_uring here: {}", std::io::Error::last_os_error());
+        return None;
+    }
+    Some(ring as i32)
+}
+
+fn polled_ring() -> Option<i32> {
+    ring(1 << 1) // IORING_SETUP_SQPOLL
+}
+
+fn in_a_mount_namespace_of_its_own() -> bool {
+    let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
+    let null: *const libc::c_void = std::ptr::null();
+    // SAFETY: the strings end with a NUL, and this mount takes no data.
+    unsafe {
+        if libc::unshare(libc::CLONE_NEWNS) != 0 {
+            eprintln!("skipped: {}", std::io::Error::last_os_error());
+            return false;
+        }
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        assert_eq!(libc::mount(none, root, null.cast(), private, null), 0);
+    }
+    true
+}
+
+fn mount_tmpfs(at: &std::path::Path) {
+    let at = CString::new(at.to_str().unwrap()).unwrap();
+    let (none, null) = (c"none".as_ptr(), std::ptr::null());
+    // SAFETY: the strings end with a NUL, and this mount takes no data.
+    assert_eq!(unsafe { libc::mount(none, at.as_ptr(), c"tmpfs".as_ptr(), 0, null) }, 0);
+}
+
+#[test]
 fn without_proc_nothing_is_dropped() {
     in_a_process("without_proc_nothing_is_dropped", || {
-        let text = |text: &str| CString::new(text).unwrap();
-        let (none, root, proc, tmpfs) = (text("none"), text("/"), text("/proc"), text("tmpfs"));
-        // SAFETY: the strings end with a NUL, and no mount here takes data.
-        unsafe {
-            if libc::unshare(libc::CLONE_NEWNS) != 0 {
-                eprintln!("skipped: {}", std::io::Error::last_os_error());
-                return;
-            }
-            let private = libc::MS_REC | libc::MS_PRIVATE;
-            let null: *const libc::c_void = std::ptr::null();
-            assert_eq!(libc::mount(none.as_ptr(), root.as_ptr(), null.cast(), private, null), 0);
-            let kind = tmpfs.as_ptr();
-            assert_eq!(libc::mount(none.as_ptr(), proc.as_ptr(), kind, 0, null), 0);
+        if !in_a_mount_namespace_of_its_own() {
+            return;
         }
+        mount_tmpfs("/proc".as_ref());
         let error = drop(Some("nobody"), None).unwrap_err();
         assert!(error.message.contains("Mount /proc"), "{error}");
         assert!(!error.partial);

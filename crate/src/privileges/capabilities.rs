@@ -15,6 +15,9 @@ pub const SETGID: u64 = 1 << 6;
 pub const SETUID: u64 = 1 << 7;
 /// Right to take capabilities out of the bounding set.
 const SETPCAP: u64 = 1 << 8;
+/// Right to change the root directory, and so to leave one.
+pub const SYS_CHROOT: u64 = 1 << 18;
+
 /// The set of a list.
 pub fn set_of(list: &[Capability]) -> u64 {
     list.iter().map(|capability| 1_u64 << (capability.bit & 63)).fold(0, |set, bit| set | bit)

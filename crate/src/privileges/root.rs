@@ -1,14 +1,14 @@
 //! Another root directory (chroot(2)), and that nothing leads out of it.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{chdir, chroot, fchdir};
 
 use super::Error;
@@ -19,11 +19,15 @@ pub struct Root {
     path: PathBuf,
     directory: OwnedFd,
     identity: Identity,
+    /// /proc/self/fd, which cannot be opened any more in the new root.
+    descriptors: Dir,
+    /// Directories that are closed when privileges are dropped: these two, and /proc/self/task.
+    own: [RawFd; 3],
 }
 
 impl Root {
     /// Opens and checks it; nothing is changed yet.
-    pub fn open(asked: &Path) -> Result<Self, Error> {
+    pub fn open(asked: &Path, tasks: RawFd) -> Result<Self, Error> {
         let fail = |syscall, errno| failed(asked, syscall, errno);
         let path = fs::canonicalize(asked)
             .map_err(|error| fail("realpath", error.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -51,26 +55,38 @@ impl Root {
         let directory =
             open(&path, flags, Mode::empty()).map_err(|error| fail("open", error as i32))?;
         let found = fstat(&directory).map_err(|error| fail("fstat", error as i32))?;
-        let root = Self { path, directory, identity: Identity::from(&found) };
-        root.refuse_ways_out(asked)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let descriptors = Dir::open("/proc/self/fd", flags, Mode::empty())
+            .map_err(|error| fail("open", error as i32))?;
+        let own = [tasks, directory.as_raw_fd(), descriptors.as_fd().as_raw_fd()];
+        let identity = Identity::from(&found);
+        let mut root = Self { path, directory, identity, descriptors, own };
+        root.refuse_ways_out(|root, fd| root.is_beneath(fd))?;
         Ok(root)
     }
 
     /// openat(2) with "..", from a directory outside, leads out of the root.
-    fn refuse_ways_out(&self, asked: &Path) -> Result<(), Error> {
-        let fail = |error: std::io::Error| {
-            failed(asked, "open", error.raw_os_error().unwrap_or(libc::EIO))
-        };
-        for entry in fs::read_dir("/proc/self/fd").map_err(fail)? {
-            let link = entry.map_err(fail)?.path();
-            let Ok(target) = fs::read_link(&link) else { continue };
-            if !fs::metadata(&link).is_ok_and(|found| found.is_dir()) {
-                continue;
-            }
-            // This listing, and what is closed before the drop is done.
-            let own = target.starts_with("/proc") || target == self.path;
-            if !own && !target.starts_with(&self.path) {
-                let fd = link.file_name().unwrap_or(OsStr::new("?")).display().to_string();
+    fn refuse_ways_out(
+        &mut self,
+        is_inside: impl Fn(&Self, &str) -> Result<bool, Errno>,
+    ) -> Result<(), Error> {
+        let fail = |path: &Path, errno: Errno| failed(path, "open", errno as i32);
+        let mut fds = Vec::new();
+        for entry in self.descriptors.iter() {
+            let entry = entry.map_err(|errno| fail(&self.path, errno))?;
+            fds.extend(entry.file_name().to_str().ok().and_then(|fd| fd.parse::<RawFd>().ok()));
+        }
+        for fd in fds.into_iter().filter(|fd| !self.own.contains(fd)) {
+            let name = fd.to_string();
+            let found = fstatat(&self.descriptors, name.as_str(), AtFlags::empty());
+            let inside = match found {
+                Ok(found) if is_directory(&found) => is_inside(self, &name),
+                // Closed meanwhile.
+                Ok(_) | Err(Errno::ENOENT) => Ok(true),
+                Err(errno) => Err(errno),
+            };
+            if !inside.map_err(|errno| fail(&self.path, errno))? {
+                let target = readlinkat(&self.descriptors, name.as_str()).unwrap_or_default();
                 return Err(Error::new(format!(
                     "Cannot change the root directory: descriptor {fd} is the directory {}, and \
                      through it the new root can be left. Close it before privileges are dropped, \
@@ -80,6 +96,35 @@ impl Root {
             }
         }
         Ok(())
+    }
+
+    /// By its path, as long as nothing has changed: so that it can be told in time.
+    fn is_beneath(&self, fd: &str) -> Result<bool, Errno> {
+        match readlinkat(&self.descriptors, fd) {
+            Ok(target) => Ok(Path::new(&target).starts_with(&self.path)),
+            Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENAMETOOLONG) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// By going up as far as it goes, in the new root: so that nothing is left out.
+    fn ends_at_the_root(&self, fd: &str) -> Result<bool, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let identity = |fd: &OwnedFd| fstat(fd).map(|found| Identity::from(&found));
+        let mut at = openat(&self.descriptors, fd, flags, Mode::empty())?;
+        loop {
+            let above = openat(&at, "..", flags, Mode::empty())?;
+            if identity(&above)? == identity(&at)? {
+                return Ok(identity(&at)? == self.identity);
+            }
+            at = above;
+        }
+    }
+
+    /// That no directory outside is open, in the new root: one may have been opened meanwhile.
+    pub fn prove_that_nothing_leads_out(&mut self) -> Result<(), Error> {
+        self.refuse_ways_out(|root, fd| root.ends_at_the_root(fd))
     }
 
     /// Makes it the root of all threads, which share it (clone(2), CLONE_FS),
@@ -94,6 +139,10 @@ impl Root {
     pub fn identity(&self) -> Identity {
         self.identity
     }
+}
+
+fn is_directory(found: &FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 fn failed(path: &Path, syscall: &'static str, errno: i32) -> Error {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use super::capabilities::{self, SETGID, SETUID, prctl};
+use super::capabilities::{self, SETGID, SETUID, SYS_CHROOT, prctl};
 use super::everywhere::Everywhere;
 use super::landlock::Ruleset;
 use super::root::Root;
@@ -29,7 +29,11 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
         Some(target) => groups_for(target, &threads)?,
         None => (Vec::new(), false),
     };
-    let plan = Plan::make(target.as_ref(), groups, becomes, confinement, &threads)?;
+    let root = match confinement.chroot.as_deref() {
+        Some(path) => Some(Root::open(path, tasks.raw_fd())?),
+        None => None,
+    };
+    let mut plan = Plan::make(target.as_ref(), groups, becomes, confinement, &threads, root)?;
     let mut everywhere = Everywhere::reach(tasks)?;
 
     let mut warnings = plan.carry_out(&mut everywhere)?;
@@ -109,13 +113,13 @@ impl<'a> Plan<'a> {
         becomes: bool,
         confinement: &'a Confinement,
         threads: &'a [Thread],
+        root: Option<Root>,
     ) -> Result<Self, Error> {
-        let Confinement { capabilities, chroot, .. } = confinement;
+        let Confinement { capabilities, .. } = confinement;
         let leaves_root = target.is_some_and(|target| target.uid != 0);
         if let Some(keep) = capabilities {
             capabilities::check(keep, threads)?;
         }
-        let root = chroot.as_deref().map(Root::open).transpose()?;
         let keep = capabilities.as_deref().map(capabilities::set_of).or(leaves_root.then_some(0));
         let by_default = leaves_root || capabilities.is_some() || confinement.landlock.is_some();
         let no_new_privileges = confinement.no_new_privileges.unwrap_or(by_default);
@@ -123,7 +127,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns warnings.
-    fn carry_out(&self, everywhere: &mut Everywhere) -> Result<Vec<String>, Error> {
+    fn carry_out(&mut self, everywhere: &mut Everywhere) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
         self.as_root(everywhere, &mut warnings)?;
         let ruleset = match &self.confinement.landlock {
@@ -159,7 +163,7 @@ impl<'a> Plan<'a> {
 
     /// What only root can do, or needs the files outside of a new root.
     fn as_root(
-        &self,
+        &mut self,
         everywhere: &mut Everywhere,
         warnings: &mut Vec<String>,
     ) -> Result<(), Error> {
@@ -169,18 +173,24 @@ impl<'a> Plan<'a> {
         if let Some(nice) = self.confinement.nice {
             limits::set_nice(everywhere.tasks(), nice)?;
         }
-        let Some(root) = &self.root else { return Ok(()) };
+        let Some(root) = &mut self.root else { return Ok(()) };
         super::root::load_time_zone();
         syslog::connect(LOGGER);
         ending::change_root(|| root.enter())?;
-        let uid = self.target.map_or(nix::unistd::geteuid().as_raw(), |target| target.uid);
-        if uid == 0 {
+        root.prove_that_nothing_leads_out()?;
+        if self.may_leave_a_root() {
             warnings.push(
-                "Root can leave its root directory again (chroot(2)): give a `user` with `chroot`."
+                "Root, and whoever has CAP_SYS_CHROOT, can leave the new root directory again \
+                 (chroot(2)): give a `user` with `chroot`, and do not keep that capability."
                     .to_owned(),
             );
         }
         Ok(())
+    }
+
+    fn may_leave_a_root(&self) -> bool {
+        let has = |thread: &Thread| thread.capabilities.permitted & SYS_CHROOT != 0;
+        self.keep.map_or_else(|| self.threads.iter().any(has), |keep| keep & SYS_CHROOT != 0)
     }
 
     fn give_up_the_rest(&self, everywhere: &mut Everywhere) -> Result<(), Error> {
@@ -279,7 +289,8 @@ mod tests {
         };
         let (user, root) = (target(10), target(0));
         let confinement = Confinement::default();
-        let plan = |target| Plan::make(target, vec![20, 30], true, &confinement, &[]).unwrap();
+        let plan =
+            |target| Plan::make(target, vec![20, 30], true, &confinement, &[], None).unwrap();
         let left = |thread: Thread| plan(Some(&user)).left_over(&thread);
         let good = Thread {
             uids: [10; 4],

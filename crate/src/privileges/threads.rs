@@ -69,6 +69,10 @@ impl Tasks {
         Ok(tasks)
     }
 
+    pub fn raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+
     /// Calls with the id of every thread, each once. A thread that begins
     /// meanwhile is not left out: the list is read again until it has often
     /// enough named nobody new.
