@@ -72,6 +72,50 @@ asRoot('a failed drop ends the daemon, whatever its program has made of the end 
   }
 })
 
+asRoot('workers that are just starting, and the pool, have dropped privileges too', async (t) => {
+  const p = publicPlace(t)
+  fs.writeFileSync(`${p.dir}/secret`, 'secret', { mode: 0o600 })
+  const members = `async setup() {
+    const source = \`
+      const { parentPort } = require('node:worker_threads')
+      const fs = require('node:fs')
+      const path = process.env.DIR + '/secret'
+      parentPort.once('message', async () => {
+        const attempts = [() => fs.readFileSync(path), () => fs.promises.readFile(path)]
+        const got = []
+        for (const attempt of attempts) try { await attempt(); got.push('read') } catch (e) { got.push(e.code) }
+        parentPort.postMessage(got)
+        setInterval(() => {}, 1000)
+      })\`
+    this.workers = Array.from({ length: 6 }, () => new Worker(source, { eval: true }))
+    this.reads = Promise.allSettled(Array.from({ length: 50 }, () => fs.promises.readFile('/etc/shadow')))
+  }
+  async action(signal) {
+    await this.reads
+    const answers = this.workers.map((worker) => once(worker, 'message'))
+    for (const worker of this.workers) worker.postMessage('now')
+    note('acted', (await Promise.all(answers)).flat(2))
+    await once(signal, 'abort')
+  }`
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const name = `d${attempt}`
+    const { status, stderr } = await start(p, { user: 'ada', name }, members)
+    t.is(status, 0, stderr)
+    const pid = daemonOf(t, p, name)
+    t.deepEqual([...new Set(await until(() => noted(p, 'acted'), 'the workers'))], ['EACCES'])
+    const found = threads(pid)
+    t.true(found.length > 10)
+    for (const thread of found) {
+      t.deepEqual(thread.uids, [ADA, ADA, ADA, ADA], thread.name)
+      t.deepEqual(thread.groups, [ADA, 4801, 4802], thread.name)
+      t.deepEqual([...thread.capabilities, thread.noNewPrivileges], [0n, 0n, 0n, 0n, true], thread.name)
+    }
+    process.kill(pid, 'SIGKILL')
+    await until(() => !isAlive(pid), 'the end')
+    fs.rmSync(`${p.dir}/out/acted`)
+  }
+})
+
 asRoot(
   'what reads the output has no more than the daemon, also when privileges are dropped in the action',
   async (t) => {
@@ -131,6 +175,13 @@ withLandlock('/proc of another pid namespace proves nothing, and is refused', as
     const result = await start(p, { ...options, detach: false }, act, { args, more: 'pidFilePath: null' })
     await refused(t, p, result, /\/proc is that of another pid namespace/, JSON.stringify(options))
   }
+})
+
+asRoot('in a user namespace that knows one user alone there is nobody to become', async (t) => {
+  const p = publicPlace(t)
+  const result = await start(p, { user: 'ada' }, act, { args: ['unshare', '-Ur'] })
+  await refused(t, p, result, /syscall: 'setgroups'/, 'setgroups')
+  t.regex(result.stderr, /In a user namespace, check its \/proc\/self\/setgroups/)
 })
 
 asRoot('a directory of /proc leads out of a chroot as any other does: the start is refused', async (t) => {
