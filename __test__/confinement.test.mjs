@@ -22,8 +22,14 @@ import {
 const has = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
 const withPython = isRoot && has('python3') ? test : test.skip
 const withCompiler = isRoot && has('cc') ? test : test.skip
+const withExtraUsers = isRoot && library('libnss_extrausers.so.2') ? test : test.skip
 const version = landlockVersion()
 const withLandlock = isRoot && version >= 4 ? test : test.skip
+
+/** Whether the dynamic linker finds a library. */
+function library(name) {
+  return String(spawnSync('ldconfig', ['-p'], { encoding: 'utf8' }).stdout).includes(name)
+}
 
 /** The kernel's version of it, by landlock_create_ruleset(2), as Python can call it; NaN without Python. */
 function landlockVersion() {
@@ -63,7 +69,7 @@ async function started(t, options, action, more = {}) {
     env: { OPTIONS: JSON.stringify(options), ...env },
   })
   if (result.status !== 0) return { p, ...result }
-  const pid = daemonOf(t, p)
+  const pid = daemonOf(t, p, options.name)
   const reported = async () => {
     const text = await until(() => {
       const text = fs.readFileSync(`${p.dir}/out/report`, 'utf8')
@@ -541,6 +547,38 @@ withCompiler('users and groups of another NSS module than `files` are found', as
     t.deepEqual([thread.uids[0], thread.gids[0], thread.groups], [7001, 7002, [7002, 7003, 7004]])
   }
   t.deepEqual(await reported(), ['/home/grace', '/bin/grace'])
+})
+
+withExtraUsers('users and groups of libnss-extrausers are found, with all their groups', async (t) => {
+  const p = publicPlace(t)
+  p.write('extra/passwd', 'hedy:x:7101:7102:Hedy:/home/hedy:/bin/hedy\n')
+  p.write(
+    'extra/group',
+    'actors:x:7102:\ninventors:x:7103:ada,hedy\nplayers:x:7104:hedy\nothers:x:7105:ada\n',
+  )
+  p.write('extra/shadow', 'hedy:*:1::::::\n')
+  p.write('accounts/nsswitch.conf', 'passwd: files extrausers\ngroup: files extrausers\n')
+  const prepare = `mount --bind "$DIR/extra" /var/lib/extrausers`
+  for (const [options, ids, groups] of [
+    [{ user: 'hedy' }, [7101, 7102], [7102, 7103, 7104]],
+    [{ user: 'hedy', group: 'others' }, [7101, 7105], [7103, 7104, 7105]],
+    [{ user: 7101, group: 'players' }, [7101, 7104], [7103, 7104]],
+    [{ name: 'hedy', user: 'no-such' }, [7101, 7102], [7102, 7103, 7104]],
+    [{ user: 'ada' }, [ADA, ADA], [ADA, 4801, 4802, 7103, 7105]],
+  ]) {
+    const action = `report({ ...this.dropPrivileges(options.user, options.group), home: process.env.HOME })`
+    const { pid, stderr, reported } = await started(t, options, action, { p, prepare })
+    t.truthy(pid, stderr)
+    for (const thread of threads(pid)) {
+      t.deepEqual([thread.uids[0], thread.gids[0], thread.groups], [...ids, groups], thread.name)
+    }
+    const { uid, gid, groups: told, home } = await reported()
+    t.deepEqual([uid, gid, told], [...ids, groups])
+    t.is(home, ids[0] === ADA ? '/home/ada' : '/home/hedy')
+    process.kill(pid, 'SIGKILL')
+    await until(() => !isAlive(pid), 'the end')
+    fs.rmSync(`${p.dir}/out/report`)
+  }
 })
 
 /** A user `grace` who is in no file (the GNU C Library manual, "Extending NSS"). */
