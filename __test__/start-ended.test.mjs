@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { fails, nothingLeft } from './failed.mjs'
 import {
+  asRoot,
   command,
   end,
   environment,
@@ -23,10 +24,11 @@ import {
 } from './kit.mjs'
 
 /** A daemon with a child, that says when it is in `setup`. */
-const inTheMidst = ({ setup = 'await sleep(60_000)', options } = {}) =>
+const inTheMidst = ({ first = '', setup = 'await sleep(60_000)', options } = {}) =>
   sample({
     before: "import { spawn } from 'node:child_process'",
     body: `async setup() {
+      ${first}
       await once(spawn('sleep', ['1000'], { stdio: 'ignore' }), 'spawn')
       fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
       ${setup}
@@ -106,15 +108,23 @@ test('a launcher that is stopped (SIGSTOP) cannot hold up the end of a start bey
   await Promise.all([attempt('await sleep(60_000)'), attempt('await sleep(500)')])
 })
 
-test('a guardian that is killed takes the daemon with it, even where the launcher is stopped', async (t) => {
+const killedGuardian = async (t, source) => {
   const p = place(t)
-  const start = await underWay(p, { setup: 'for (;;) {}' })
+  fs.chmodSync(p.dir, 0o777)
+  const start = await underWay(p, source)
   process.kill(start.launcher, 'SIGSTOP')
   process.kill(start.guardian, 'SIGKILL')
   await until(() => !isAlive(start.daemon), 'the end of the daemon')
   process.kill(start.launcher, 'SIGCONT')
   await fails(t, p, () => start.ended, /did not start: its start was killed from outside/)
-})
+}
+
+test('a guardian that is killed takes the daemon with it, even where the launcher is stopped', (t) =>
+  killedGuardian(t, { setup: 'for (;;) {}' }))
+
+asRoot('a guardian that is killed takes along a daemon that has dropped its privileges already', (t) =>
+  killedGuardian(t, { first: "this.dropPrivileges('games')", setup: 'for (;;) {}' }),
+)
 
 test('a launcher that is killed at any moment leaves a daemon that runs, or nothing', async (t) => {
   for (let delay = 0; delay < 300; delay += 25) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
 
 use super::capabilities::{self, SETGID, SETUID, SYS_CHROOT, prctl};
 use super::everywhere::Everywhere;
@@ -135,7 +135,9 @@ impl<'a> Plan<'a> {
             None => None,
         };
         self.confinement.limits.iter().try_for_each(limits::set)?;
+        let parent = Parent::meet();
         self.give_up(everywhere, ruleset.as_ref()).map_err(Error::after_a_change)?;
+        parent.keep_in_touch();
         Ok(warnings)
     }
 
@@ -251,6 +253,33 @@ impl<'a> Plan<'a> {
             self.keep.and_then(|keep| capabilities::wrong(&thread.capabilities, keep, bounding));
         let lacking = self.no_new_privileges && thread.no_new_privileges == Some(false);
         wrong.or(lacking.then(|| "no no_new_privs".to_owned()))
+    }
+}
+
+/// Whoever's end is to be this process's as well: the guardian of a start. The
+/// kernel forgets that when ids change (PR_SET_PDEATHSIG(2const)).
+struct Parent {
+    signal: libc::c_int,
+    pid: Pid,
+}
+
+impl Parent {
+    fn meet() -> Self {
+        let mut signal = 0;
+        // SAFETY: PR_GET_PDEATHSIG writes an int.
+        unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+        Self { signal, pid: getppid() }
+    }
+
+    fn keep_in_touch(&self) {
+        // SAFETY: these take numbers alone.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, self.signal as libc::c_ulong, 0, 0, 0);
+            // It ended meanwhile.
+            if self.signal != 0 && getppid() != self.pid {
+                libc::kill(libc::getpid(), self.signal);
+            }
+        }
     }
 }
 
