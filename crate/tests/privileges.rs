@@ -334,6 +334,156 @@ fn threads_that_begin_and_end_meanwhile_are_no_exception() {
     });
 }
 
+/// From now on a system call of the calling thread alone, and of threads that it
+/// makes, does nothing: it fails with `errno`, or, where that is 0, lies that it
+/// worked. For prctl(2): with that option alone.
+fn spoil(call: libc::c_long, option: Option<libc::c_int>, errno: u32) {
+    // offsetof(struct seccomp_data, nr), and the lower half of args[0].
+    const NUMBER: u32 = 0;
+    const FIRST: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
+    let line = |code, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = |at| line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at);
+    let skip_unless = |value, by| line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, by, value);
+    let end = |with| line(libc::BPF_RET | libc::BPF_K, 0, 0, with);
+    let mut filter =
+        vec![load(NUMBER), skip_unless(call as u32, if option.is_some() { 3 } else { 1 })];
+    if let Some(option) = option {
+        filter.extend([load(FIRST), skip_unless(option as u32, 1)]);
+    }
+    filter.extend([end(libc::SECCOMP_RET_ERRNO | errno), end(libc::SECCOMP_RET_ALLOW)]);
+    let program =
+        libc::sock_fprog { len: filter.len() as libc::c_ushort, filter: filter.as_mut_ptr() };
+    // SAFETY: prctl(2) reads the filter. Root needs no no_new_privs for it.
+    let done = unsafe {
+        let mode = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
+        libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0)
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Drops privileges beside a thread that was spoiled.
+fn drop_beside_a_spoiled_thread(
+    confinement: &Confinement,
+    spoil: impl FnOnce() + Send + 'static,
+) -> Error {
+    let barrier = Arc::new(Barrier::new(2));
+    let theirs = Arc::clone(&barrier);
+    let other = thread::spawn(move || {
+        spoil();
+        theirs.wait();
+        theirs.wait();
+    });
+    barrier.wait();
+    let error = privileges::drop(Some(&nobody()), confinement).unwrap_err();
+    barrier.wait();
+    other.join().unwrap();
+    error
+}
+
+/// Calls `case` in a process of its own for each number up to `cases`.
+fn in_processes(name: &str, cases: usize, case: fn(usize)) {
+    const NUMBER: &str = "TSDAEMONIZE_TEST_CASE";
+    if let Some(number) = std::env::var_os(NUMBER) {
+        case(number.to_str().unwrap().parse().unwrap());
+        return;
+    }
+    for number in 0..cases {
+        in_a_process_with(name, &[(NUMBER, &number.to_string())], || {});
+    }
+}
+
+#[test]
+fn one_thread_alone_that_keeps_what_it_has_is_found() {
+    in_processes("one_thread_alone_that_keeps_what_it_has_is_found", 7, |number| {
+        let restrict = Confinement {
+            landlock: Some(Landlock { read: Some(vec![]), ..Landlock::default() }),
+            ..Confinement::default()
+        };
+        let bounded = Confinement { capabilities: Some(vec![]), ..Confinement::default() };
+        let plain = Confinement::default();
+        let (set_nnp, drop_bound) = (libc::PR_SET_NO_NEW_PRIVS, libc::PR_CAPBSET_DROP);
+        let (confinement, call, option, words) = match number {
+            0 => (plain, libc::SYS_setresuid, None, "it has the user ids [0, 0, 0, 0]"),
+            1 => (plain, libc::SYS_setresgid, None, "it has the group ids [0, 0, 0, 0]"),
+            2 => (plain, libc::SYS_setgroups, None, "it has the supplementary groups [4, 54321]"),
+            3 => (plain, libc::SYS_capset, None, "it has the inheritable capabilities 0x1"),
+            4 => (plain, libc::SYS_prctl, Some(set_nnp), "it has no no_new_privs"),
+            5 => (bounded, libc::SYS_prctl, Some(drop_bound), "it has the bounding capabilities"),
+            _ => (restrict, libc::SYS_landlock_restrict_self, None, "prove that Landlock's rules"),
+        };
+        if number == 6 && !has_landlock() {
+            return;
+        }
+        with_groups(&[4, 54321]);
+        keep_a_capability();
+        let error = drop_beside_a_spoiled_thread(&confinement, move || spoil(call, option, 0));
+        assert!(error.partial && error.message.contains(words), "{number}: {error}");
+    });
+}
+
+#[test]
+fn a_thread_that_cannot_give_up_what_it_has_is_named() {
+    in_processes("a_thread_that_cannot_give_up_what_it_has_is_named", 3, |number| {
+        let (call, option, words) = match number {
+            0 => (libc::SYS_capset, None, "Cannot give up capabilities on thread"),
+            1 => {
+                let option = Some(libc::PR_SET_NO_NEW_PRIVS);
+                (libc::SYS_prctl, option, "Cannot set no_new_privs on thread")
+            }
+            _ => (
+                libc::SYS_landlock_restrict_self,
+                None,
+                "Cannot enforce Landlock's rules on thread",
+            ),
+        };
+        let mut confinement = Confinement::default();
+        if number == 2 {
+            if !has_landlock() {
+                return;
+            }
+            confinement.landlock = Some(Landlock { read: Some(vec![]), ..Landlock::default() });
+        }
+        let errno = libc::E2BIG;
+        let error =
+            drop_beside_a_spoiled_thread(&confinement, move || spoil(call, option, errno as u32));
+        assert!(error.partial && error.message.contains(words), "{number}: {error}");
+        assert_eq!(error.errno, Some(errno));
+    });
+}
+
+#[test]
+fn what_this_kernel_lacks_is_refused() {
+    in_processes("what_this_kernel_lacks_is_refused", 3, |number| {
+        let keep = Capability { name: "CAP_NET_RAW".to_owned(), bit: 13 };
+        let capabilities = Some(vec![keep]);
+        let kept = Confinement { capabilities, ..Confinement::default() };
+        let asked = Confinement { no_new_privileges: Some(true), ..Confinement::default() };
+        let (confinement, option, words) = match number {
+            0 => (kept, libc::PR_CAP_AMBIENT, "this kernel has no ambient capabilities"),
+            1 => (kept, libc::PR_CAPBSET_READ, "this kernel does not know CAP_NET_RAW"),
+            _ => (asked, libc::PR_SET_NO_NEW_PRIVS, "Cannot set no_new_privs"),
+        };
+        spoil(libc::SYS_prctl, Some(option), libc::EINVAL as u32);
+        let error = privileges::drop(None, &confinement).unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+        assert_eq!((error.errno, error.syscall), (Some(libc::EINVAL), Some("prctl")));
+        // Of ids and capabilities, nothing has changed then.
+        assert_eq!((status("Uid"), status_text("CapEff")), (vec![0; 4], status_text("CapPrm")));
+    });
+}
+
+fn has_landlock() -> bool {
+    // SAFETY: without a structure, the call tells the version.
+    let version = unsafe {
+        let none: *const u8 = std::ptr::null();
+        libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, 1)
+    };
+    if version < 1 {
+        eprintln!("skipped: no Landlock here");
+    }
+    version >= 1
+}
+
 fn nobody() -> Whom {
     Whom { user: Some("nobody".to_owned()), ..Whom::default() }
 }
