@@ -317,6 +317,8 @@ withLandlock('landlock: files and ports that were not named are out of reach of 
     fs.writeFileSync(`${p.dir}/${name}/file`, 'text')
     for (const path of [name, `${name}/file`]) fs.chmodSync(`${p.dir}/${path}`, 0o777)
   }
+  fs.writeFileSync(`${p.dir}/own`, '')
+  fs.chownSync(`${p.dir}/own`, ADA, ADA)
   const server = createServer((socket) => socket.end()).listen(0, '127.0.0.1')
   t.teardown(() => server.close())
   await until(() => server.listening, 'the server')
@@ -345,6 +347,9 @@ withLandlock('landlock: files and ports that were not named are out of reach of 
         hiddenCut: await outcome(() => fs.promises.truncate(path('hidden/file'))),
         hiddenRemoved: await outcome(() => fs.promises.unlink(path('hidden/file'))),
         root: await outcome(() => fs.promises.readdir('/')),
+        // What Landlock does not restrict.
+        seen: await outcome(async () => (await fs.promises.stat(path('hidden/file'))).size),
+        mode: await outcome(() => fs.promises.chmod(path('own'), 0o600)),
       })\`
     const here = await new Function('fs', attempts + '; return tryAll()')(fs)
     const source = "const fs = require('node:fs');" + attempts +
@@ -384,6 +389,8 @@ withLandlock('landlock: files and ports that were not named are out of reach of 
     hiddenCut: 'EACCES',
     hiddenRemoved: 'EACCES',
     root: 'EACCES',
+    seen: 4,
+    mode: 'done',
   }
   t.deepEqual(await reported(), {
     here: everywhere,
@@ -547,6 +554,12 @@ withCompiler('users and groups of another NSS module than `files` are found', as
     t.deepEqual([thread.uids[0], thread.gids[0], thread.groups], [7001, 7002, [7002, 7003, 7004]])
   }
   t.deepEqual(await reported(), ['/home/grace', '/bin/grace'])
+
+  // A database that cannot answer has not said that there is no such user.
+  const silent = await started(t, { name: 'other', user: 'silent' }, "report('acted')", { p, env })
+  t.is(silent.status, 1)
+  t.regex(silent.stderr, /Cannot look up whom to drop privileges to: getpwnam_r.*nsswitch.conf, LDAP, sssd/)
+  t.regex(silent.stderr, /code: 'ERR_DAEMON_PRIVILEGES',\s+errno: -11,\s+syscall: 'getpwnam_r'/)
 })
 
 withExtraUsers('users and groups of libnss-extrausers are found, with all their groups', async (t) => {
@@ -594,6 +607,10 @@ static enum nss_status user(struct passwd *found) {
   return NSS_STATUS_SUCCESS;
 }
 enum nss_status _nss_elsewhere_getpwnam_r(const char *name, struct passwd *found, char *b, size_t n, int *e) {
+  if (!strcmp(name, "silent")) {
+    *e = EAGAIN;
+    return NSS_STATUS_TRYAGAIN;
+  }
   return strcmp(name, "grace") ? NSS_STATUS_NOTFOUND : user(found);
 }
 enum nss_status _nss_elsewhere_getpwuid_r(uid_t uid, struct passwd *found, char *b, size_t n, int *e) {

@@ -17,6 +17,7 @@ const targets = {
     options: { user: NOBODY_AT_ALL, group: NO_GROUP_AT_ALL },
     ids: [NOBODY_AT_ALL, NO_GROUP_AT_ALL, []],
   },
+  'a number with an entry': { options: { user: ADA }, ids: [ADA, ADA, [ADA, 4801, 4802]] },
   'uid 0': { options: { user: 0 }, ids: [0, 0, [0]] },
 }
 const all = Object.keys(targets)
@@ -34,12 +35,17 @@ const callers = {
   'an ordinary user': {
     uid: ADA,
     setpriv: [...like(ADA, ADA), '--init-groups'],
-    to: ['user only, with supplementary groups'],
+    to: ['user only, with supplementary groups', 'a number with an entry'],
   },
   'a user without an entry': { uid: NOBODY_AT_ALL, setpriv: nobody, to: ['numbers without entries'] },
   'one with CAP_SETUID alone': {
     uid: NOBODY_AT_ALL,
     setpriv: [...nobody, '--inh-caps', '+setuid', '--ambient-caps', '+setuid'],
+    to: ['numbers without entries'],
+  },
+  'one with CAP_SETGID alone': {
+    uid: NOBODY_AT_ALL,
+    setpriv: [...nobody, '--inh-caps', '+setgid', '--ambient-caps', '+setgid'],
     to: ['numbers without entries'],
   },
   'one with CAP_SETUID and CAP_SETGID, and CAP_CHOWN to lose': {
