@@ -259,6 +259,7 @@ asRoot('capabilities of a daemon that stays root: it has no others', async (t) =
   const { pid, reported } = await started(t, { capabilities: ['CAP_DAC_OVERRIDE'] }, action)
   for (const thread of threads(pid)) {
     t.deepEqual([thread.uids[1], ...thread.capabilities, thread.bounding], [0, 2n, 2n, 2n, 2n, 2n])
+    t.true(thread.noNewPrivileges, thread.name)
   }
   t.deepEqual(await reported(), { shadow: 'read', chown: 'EPERM', child: 1 })
 })
