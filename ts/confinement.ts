@@ -120,7 +120,7 @@ export interface ConfinementOptions {
   /**
    * No program that is executed gives privileges any more, by a set-user-ID bit for instance
    * (PR_SET_NO_NEW_PRIVS(2const)).
-   * @defaultValue `true` once privileges were dropped
+   * @defaultValue `true` once privileges were dropped, or with `capabilities` or `landlock`
    */
   noNewPrivileges?: boolean | undefined
   /**
