@@ -452,6 +452,41 @@ fn a_thread_that_cannot_give_up_what_it_has_is_named() {
 }
 
 #[test]
+fn no_new_privs_comes_with_whatever_is_given_up() {
+    in_processes("no_new_privs_comes_with_whatever_is_given_up", 5, |number| {
+        let mut confinement = Confinement::default();
+        let expected = match number {
+            0 => {
+                confinement.nice = Some(1);
+                0
+            }
+            1 => {
+                confinement.no_new_privileges = Some(true);
+                1
+            }
+            2 => {
+                confinement.capabilities = Some(vec![]);
+                1
+            }
+            3 => {
+                confinement.capabilities = Some(vec![]);
+                confinement.no_new_privileges = Some(false);
+                0
+            }
+            _ if !has_landlock() => return,
+            _ => {
+                confinement.landlock = Some(Landlock { read: Some(vec![]), ..Landlock::default() });
+                1
+            }
+        };
+        let own = fs::File::open("/proc/thread-self/status").unwrap();
+        privileges::drop(None, &confinement).unwrap();
+        let status = std::io::read_to_string(own).unwrap();
+        assert!(status.contains(&format!("NoNewPrivs:\t{expected}\n")), "{number}: {status}");
+    });
+}
+
+#[test]
 fn what_this_kernel_lacks_is_refused() {
     in_processes("what_this_kernel_lacks_is_refused", 3, |number| {
         let keep = Capability { name: "CAP_NET_RAW".to_owned(), bit: 13 };
