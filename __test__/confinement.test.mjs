@@ -220,6 +220,40 @@ export SYSTEMD_EXEC_PID=$$ NOTIFY_SOCKET="$DIR/notify" TZ=":$DIR/zone"`
   },
 )
 
+asRoot('chroot: the time is that of /etc/localtime outside', async (t) => {
+  const p = publicPlace(t)
+  fs.mkdirSync(`${p.dir}/jail`)
+  const prepare = `mkdir "$DIR/etc"; cp -a /etc/passwd /etc/group /etc/ld.so.cache "$DIR/etc"
+ln -s /usr/share/zoneinfo/Asia/Kolkata "$DIR/etc/localtime"; mount --bind "$DIR/etc" /etc; unset TZ`
+  const options = { user: 'ada', chroot: `${p.dir}/jail` }
+  const { reported, stderr } = await started(t, options, 'report(new Date(0).getTimezoneOffset())', {
+    p,
+    prepare,
+  })
+  t.truthy(reported, stderr)
+  t.is(await reported(), -330)
+})
+
+asRoot(
+  'who keeps CAP_SETUID and CAP_SETGID becomes another once more, and all else stays given up',
+  async (t) => {
+    const capabilities = ['CAP_SETUID', 'CAP_SETGID']
+    const members = `setup() { this.dropPrivileges('ada') }`
+    const options = { capabilities, oomScoreAdjust: 77, nice: -3, limits: { nofile: 500 } }
+    const action = `report([this.dropPrivileges('games'), process.env.HOME])`
+    const { pid, stderr, reported } = await started(t, options, action, { members })
+    t.truthy(pid, stderr)
+    const identity = { user: 'games', uid: 5, group: 'games', gid: 60, groups: [60] }
+    t.deepEqual(await reported(), [identity, '/usr/games'])
+    for (const thread of threads(pid)) {
+      t.deepEqual([...thread.uids, ...thread.gids, ...thread.groups], [5, 5, 5, 5, 60, 60, 60, 60, 60])
+      t.deepEqual([...thread.capabilities, thread.bounding], Array(5).fill(192n))
+      t.true(thread.noNewPrivileges)
+    }
+    t.is(fs.readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'), '77\n')
+  },
+)
+
 asRoot(
   'capabilities: what is kept, on every thread, in every set and in children; all else is gone',
   async (t) => {
@@ -468,6 +502,12 @@ const refusals = {
     { landlock: { read: ['/no/such'] } },
     /Cannot keep \/no\/such within reach/,
     { errno: -2, syscall: 'open', path: '/no/such' },
+  ],
+  'a user whose number changes nothing': [
+    { user: 'nix' },
+    /4294967295 is no user id/,
+    {},
+    `echo 'nix:x:4294967295:4711:::' >> "$DIR/accounts/passwd"`,
   ],
   'a directory that is open': [
     { chroot: '/usr' },

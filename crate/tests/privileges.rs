@@ -336,8 +336,17 @@ fn threads_that_begin_and_end_meanwhile_are_no_exception() {
 
 /// From now on a system call of the calling thread alone, and of threads that it
 /// makes, does nothing: it fails with `errno`, or, where that is 0, lies that it
-/// worked. For prctl(2): with that option alone.
-fn spoil(call: libc::c_long, option: Option<libc::c_int>, errno: u32) {
+/// worked. With `first`: where that is its first argument.
+fn spoil(call: libc::c_long, first: Option<libc::c_int>, errno: u32) {
+    spoil_with(0, call, first, errno);
+}
+
+/// The same, of every thread.
+fn spoil_everywhere(call: libc::c_long, first: Option<libc::c_int>, errno: u32) {
+    spoil_with(libc::SECCOMP_FILTER_FLAG_TSYNC, call, first, errno);
+}
+
+fn spoil_with(flags: libc::c_ulong, call: libc::c_long, first: Option<libc::c_int>, errno: u32) {
     // offsetof(struct seccomp_data, nr), and the lower half of args[0].
     const NUMBER: u32 = 0;
     const FIRST: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
@@ -346,17 +355,17 @@ fn spoil(call: libc::c_long, option: Option<libc::c_int>, errno: u32) {
     let skip_unless = |value, by| line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, by, value);
     let end = |with| line(libc::BPF_RET | libc::BPF_K, 0, 0, with);
     let mut filter =
-        vec![load(NUMBER), skip_unless(call as u32, if option.is_some() { 3 } else { 1 })];
-    if let Some(option) = option {
-        filter.extend([load(FIRST), skip_unless(option as u32, 1)]);
+        vec![load(NUMBER), skip_unless(call as u32, if first.is_some() { 3 } else { 1 })];
+    if let Some(first) = first {
+        filter.extend([load(FIRST), skip_unless(first as u32, 1)]);
     }
     filter.extend([end(libc::SECCOMP_RET_ERRNO | errno), end(libc::SECCOMP_RET_ALLOW)]);
     let program =
         libc::sock_fprog { len: filter.len() as libc::c_ushort, filter: filter.as_mut_ptr() };
-    // SAFETY: prctl(2) reads the filter. Root needs no no_new_privs for it.
+    // SAFETY: seccomp(2) reads the filter. Root needs no no_new_privs for it.
     let done = unsafe {
-        let mode = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
-        libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0)
+        let set = libc::SECCOMP_SET_MODE_FILTER;
+        libc::syscall(libc::SYS_seccomp, set, flags, &raw const program)
     };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
@@ -448,6 +457,32 @@ fn a_thread_that_cannot_give_up_what_it_has_is_named() {
             drop_beside_a_spoiled_thread(&confinement, move || spoil(call, option, errno as u32));
         assert!(error.partial && error.message.contains(words), "{number}: {error}");
         assert_eq!(error.errno, Some(errno));
+    });
+}
+
+#[test]
+fn a_way_back_to_root_is_found_by_trying_it() {
+    in_processes("a_way_back_to_root_is_found_by_trying_it", 6, |number| {
+        let (call, first, errno, words) = match number {
+            0 => (libc::SYS_setresuid, -1, 0, "but setresuid brought root's back"),
+            1 => (libc::SYS_setuid, 0, 0, "but setuid brought root's back"),
+            2 => (libc::SYS_setgid, 0, 0, "but setgid brought root's back"),
+            3 => (libc::SYS_setresgid, -1, 0, "but setegid brought root's back"),
+            4 => (libc::SYS_setuid, 0, libc::EAGAIN, "EPERM was to be expected"),
+            // Who keeps the right to it may have it.
+            _ => (libc::SYS_setuid, 0, 0, ""),
+        };
+        spoil_everywhere(call, Some(first), errno as u32);
+        let keep = Capability { name: "CAP_SETUID".to_owned(), bit: 7 };
+        let capabilities = (number == 5).then(|| vec![keep]);
+        let confinement = Confinement { capabilities, ..Confinement::default() };
+        let dropped = privileges::drop(Some(&nobody()), &confinement);
+        if number == 5 {
+            dropped.unwrap();
+            return;
+        }
+        let error = dropped.unwrap_err();
+        assert!(error.partial && error.message.contains(words), "{number}: {error}");
     });
 }
 
@@ -1114,8 +1149,19 @@ fn without_proc_nothing_is_dropped() {
         assert!(error.message.contains("Mount /proc"), "{error}");
         assert!(!error.partial);
         assert!(nix::unistd::geteuid().is_root());
-        // Files of the same names prove nothing either.
-        fs::create_dir_all("/proc/self/task/1").unwrap();
+        // Files of the same names prove nothing either, even if all is in them.
+        let user = user_by_name("nobody").unwrap().unwrap();
+        let (uid, gid) = (user.uid, user.gid);
+        let status = format!(
+            "Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\n\
+             Groups:\t{gid}\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nNoNewPrivs:\t1\n"
+        );
+        let me = format!("/proc/self/task/{}", nix::unistd::gettid());
+        for directory in [me.as_str(), "/proc/self/fd"] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        fs::write("/proc/self/status", &status).unwrap();
+        fs::write(format!("{me}/status"), &status).unwrap();
         assert!(drop(Some("nobody"), None).is_err());
         assert!(nix::unistd::geteuid().is_root());
     });

@@ -4,7 +4,7 @@
 //! Not every ring has a thread: Node's own, for epoll_ctl(2), have none, and do
 //! what they do as whoever asks.
 
-use std::fs;
+use std::{fs, io};
 
 use super::Error;
 use super::threads::Thread;
@@ -16,7 +16,7 @@ pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
     let found = match thread {
         Some(thread) => format!("thread {:?} ({})", thread.name, thread.tid),
         // It has its name a moment after it is there; and it may be another process's.
-        None => match ring_with_a_thread() {
+        None => match ring_with_a_thread().map_err(unreadable)? {
             Some(ring) => format!("thread of descriptor {ring}"),
             None => return Ok(()),
         },
@@ -28,7 +28,7 @@ pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
 }
 
 /// The descriptor of a ring that a thread polls (IORING_SETUP_SQPOLL).
-fn ring_with_a_thread() -> Option<String> {
+fn ring_with_a_thread() -> io::Result<Option<String>> {
     let is_ring = |fd: &String| {
         fs::read_link(format!("/proc/self/fd/{fd}"))
             .is_ok_and(|link| link.as_os_str() == "anon_inode:[io_uring]")
@@ -38,9 +38,16 @@ fn ring_with_a_thread() -> Option<String> {
         let thread = info.lines().find_map(|line| line.strip_prefix("SqThread:"));
         thread.is_some_and(|thread| thread.trim() != "-1")
     };
-    let descriptors = fs::read_dir("/proc/self/fd").ok()?.flatten();
-    descriptors
+    let descriptors = fs::read_dir("/proc/self/fd")?.collect::<io::Result<Vec<_>>>()?;
+    Ok(descriptors
+        .iter()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(is_ring)
-        .find(is_polled)
+        .find(is_polled))
+}
+
+fn unreadable(error: io::Error) -> Error {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    let what = "Cannot drop privileges: /proc/self/fd, which tells of io_uring, cannot be read";
+    Error::of_call("open", errno, what, "Mount /proc where the daemon runs.")
 }
