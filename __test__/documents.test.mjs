@@ -1,0 +1,444 @@
+// What the documents say is true: their programs run and do what stands beside them, their tables list
+// what the package has, their links lead somewhere.
+//
+// A new document needs no test of its own, if each program in it (```ts, with its name in the first line)
+// is run by a transcript (```console). A line there that begins with `$ ` is typed into a shell, and what
+// stands below it must come, but for numbers; three dots stand for any lines. What no transcript can show
+// is run by `run` below.
+
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { get } from 'node:http'
+import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import test from 'ava'
+import { Daemon } from 'tsdaemonize'
+import { daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
+import {
+  blocksOf,
+  documents,
+  execArgv,
+  follow,
+  install,
+  programsOf,
+  read,
+  shell,
+  transcriptsOf,
+} from './documents.mjs'
+import { asRoot, command, isAlive, isRoot, pidIn, place, processesOf, root, until } from './kit.mjs'
+import { messages } from './messages.mjs'
+
+/** In a network namespace of its own every port is free. */
+const hasNamespaces =
+  isRoot && spawnSync('unshare', ['-n', 'true']).status === 0 && spawnSync('id', ['www-data']).status === 0
+
+/** What runs a command in a network namespace that lives as long as the test. */
+async function inside(t, p) {
+  const script = 'ip link set lo up; echo here; exec sleep 1000'
+  const holder = command(p, 'unshare', ['-n', 'sh', '-c', script], { timeout: 2 ** 30 })
+  t.teardown(() => holder.child.kill('SIGKILL'))
+  await new Promise((resolve) => holder.child.stdout.once('data', resolve))
+  return ['nsenter', `--net=/proc/${holder.pid}/ns/net`]
+}
+
+/** The programs that are run by a test, by document. */
+const tested = new Map(documents.map((document) => [document, new Set()]))
+
+for (const document of documents) {
+  for (const { code, programs, needsRoot } of transcriptsOf(document)) {
+    for (const name of programs) tested.get(document).add(name)
+    const how = needsRoot && !hasNamespaces ? test.skip : test
+    how(`${document}: what follows \`${code.split('\n')[0]}\` is true`, async (t) => {
+      const p = place(t)
+      fs.chmodSync(p.dir, 0o755)
+      install(p, document)
+      await follow(t, p, code, needsRoot ? await inside(t, p) : [])
+    })
+  }
+}
+
+/** A test of programs that no transcript shows. */
+function run(document, names, body, how = test) {
+  for (const name of names) tested.get(document).add(name)
+  how(`${document}: ${names.join(', ')}`, async (t) => {
+    const p = publicPlace(t)
+    await body(t, p)
+  })
+}
+
+async function started(t, p, name, ...args) {
+  const { status, stderr } = await shell(p, `node ${name} ${args.join(' ')}`)
+  t.is(status, 0, stderr)
+  return pidIn(p, name.replace('.ts', ''))
+}
+
+test('README.md: the clock that was ended leaves nothing', async (t) => {
+  const p = place(t)
+  install(p, 'README.md')
+  const pid = await started(t, p, 'clock.ts')
+  process.kill(pid, 'SIGTERM')
+  await until(() => processesOf(p).length === 0, 'nothing to be left')
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+run('docs/daemon.md', ['beat.ts'], async (t, p) => {
+  install(p, 'docs/daemon.md')
+  t.true(isAlive(await started(t, p, 'beat.ts')))
+})
+
+run(
+  'docs/daemon.md',
+  ['hello.ts', 'greeter.ts'],
+  async (t, p) => {
+    install(p, 'docs/daemon.md')
+    const before = await inside(t, p)
+    const ask = (port) =>
+      `require('net').connect(${port}, '127.0.0.1').end('GET / HTTP/1.0\\r\\n\\r\\n').pipe(process.stdout)`
+    for (const [script, port] of [
+      ['hello.ts', 80],
+      ['greeter.ts', 7777],
+    ]) {
+      const { status, stderr } = await shell(p, `node ${script} start`, { before })
+      t.is(status, 0, stderr)
+      const [file, ...args] = [...before, process.execPath, '-e', ask(port)]
+      t.regex((await command(p, file, args)).stdout, /Hello\n$/)
+    }
+  },
+  hasNamespaces ? test : test.skip,
+)
+
+run('docs/on-demand.md', ['server.ts', 'idle.ts'], async (t, p) => {
+  install(p, 'docs/on-demand.md', { '60_000': '1000' })
+  t.is((await shell(p, 'node tool.ts')).status, 0)
+  t.true(fs.statSync(join(p.run, 'echo-server.pid.socket')).isSocket())
+  const idle = await started(t, p, 'idle.ts')
+  await until(() => !isAlive(idle), 'its end for want of work')
+  t.deepEqual(
+    fs.readdirSync(p.run).filter((name) => name.startsWith('idle')),
+    [],
+  )
+})
+
+run('docs/logging.md', ['clock.ts', 'stats.ts'], async (t, p) => {
+  install(p, 'docs/logging.md')
+  t.is((await shell(p, 'node clock.ts')).status, 0)
+  const { status, stdout, stderr } = await shell(p, 'node stats.ts')
+  t.is(status, 0, stderr)
+  t.regex(stdout, /^\{\s+arrived: (true|false),[\s\S]*dropped: 0\s+\}\n$/)
+})
+
+run('docs/logging.md', ['remote.ts'], async (t, p) => {
+  let received = ''
+  const logger = createServer((client) => {
+    client.on('data', (data) => {
+      received += data
+    })
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => logger.close())
+  await until(() => logger.listening, 'a port')
+  install(p, 'docs/logging.md', {
+    'logs.example': '127.0.0.1',
+    'port: 601': `port: ${logger.address().port}`,
+  })
+  t.is((await shell(p, 'node remote.ts')).status, 0)
+  await until(() => received.includes(' remote '), 'the message')
+  t.regex(received, /^\d+ <30>1 \S+ \S+ remote \d+ - - (\ufeff)?started/)
+})
+
+run('docs/rotation.md', ['chatty.ts', 'reopening.ts'], async (t, p) => {
+  install(p, 'docs/rotation.md', { '/var/log/clock/out.log': `${p.dir}/out.log` })
+  await started(t, p, 'chatty.ts')
+  const pid = await started(t, p, 'reopening.ts')
+  fs.renameSync(`${p.dir}/out.log`, `${p.dir}/out.log.1`)
+  process.kill(pid, 'SIGUSR1')
+  await until(() => fs.existsSync(`${p.dir}/out.log`), 'the new file')
+})
+
+run(
+  'docs/rotation.md',
+  ['clock.ts'],
+  async (t, p) => {
+    const log = `${p.dir}/log`
+    fs.mkdirSync(log, { mode: 0o755 })
+    install(p, 'docs/rotation.md', { '/var/log/clock': log })
+    const reload = 'cd "$DIR" && PATH="$DIR/bin:$PATH" RUNTIME_DIRECTORY="$RUN" exec node clock.ts "$@"'
+    fs.chmodSync(p.write('bin/clock', `#!/bin/sh\n${reload}\n`), 0o755)
+    const [{ code }] = blocksOf('docs/rotation.md').filter(({ language }) => language === 'logrotate')
+    const changes = { '/var/log/clock': log, '/usr/local/bin': `${p.dir}/bin`, 'clock adm': 'root adm' }
+    p.write(
+      'logrotate.conf',
+      Object.entries(changes).reduce((text, [a, b]) => text.replaceAll(a, b), code),
+    )
+    await started(t, p, 'clock.ts', 'start')
+    const lines = (file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').length - 1 : 0)
+    await until(() => lines(`${log}/out.log`) > 0, 'the first line')
+    const { status, stderr } = await shell(p, `logrotate -f -s "$DIR/state" "$DIR/logrotate.conf"`)
+    t.is(status, 0, stderr)
+    await until(() => lines(`${log}/out.log`) > 0, 'a line in the new file')
+    t.true(lines(`${log}/out.log.1`) > 0)
+    t.is(fs.statSync(`${log}/out.log`).mode & 0o777, 0o640)
+  },
+  isRoot && spawnSync('logrotate', ['--version']).status === 0 ? test : test.skip,
+)
+
+const WWW_DATA = 33
+
+async function freePort() {
+  const server = createServer().listen(0)
+  await until(() => server.listening, 'a port')
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+const request = (port, path = '/') =>
+  new Promise((resolve, reject) => {
+    get({ port, path, agent: false }, (response) => {
+      let body = ''
+      response.on('data', (data) => {
+        body += data
+      })
+      response.on('end', () => resolve([response.statusCode, body]))
+    }).on('error', reject)
+  })
+
+/** A daemon that has become www-data, on every thread. */
+async function unprivileged(t, p, program) {
+  const args = [process.execPath, ...execArgv, join(p.dir, program)]
+  const { status, stderr } = await withAccounts(p, args, { env: { RUNTIME_DIRECTORY: p.run } })
+  t.is(status, 0, stderr)
+  const pid = daemonOf(t, p, program.replace('.ts', ''))
+  const found = threads(pid)
+  for (const thread of found) {
+    t.deepEqual([thread.uids[0], thread.gids[0], thread.groups], [WWW_DATA, WWW_DATA, [WWW_DATA]])
+    t.true(thread.noNewPrivileges)
+  }
+  return { pid, found }
+}
+
+run(
+  'docs/privileges.md',
+  ['web.ts', 'moment.ts', 'files.ts', 'jail.ts'],
+  async (t, p) => {
+    const port = await freePort()
+    fs.mkdirSync(`${p.dir}/srv`)
+    fs.mkdirSync(`${p.dir}/jail`)
+    fs.writeFileSync(`${p.dir}/srv/page`, 'A page\n')
+    fs.writeFileSync(`${p.dir}/secret`, 'key', { mode: 0o600 })
+    install(p, 'docs/privileges.md', {
+      'listen(80)': `listen(${port})`,
+      'bind: [80]': `bind: [${port}]`,
+      '/srv/files': `${p.dir}/srv`,
+      '/srv/jail': `${p.dir}/jail`,
+      '/etc/moment.key': `${p.dir}/secret`,
+      '/var/log/jail.log': `${p.dir}/jail.log`,
+    })
+    const end = async (pid) => {
+      process.kill(pid, 'SIGTERM')
+      await until(() => !isAlive(pid), 'its end')
+    }
+    const web = await unprivileged(t, p, 'web.ts')
+    t.deepEqual(await request(port), [200, 'Hello\n'])
+    await end(web.pid)
+
+    const files = await unprivileged(t, p, 'files.ts')
+    await until(() => request(port, '/page').catch(() => false), 'the server')
+    t.deepEqual(await request(port, '/page'), [200, 'A page\n'])
+    t.deepEqual(await request(port, '/other'), [404, ''])
+    for (const thread of files.found) t.deepEqual([thread.capabilities[2], thread.bounding], [1024n, 1024n])
+    t.regex(fs.readFileSync(`/proc/${files.pid}/limits`, 'utf8'), /^Max open files +1024 +1024 /m)
+    await end(files.pid)
+
+    await unprivileged(t, p, 'moment.ts')
+    const jail = await unprivileged(t, p, 'jail.ts')
+    for (const thread of jail.found) t.is(thread.root, `${p.dir}/jail`)
+  },
+  asRoot,
+)
+
+run('docs/moving.md', ['main.ts'], async (t, p) => {
+  install(p, 'docs/moving.md')
+  const pid = await started(t, p, 'main.ts')
+  const { stdout } = await shell(p, 'node client.ts')
+  t.is(stdout, `main runs, pid ${pid}\n`)
+})
+
+test('every program of the documents is run', (t) => {
+  for (const document of documents) {
+    t.deepEqual([...tested.get(document)].sort(), Object.keys(programsOf(document)).sort(), document)
+  }
+})
+
+/** What checks the blocks of a language. */
+const languages = {
+  ts: 'the test before this one; each has its name in its first line',
+  console: 'the transcripts above',
+  sh: '`npm run` of what there is, below',
+  ini: 'systemd-analyze, below',
+  logrotate: 'the test of clock.ts',
+  text: 'nothing: they are pictures',
+  typescript: 'the compiler, which wrote them',
+}
+
+/** Documents whose blocks are run by a suite of their own. */
+const elsewhere = ['docs/containers.md']
+
+test('every block of the documents is of a kind that is tested', (t) => {
+  for (const document of documents.filter((name) => !elsewhere.includes(name))) {
+    for (const { language, code, name } of blocksOf(document)) {
+      t.true(Object.hasOwn(languages, language), `${document}: ${language}\n${code}`)
+      if (language === 'ts') t.truthy(name, `${document}: a program without a name\n${code}`)
+      if (language === 'typescript') t.is(document, 'docs/api.md')
+    }
+  }
+})
+
+test('every program of the documents has the right types', async (t) => {
+  const p = place(t)
+  for (const document of documents) install(p, document, {}, `programs/${document.replace(/\W/g, '-')}`)
+  const compilerOptions = {
+    rootDir: '.',
+    noEmit: true,
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules/@types')],
+  }
+  p.write(
+    'tsconfig.json',
+    JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: ['programs'] }),
+  )
+  const compiler = join(root, 'node_modules/typescript/bin/tsc')
+  const { status, stdout } = await command(p, process.execPath, [compiler, '-p', p.dir])
+  t.is(status, 0, stdout)
+})
+
+test('every `npm run` that the documents speak of is there', (t) => {
+  const { scripts } = JSON.parse(read('package.json'))
+  for (const document of documents) {
+    for (const [, script] of read(document).matchAll(/npm run (?:--silent )?([\w:]+)/g)) {
+      t.true(Object.hasOwn(scripts, script), `${document}: ${script}`)
+    }
+  }
+})
+
+const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0
+
+;(hasSystemd ? test : test.skip)('every unit of the documents is one that systemd takes', async (t) => {
+  const p = place(t)
+  for (const { code } of documents.flatMap(blocksOf).filter(({ language }) => language === 'ini')) {
+    const name = code.match(/^# \S*\/(\S+\.service)\n/)?.[1]
+    t.truthy(name, `a unit without a name\n${code}`)
+    const unit = p.write(name, code.replace(/^(Exec\w+=)\S+/gm, '$1/bin/sh'))
+    const { status, stdout, stderr } = await command(p, 'systemd-analyze', ['verify', '--man=no', unit])
+    t.deepEqual(
+      [status, stdout, stderr.replace(/^.*(?:not supported|not mounted|D-Bus).*\n/gm, '')],
+      [0, '', ''],
+      name,
+    )
+    // systemd would remove the file of a daemon that runs, when a second one fails to start.
+    t.notRegex(code, /PIDFile/, name)
+  }
+})
+
+/** The names in the first column of a section's tables. */
+function names(document, title) {
+  const section = read(document)
+    .split(/^## /m)
+    .find((text) => text.startsWith(`${title}\n`))
+  const rows = section.matchAll(/^\| (`[^|]*`) \|/gm)
+  return [...rows].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)/g)].map(([, name]) => name)).sort()
+}
+
+const REFERENCE = 'docs/reference.md'
+
+test('the table of options lists all of them', (t) => {
+  const { message } = t.throws(() => new Daemon({ nothing: 1 }))
+  const [, known] = message.match(/known options \(([^)]*)\)/)
+  t.deepEqual(names(REFERENCE, 'Options'), known.split(', ').sort())
+})
+
+test('the tables of methods list all of them', (t) => {
+  const own = Object.getOwnPropertyNames(Daemon.prototype)
+  const overridden = ['constructor', 'setup', 'action', 'onSignal', 'shutdown']
+  t.deepEqual(names(REFERENCE, 'Methods'), own.filter((name) => !overridden.includes(name)).sort())
+})
+
+const codes = [...read('dist/errors.d.ts').matchAll(/'(ERR_DAEMON_\w+)'/g)].map(([, code]) => code)
+
+test('the table of errors lists all of them', (t) => {
+  t.deepEqual(names(REFERENCE, 'Errors'), codes.toSorted())
+})
+
+test('the table of signals lists all that a daemon gets', (t) => {
+  const [list] = read('ts/signals.ts').match(/DAEMON_SIGNALS = \[[\s\S]*?\]/)
+  for (const [, signal] of list.matchAll(/'(SIG\w+)'/g))
+    t.regex(read(REFERENCE), new RegExp(`^\\| .*${signal}`, 'm'))
+})
+
+test('the table of verbs lists all of them, as the usage does', async (t) => {
+  const p = place(t)
+  install(p, 'README.md')
+  const { stdout } = await shell(p, 'node tick.ts --help')
+  const verbs = [...stdout.matchAll(/^ {2}(\w+) /gm)].map(([, verb]) => verb)
+  t.deepEqual(
+    names(REFERENCE, 'The command line').filter((name) => name !== ''),
+    verbs.sort(),
+  )
+})
+
+test('every error code has a section of the troubleshooting, and every message is in it', (t) => {
+  const document = read('docs/troubleshooting.md')
+  for (const code of codes) t.regex(document, new RegExp(`^## .*\`${code}\``, 'm'))
+  const plain = (text) => text.replace(/[`*\\]/g, '').replace(/\s+/g, ' ')
+  const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+  const page = plain(document)
+  for (const message of messages()) {
+    const parts = plain(message.replace(/^…?[:.;]? ?/, ''))
+      .trim()
+      .split('…')
+    // What is filled in is a few words.
+    t.regex(page, new RegExp(parts.map(escaped).join('.{0,70}?')), message)
+  }
+})
+
+test('docs/api.md is what `npm run docs` writes', async (t) => {
+  const p = place(t)
+  const { status, stderr } = await command(p, process.execPath, [join(root, 'scripts/docs.mjs'), '--check'])
+  t.is(status, 0, stderr)
+})
+
+test('every link within the documents leads somewhere', (t) => {
+  for (const document of documents) {
+    // In a block, and in code, it is none.
+    const text = read(document)
+      .replace(/^```.*?^```$/gms, '')
+      .replace(/`[^`\n]*`/g, (code) => (code.includes('](') ? '' : code))
+    for (const [, link] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path, anchor] = link.split('#')
+      const target = path === '' ? document : join(dirname(document), path)
+      t.true(fs.existsSync(join(root, target)), `${document}: ${link}`)
+      if (anchor === undefined) continue
+      const anchors = [...read(target).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+        title
+          .toLowerCase()
+          .replace(/[^\w -]/g, '')
+          .replaceAll(' ', '-'),
+      )
+      t.true(anchors.includes(anchor), `${document}: ${link}`)
+    }
+  }
+})
+
+test('every page of docs/ is named in README.md', (t) => {
+  for (const document of documents.filter((name) => name.startsWith('docs/'))) {
+    t.true(read('README.md').includes(`(${document})`), document)
+  }
+})
+
+test('every file that CONTRIBUTING.md speaks of is there', (t) => {
+  for (const [, cell] of read('CONTRIBUTING.md').matchAll(/^\| ((?:`[^`]+`(?:, )?)+) \|/gm)) {
+    const [first, ...others] = [...cell.matchAll(/`([^`]+)`/g)].map(([, path]) => path)
+    for (const path of [first, ...others.map((name) => join(dirname(first), name))]) {
+      t.true(fs.existsSync(join(root, path)), path)
+    }
+  }
+})

@@ -1,0 +1,58 @@
+// The messages that the sources have for people: what an error, a log line or a hint says, with `…` for
+// what is filled in.
+
+import fs from 'node:fs'
+import { join } from 'node:path'
+import { root } from './kit.mjs'
+
+const filesIn = (dir, suffix) =>
+  fs
+    .readdirSync(join(root, dir), { recursive: true })
+    .filter((name) => name.endsWith(suffix) && !name.endsWith('.d.ts'))
+    .map((name) => fs.readFileSync(join(root, dir, name), 'utf8'))
+
+/** String literals of Rust, without those of comments and of unit tests. */
+function ofRust(source) {
+  const code = source
+    .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
+    .replace(/^\s*\/\/.*$/gm, '')
+    .replace(/^\s*#\[napi.*$/gm, '')
+    .replaceAll(`'"'`, '')
+  return [...code.matchAll(/([bc]?)"((?:[^"\\]|\\[\s\S])*)"/g)]
+    .filter(([, bytes]) => bytes === '')
+    .map(([, , text]) => text.replace(/\\\n\s*/g, '').replaceAll('\\"', '"'))
+}
+
+/** String literals of TypeScript; what `+` puts together is one. */
+function ofTypeScript(source) {
+  const code = source
+    .replace(/\/\*[\s\S]*?\*\//g, '')
+    .replace(/(^|\s)\/\/.*$/gm, '$1')
+    .replace(/(['`]) \+\s*\1/g, '')
+  const literals = code.matchAll(/'((?:[^'\\\n]|\\.)*)'|`((?:[^`\\]|\\.)*)`/g)
+  return [...literals].map(([, single, template]) => (single ?? template).replace(/\\([`'])/g, '$1'))
+}
+
+/** Of Rust's placeholders and of TypeScript's. */
+function filledIn(text) {
+  let plain = text
+  for (let before; before !== plain; ) {
+    before = plain
+    plain = plain.replace(/\$?\{[^{}]*\}/g, '…')
+  }
+  return plain
+}
+
+/** Whole sentences, and the halves that `The daemon …` or `Refusing the pidfile …` is put before. */
+const isMessage = (text) =>
+  /^(?:[A-Z`…]|: |\w+\(\) is |(?:was|did|exited|shutdown|its?|the|all|others|another|this|no|unknown|unexpected) )/.test(
+    text,
+  ) &&
+  !/^(?:OR’d|Usage|…,|the types differ)|\$\{/.test(text) &&
+  words(text) >= 3
+const words = (text) => text.split(/[\s…]+/).filter((word) => /[a-z]{2}/i.test(word)).length
+
+export function messages() {
+  const all = [...filesIn('crate/src', '.rs').flatMap(ofRust), ...filesIn('ts', '.ts').flatMap(ofTypeScript)]
+  return [...new Set(all.map(filledIn).filter(isMessage))]
+}
