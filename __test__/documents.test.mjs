@@ -385,18 +385,26 @@ test('the table of verbs lists all of them, as the usage does', async (t) => {
   )
 })
 
-test('every error code has a section of the troubleshooting, and every message is in it', (t) => {
+test('every error code has a section of the troubleshooting, every message is in it, and no others', (t) => {
   const document = read('docs/troubleshooting.md')
   for (const code of codes) t.regex(document, new RegExp(`^## .*\`${code}\``, 'm'))
-  const plain = (text) => text.replace(/[`*\\]/g, '').replace(/\s+/g, ' ')
-  const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
-  const page = plain(document)
-  for (const message of messages()) {
-    const parts = plain(message.replace(/^…?[:.;]? ?/, ''))
+  const plain = (text) =>
+    text
+      .replace(/[`*\\]/g, '')
+      .replace(/\s+/g, ' ')
       .trim()
-      .split('…')
-    // What is filled in is a few words.
-    t.regex(page, new RegExp(parts.map(escaped).join('.{0,70}?')), message)
+  const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+  // What is filled in is a few words.
+  const expressionOf = (message) => {
+    const parts = plain(message.replace(/^…?[:.;]? ?/, '')).split('…')
+    return new RegExp(parts.map(escaped).join('.{0,70}?'))
+  }
+  const expressions = messages().map(expressionOf)
+  const page = plain(document)
+  for (const expression of expressions) t.true(expression.test(page), `not in it: ${expression}`)
+  for (const [, entry] of document.matchAll(/\*\*``(.*?)``\*\*/gs)) {
+    const known = expressions.some((expression) => expression.test(plain(entry)))
+    t.true(known, `no source has it: ${entry}`)
   }
 })
 

@@ -49,7 +49,7 @@ const isMessage = (text) =>
     text,
   ) &&
   !/^(?:OR’d|Usage|…,|the types differ)|\$\{/.test(text) &&
-  words(text) >= 3
+  (words(text) >= 3 || /^(?:… is|no|unknown|unexpected) /.test(text))
 const words = (text) => text.split(/[\s…]+/).filter((word) => /[a-z]{2}/i.test(word)).length
 
 export function messages() {
