@@ -6,6 +6,9 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { command, isAlive, root, until } from './kit.mjs'
 
+/** Documents whose programs and transcripts a suite of their own runs. */
+const ELSEWHERE = ['docs/containers.md', 'docs/testing.md']
+
 export const documents = [
   'README.md',
   'CONTRIBUTING.md',
@@ -15,6 +18,9 @@ export const documents = [
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
 ]
+
+/** Those that are run here. */
+export const runnable = documents.filter((document) => !ELSEWHERE.includes(document))
 
 export const read = (path) => fs.readFileSync(join(root, path), 'utf8')
 

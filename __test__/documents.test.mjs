@@ -22,6 +22,7 @@ import {
   install,
   programsOf,
   read,
+  runnable,
   shell,
   transcriptsOf,
 } from './documents.mjs'
@@ -42,9 +43,9 @@ async function inside(t, p) {
 }
 
 /** The programs that are run by a test, by document. */
-const tested = new Map(documents.map((document) => [document, new Set()]))
+const tested = new Map(runnable.map((document) => [document, new Set()]))
 
-for (const document of documents) {
+for (const document of runnable) {
   for (const { code, programs, needsRoot } of transcriptsOf(document)) {
     for (const name of programs) tested.get(document).add(name)
     const how = needsRoot && !hasNamespaces ? test.skip : test
@@ -264,7 +265,7 @@ run('docs/moving.md', ['main.ts'], async (t, p) => {
 })
 
 test('every program of the documents is run', (t) => {
-  for (const document of documents) {
+  for (const document of runnable) {
     t.deepEqual([...tested.get(document)].sort(), Object.keys(programsOf(document)).sort(), document)
   }
 })
@@ -280,11 +281,8 @@ const languages = {
   typescript: 'the compiler, which wrote them',
 }
 
-/** Documents whose blocks are run by a suite of their own. */
-const elsewhere = ['docs/containers.md']
-
 test('every block of the documents is of a kind that is tested', (t) => {
-  for (const document of documents.filter((name) => !elsewhere.includes(name))) {
+  for (const document of runnable) {
     for (const { language, code, name } of blocksOf(document)) {
       t.true(Object.hasOwn(languages, language), `${document}: ${language}\n${code}`)
       if (language === 'ts') t.truthy(name, `${document}: a program without a name\n${code}`)
@@ -295,7 +293,7 @@ test('every block of the documents is of a kind that is tested', (t) => {
 
 test('every program of the documents has the right types', async (t) => {
   const p = place(t)
-  for (const document of documents) install(p, document, {}, `programs/${document.replace(/\W/g, '-')}`)
+  for (const document of runnable) install(p, document, {}, `programs/${document.replace(/\W/g, '-')}`)
   const compilerOptions = {
     rootDir: '.',
     noEmit: true,
@@ -324,7 +322,7 @@ const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0
 
 ;(hasSystemd ? test : test.skip)('every unit of the documents is one that systemd takes', async (t) => {
   const p = place(t)
-  for (const { code } of documents.flatMap(blocksOf).filter(({ language }) => language === 'ini')) {
+  for (const { code } of runnable.flatMap(blocksOf).filter(({ language }) => language === 'ini')) {
     const name = code.match(/^# \S*\/(\S+\.service)\n/)?.[1]
     t.truthy(name, `a unit without a name\n${code}`)
     const unit = p.write(name, code.replace(/^(Exec\w+=)\S+/gm, '$1/bin/sh'))

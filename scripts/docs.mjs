@@ -153,11 +153,11 @@ function signature(text) {
     .replace(/^(?:export )?(?:default )?(?:declare )?/, '')
     .replace(/^(?:protected |readonly |async )+/, '')
     .replace(/^get (\w+)\(\)/, 'readonly $1')
-    .replace(/ \| undefined(?=[;,)>\s]|$)/g, '')
     .replace(/\b(?:life|confinement)\./g, '')
     .replace(/;\s*\}/g, ' }')
     .replace(/\s*\n\s*/g, ' ')
     .replace(/;$/, '')
+    .replace(/^(\w+\?: .*) \| undefined$/, '$1')
 }
 
 const code = (text) => `\`\`\`typescript\n${text}\n\`\`\``
@@ -179,11 +179,11 @@ function classOf(declaration) {
   const parts = membersOf(declaration)
     .filter(({ docs }) => docs.length > 0)
     .flatMap(({ docs, text }) => {
-      const name = text.match(/^(?:(?:protected|readonly|declare|get) )*(\w+)/)[1]
+      const name = text.match(/^(?:(?:protected|readonly|declare|static|get) )*(\w+|\[[\w.]+\])/)[1]
       const title =
         name === 'constructor'
           ? `new ${declaration.name}()`
-          : /\w\(/.test(text) && !/^get /.test(text)
+          : /^[^:=]*[\w\]]\(/.test(text) && !/^get /.test(text)
             ? `${name}()`
             : name
       const kind = /^protected /.test(text) ? ['For a subclass to override.'] : []
@@ -208,7 +208,7 @@ function typeOf(declaration) {
   const text = declaration.text
     .replace(/^export (?:declare )?/, '')
     .replace(/;$/, '')
-    .replace(/ \| undefined(?=[;,)>\s])/g, '')
+    .replace(/(\?: [^;]*?) \| undefined(?=;)/g, '$1')
     .replace(/\(typeof (\w+)\)\[number\]/g, (_, list) => unionOf(list, declaration.file))
   return [`### ${declaration.name}`, ...details(partsOf(declaration.doc)), code(text)]
 }
