@@ -351,7 +351,7 @@ const REFERENCE = 'docs/reference.md'
 test('the table of options lists all of them', (t) => {
   const { message } = t.throws(() => new Daemon({ nothing: 1 }))
   const [, known] = message.match(/known options \(([^)]*)\)/)
-  t.deepEqual(names(REFERENCE, 'Options'), known.split(', ').sort())
+  t.deepEqual(names('README.md', 'Options'), known.split(', ').sort())
 })
 
 test('the tables of methods list all of them', (t) => {
@@ -399,7 +399,7 @@ test('every error code has a section of the troubleshooting, every message is in
   }
   const expressions = messages().map(expressionOf)
   const page = plain(document)
-  for (const expression of expressions) t.true(expression.test(page), `not in it: ${expression}`)
+  t.deepEqual(expressions.filter((expression) => !expression.test(page)).map(String), [], 'not in it')
   for (const [, entry] of document.matchAll(/\*\*``(.*?)``\*\*/gs)) {
     const known = expressions.some((expression) => expression.test(plain(entry)))
     t.true(known, `no source has it: ${entry}`)
