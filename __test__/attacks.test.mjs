@@ -1,0 +1,259 @@
+// Attacks that no other file has as its own: by whoever can plant a file, forge a pidfile, prepare an
+// environment or flood the logger. The table in docs/hostile.md names all of them, with their tests.
+
+import { spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { Daemon } from '../dist/index.js'
+import {
+  asRoot,
+  command,
+  environment,
+  environmentOf,
+  isAlive,
+  isRoot,
+  pidIn,
+  place,
+  processesOf,
+  run,
+  sample,
+  until,
+} from './kit.mjs'
+import { lock, lockCommand, RUNNING } from './locks.mjs'
+import { assertAll, numbers, opening, receive } from './receivers.mjs'
+
+const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+const daemonAt = (p) => new Daemon({ name: 'sample', pidFilePath: p.run })
+const NOBODY = { uid: 65534, gid: 65534 }
+
+/** A root process that has nothing to do with any daemon; any signal that it is sent would end it. */
+function stranger(t, stdio = 'ignore') {
+  const child = spawn('sleep', ['1000'], { stdio })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child.pid
+}
+
+// Planted files.
+
+const makesDevices = isRoot && canMakeDevices() ? test : test.skip
+function canMakeDevices() {
+  const dir = fs.mkdtempSync('/tmp/tsd-device-')
+  const { status } = spawnSync('mknod', [`${dir}/null`, 'c', '1', '3'])
+  fs.rmSync(dir, { recursive: true })
+  return status === 0
+}
+
+const devices = {
+  '/dev/null': ['c', '1', '3'],
+  'a device that cannot be opened': ['c', '10', '250'],
+  'a block device': ['b', '7', '200'],
+}
+for (const [what, numbers] of Object.entries(devices)) {
+  makesDevices(`${what} in the place of the pidfile is refused, and not opened`, async (t) => {
+    const p = place(t)
+    spawnSync('mknod', [p.pidFile(), ...numbers])
+    const script = p.write('a.mjs', cli())
+    const started = await run(p, script, ['start'])
+    t.is(started.status, 1)
+    t.regex(started.stderr, /Refusing the pidfile .*it is not a regular file/)
+    t.is((await run(p, script, ['status'])).status, 4)
+    t.is((await run(p, script, ['stop'])).status, 1)
+    t.deepEqual(fs.readdirSync(p.run), ['sample.pid'])
+    t.deepEqual(processesOf(p), [])
+  })
+}
+
+test('a FIFO in the place of a log, which somebody reads, is refused', async (t) => {
+  const p = place(t)
+  const log = join(p.dir, 'log')
+  t.is(spawnSync('mkfifo', [log]).status, 0)
+  const reader = fs.openSync(log, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  t.teardown(() => fs.closeSync(reader))
+  const { status, stderr } = await run(p, p.write('a.mjs', sample({ options: `stdout: '${log}'` })))
+  t.is(status, 1)
+  t.regex(stderr, /Refusing the log file .*: it must be a regular file/)
+  t.deepEqual(processesOf(p), [])
+})
+
+// Forged pidfiles.
+
+asRoot("an ordinary user's pidfile that names a process of root's: root's stop signals nobody", async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
+  const pid = stranger(t)
+  const forge = () => {
+    fs.writeFileSync(p.pidFile(), `${pid}\n`)
+    fs.chownSync(p.pidFile(), NOBODY.uid, NOBODY.gid)
+  }
+  forge()
+  t.is(await daemonAt(p).stop(), null)
+  t.true(isAlive(pid))
+  forge()
+  const holder = await lock(t, p.pidFile(), { write: true, flock: true, ranges: RUNNING }, NOBODY)
+  const refused = { code: 'ERR_DAEMON_STOP_FAILED', message: /Nothing was sent/ }
+  const asked = [daemonAt(p).stop(), daemonAt(p).kill('SIGTERM')]
+  await Promise.all(asked.map((each) => t.throwsAsync(each, refused)))
+  t.true(isAlive(pid))
+  t.true(isAlive(holder.pid))
+  t.is(pidIn(p), pid)
+})
+
+// The kernel gives the next pid that is asked for here (proc_sys_kernel(5)): what a small pid_max does,
+// without the waiting.
+const LAST_PID = '/proc/sys/kernel/ns_last_pid'
+const succeeds = (file, ...args) => spawnSync(file, args).status === 0
+const choosesPids =
+  isRoot && fs.existsSync(LAST_PID) && succeeds('unshare', '-pf', '--mount-proc', 'strace', '-V')
+    ? test
+    : test.skip
+
+for (const [call, number] of Object.entries({ pidfd_open: 434, pidfd_send_signal: 424 })) {
+  choosesPids(
+    `a pid that another process gets while stop is about to call ${call} is not touched`,
+    async (t) => {
+      const p = place(t)
+      const script = p.write('a.mjs', cli())
+      const main = p.write(
+        'main.mjs',
+        `import { spawn, spawnSync } from 'node:child_process'
+      import { once } from 'node:events'
+      import fs from 'node:fs'
+      import { setTimeout as sleep } from 'node:timers/promises'
+      const started = spawnSync(process.execPath, ['${script}', 'start'])
+      const pid = Number(fs.readFileSync(process.env.RUN + '/sample.pid', 'utf8'))
+      // It stands before the call until strace is gone.
+      const inject = ['-e', 'trace=${call}', '-e', 'inject=${call}:delay_enter=1000000000']
+      const line = process.execPath + ' ${script} stop; echo $? > ' + process.env.DIR + '/status'
+      const stop = spawn('strace', ['-f', '-qq', '-o', '/dev/null', ...inject, 'sh', '-c', line], { stdio: 'inherit' })
+      const reached = () => fs.readdirSync('/proc').filter(Number).some((pid) => {
+        try {
+          return fs.readdirSync('/proc/' + pid + '/task')
+            .some((tid) => fs.readFileSync('/proc/' + pid + '/task/' + tid + '/syscall', 'utf8').startsWith('${number} '))
+        } catch {}
+      })
+      while (!reached()) await sleep(5)
+      process.kill(pid, 'SIGKILL')
+      while (fs.existsSync('/proc/' + pid)) await sleep(5)
+      let other
+      while (other?.pid !== pid) {
+        other?.kill('SIGKILL')
+        fs.writeFileSync('${LAST_PID}', String(pid - 1))
+        other = spawn('sleep', ['1000'], { stdio: 'ignore' })
+      }
+      stop.kill('SIGKILL')
+      while (!fs.existsSync(process.env.DIR + '/status')) await sleep(5)
+      const alive = other.exitCode === null && other.signalCode === null
+      console.log(JSON.stringify({ started: started.status, alive, left: fs.readdirSync(process.env.RUN) }))
+      process.exit()`,
+      )
+      // A shell as init, which waits for the orphans that it is given.
+      const args = ['-pf', '--mount-proc', 'sh', '-c', `${process.execPath} ${main}; exit $?`]
+      const { status, stdout, stderr } = await command(p, 'unshare', args)
+      t.is(status, 0, stderr)
+      t.deepEqual(JSON.parse(stdout), { started: 0, alive: true, left: [] }, stderr)
+      t.is(fs.readFileSync(`${p.dir}/status`, 'utf8'), '0\n', stderr)
+    },
+  )
+}
+
+// A prepared environment.
+
+test('what a launcher was given in its environment: what speaks of itself is gone, and with `env` all is', async (t) => {
+  const gone = {
+    NOTIFY_SOCKET: '/run/attacker',
+    LISTEN_FDS: '3',
+    LISTEN_PID: '1',
+    TSDAEMONIZE_HANDOVER: '1 2 3 4',
+  }
+  const p = place(t)
+  const mark = p.write(
+    'mark.cjs',
+    `require('fs').appendFileSync(process.env.DIR + '/marks', process.pid + '\\n')`,
+  )
+  // Both have acted in the launcher, before the first line of its program.
+  const acting = { NODE_OPTIONS: `--require ${mark}`, LD_PRELOAD: join(p.dir, 'missing.so') }
+  const marks = () => fs.readFileSync(join(p.dir, 'marks'), 'utf8').trim().split('\n').map(Number)
+  for (const [options, expected] of [
+    ['', Object.keys(acting)],
+    ['env: { DIR: process.env.DIR, RUN: process.env.RUN }', []],
+  ]) {
+    fs.rmSync(join(p.dir, 'marks'), { force: true })
+    const script = p.write('a.mjs', cli({ options }))
+    const started = run(p, script, ['start'], { env: { ...gone, ...acting } })
+    const { status, stderr } = await started
+    t.is(status, 0, stderr)
+    const pid = pidIn(p)
+    const names = environmentOf(pid)
+      .split('\0')
+      .map((line) => line.split('=')[0])
+    const hostile = names.filter((name) => name in gone || name in acting)
+    t.deepEqual(hostile.sort(), expected.sort())
+    t.deepEqual(marks(), expected.length > 0 ? [started.pid, pid] : [started.pid])
+    t.is((await run(p, script, ['stop'])).status, 0)
+  }
+})
+
+// A flooded logger.
+
+const FLOOD = `
+use Socket;
+socket my $log, AF_UNIX, SOCK_DGRAM, 0 or die $!;
+connect $log, pack_sockaddr_un $ARGV[0] or die $!;
+syswrite STDOUT, "flooding\\n";
+while (1) { send $log, '<13>flood', 0 or sleep 1 }
+`
+
+test('a process that floods the logger holds up no event loop, and keeps no message from its place', async (t) => {
+  const p = place(t)
+  const path = join(p.dir, 'log')
+  const receiver = await receive(t, p, 'datagram', path)
+  const flooders = [1, 2, 3].map(() => {
+    const child = spawn('perl', ['-e', FLOOD, path], {
+      env: environment(p),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    t.teardown(() => child.kill('SIGKILL'))
+    return child
+  })
+  await Promise.all(flooders.map(({ stdout }) => new Promise((resolve) => stdout.once('data', resolve))))
+  const count = 500
+  const body = `setup() { opened() }
+  async action(signal) {
+    let late = 0
+    for (let i = 0, last = performance.now(); i < ${count}; i++) {
+      syslog.syslog('number ' + i)
+      await sleep(1)
+      late = Math.max(late, performance.now() - last)
+      last = performance.now()
+    }
+    const flushed = await syslog.flush(30_000)
+    fs.writeFileSync(process.env.DIR + '/said', JSON.stringify({ flushed, late, ...syslog.stats() }))
+    await once(signal, 'abort')
+  }`
+  const script = p.write('a.mjs', cli({ before: opening, body }))
+  const env = { TRANSPORT: JSON.stringify({ type: 'local', path }) }
+  const { status, stderr } = await run(p, script, ['start'], { env })
+  t.is(status, 0, stderr)
+  const said = await until(
+    () => {
+      try {
+        return JSON.parse(fs.readFileSync(join(p.dir, 'said'), 'utf8'))
+      } catch {
+        return undefined
+      }
+    },
+    'the messages to be sent',
+    40_000,
+  )
+  for (const child of flooders) t.is(child.exitCode, null, 'it floods still')
+  t.like(said, { flushed: true, queued: 0, dropped: 0 })
+  t.true(said.late < 2000, `the event loop turned, at most ${said.late} ms late`)
+  t.is((await run(p, script, ['stop'], { env })).status, 0)
+  for (const child of flooders) child.kill('SIGKILL')
+  await receiver.stop()
+  const messages = receiver.messages()
+  assertAll(t, numbers(messages), count)
+  t.true(messages.filter((line) => line.endsWith('flood')).length > count)
+})
