@@ -100,6 +100,32 @@ asRoot("an ordinary user's pidfile that names a process of root's: root's stop s
   t.is(pidIn(p), pid)
 })
 
+// A locked descriptor goes to whoever takes one (SCM_RIGHTS in unix(7): a message bus, a service
+// manager), and to a set-user-ID program that its owner starts.
+asRoot(
+  "a process of root's that was given the lock of an ordinary user's pidfile is no daemon",
+  async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
+    fs.writeFileSync(p.pidFile(), '')
+    fs.chownSync(p.pidFile(), NOBODY.uid, NOBODY.gid)
+    // The kernel knows locks by the description: who took them does not matter.
+    const [perl, args] = lockCommand(p.pidFile(), { write: true, flock: true, ranges: RUNNING })
+    const child = spawn(perl, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => child.kill('SIGKILL'))
+    await new Promise((resolve) => child.stdout.once('data', resolve))
+    fs.writeFileSync(p.pidFile(), `${child.pid}\n`)
+    const refused = {
+      code: 'ERR_DAEMON_STOP_FAILED',
+      message: new RegExp(`the process ${child.pid} .*Nothing was sent`),
+    }
+    const asked = [daemonAt(p).stop(), daemonAt(p).kill('SIGTERM'), daemonAt(p).status()]
+    await Promise.all(asked.map((each) => t.throwsAsync(each, refused)))
+    t.true(isAlive(child.pid))
+  },
+)
+
 // The kernel gives the next pid that is asked for here (proc_sys_kernel(5)): what a small pid_max does,
 // without the waiting.
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'

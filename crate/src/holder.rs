@@ -35,19 +35,57 @@ impl From<&FileStat> for Identity {
     }
 }
 
+/// A file that is locked: which one, and whose.
+#[derive(Debug, Clone, Copy)]
+pub struct Locked {
+    /// Which file.
+    pub identity: Identity,
+    /// `st_uid`.
+    pub owner: u32,
+}
+
+impl From<&FileStat> for Locked {
+    fn from(stat: &FileStat) -> Self {
+        Self { identity: Identity::from(stat), owner: stat.st_uid }
+    }
+}
+
+/// Whether a process is the one that keeps this file locked: it has a descriptor that holds the flock,
+/// and is not another user's than the file.
+pub fn holds(pid: i32, file: Locked) -> std::result::Result<bool, Errno> {
+    Ok(may_be_of(pid, file.owner)? && has_flock(pid, file.identity)?)
+}
+
+/// A locked descriptor can be given away: to a set-user-ID program, or to any process that takes one
+/// (SCM_RIGHTS in unix(7)). What an ordinary user locks makes none but that user's processes a daemon;
+/// root's daemons become other users.
+fn may_be_of(pid: i32, owner: u32) -> std::result::Result<bool, Errno> {
+    if owner == 0 {
+        return Ok(true);
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(gone_or)?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let effective = uids.and_then(|uids| uids.split_ascii_whitespace().nth(1));
+    Ok(effective.is_some_and(|uid| uid.parse() == Ok(owner)))
+}
+
+/// Of a process that is gone /proc says that there is no such file.
+fn gone_or(error: std::io::Error) -> Errno {
+    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+        Errno::ENOENT => Errno::ESRCH,
+        errno => errno,
+    }
+}
+
 /// Whether a process has a descriptor that holds the flock on this file. To have the file open is
 /// not enough: anyone may read it. The kernel shows a lock only beside the descriptor that has it
 /// (proc_pid_fdinfo(5)).
-pub fn holds(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
-    let errno = |e: std::io::Error| match Errno::from_raw(e.raw_os_error().unwrap_or(0)) {
-        Errno::ENOENT => Errno::ESRCH,
-        errno => errno,
-    };
-    for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(errno)? {
+fn has_flock(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(gone_or)? {
         let Ok(entry) = entry else { continue };
         let fd = entry.file_name();
         let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy()));
-        let info = match info.map_err(errno) {
+        let info = match info.map_err(gone_or) {
             Err(Errno::ESRCH) => continue, // Closed meanwhile; or the process is gone, as all will say.
             info => info?,
         };
@@ -59,8 +97,8 @@ pub fn holds(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
 }
 
 /// Whether a process holds the lock, as far as can be seen: enough to speak of it, not to signal it.
-pub fn may_hold(pid: i32, identity: Identity) -> bool {
-    matches!(holds(pid, identity), Ok(true) | Err(Errno::EACCES | Errno::EPERM))
+pub fn may_hold(pid: i32, file: Locked) -> bool {
+    matches!(holds(pid, file), Ok(true) | Err(Errno::EACCES | Errno::EPERM))
 }
 
 /// `lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`

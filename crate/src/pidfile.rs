@@ -26,7 +26,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
 use crate::error::{Code, Error, Result};
-use crate::holder::{Identity, may_hold};
+use crate::holder::{Identity, Locked, may_hold};
 
 /// Write-locked for the life of a daemon, from before its fork.
 const HELD: libc::off_t = 0x4000_0000;
@@ -161,7 +161,7 @@ impl PidFile {
             // It may have the lock and not yet have emptied the file: a pid of the one before is
             // not told as its own.
             Some(State::Starting { pid } | State::Running { pid }) => {
-                Err(busy(&self.place, pid.filter(|pid| may_hold(*pid, Identity::from(&found)))))
+                Err(busy(&self.place, pid.filter(|pid| may_hold(*pid, Locked::from(&found)))))
             }
             // A sweep, over in a moment.
             None => Ok(None),
@@ -276,7 +276,7 @@ impl PidFile {
                 if let Some(State::Running { pid }) = look_at(&other.file)? {
                     // A start looks so too, between two of its locks: then the pid is not its own.
                     let found = fstat(&other.file).map_err(|e| failed(path, "fstat", e))?;
-                    let runs = pid.is_some_and(|p| may_hold(p, Identity::from(&found)));
+                    let runs = pid.is_some_and(|p| may_hold(p, Locked::from(&found)));
                     return Ok(runs.then_some(None));
                 }
                 let new = Self::replace(place, &other, |s| !matches!(s, State::Running { .. }))?;
@@ -401,14 +401,14 @@ impl PidFile {
 pub struct Look {
     /// Who holds it.
     pub state: State,
-    /// The file, where there is one.
-    pub identity: Option<Identity>,
+    /// The file, where there is one, and whose it is.
+    pub file: Option<Locked>,
 }
 
 /// Looks without touching: no lock is taken, nothing is created. Any user may ask.
 pub fn look(place: &Place) -> Result<Look> {
     let path = place.path();
-    let gone = || Look { state: State::Stopped { stale: false }, identity: None };
+    let gone = || Look { state: State::Stopped { stale: false }, file: None };
     let mut swept = None;
     for _ in 0..TRIES {
         let Some(dir) = check_directory(place, Asker::Anyone)? else { return Ok(gone()) };
@@ -419,14 +419,15 @@ pub fn look(place: &Place) -> Result<Look> {
             continue;
         }
         check_file(&path, &found, Asker::Anyone, Some(&dir))?;
-        let identity = Some(Identity::from(&found));
+        let locked = Some(Locked::from(&found));
         match look_at(&file)? {
             // A daemon removes its pidfile and ends: what it held is nothing that was left.
             Some(State::Stopped { stale: true }) if removed() => continue,
-            Some(state) => return Ok(Look { state, identity }),
+            Some(state) => return Ok(Look { state, file: locked }),
             None => {}
         }
-        swept = Some(Look { state: State::Running { pid: parse_pid(&content(&file)) }, identity });
+        swept =
+            Some(Look { state: State::Running { pid: parse_pid(&content(&file)) }, file: locked });
         std::thread::sleep(Duration::from_millis(1));
     }
     // No sweep takes so long: somebody has locked the whole file for writing.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Code, Error, Result};
-use crate::holder::{Identity, holds, may_hold};
+use crate::holder::{Locked, holds, may_hold};
 use crate::pidfile::{self, Place, State};
 use crate::sys;
 
@@ -62,12 +62,12 @@ impl Daemon {
         let mut doubt = None;
         loop {
             let found = pidfile::look(place)?;
-            let (pid, identity) = match (found.state, found.identity) {
+            let (pid, file) = match (found.state, found.file) {
                 (State::Stopped { .. }, _) | (_, None) => return Ok(None),
                 (State::Starting { .. }, _) if !starting => return Ok(None),
-                (State::Starting { pid } | State::Running { pid }, Some(id)) => (pid, id),
+                (State::Starting { pid } | State::Running { pid }, Some(file)) => (pid, file),
             };
-            match pid.map(|pid| Self::recognise(pid, identity)) {
+            match pid.map(|pid| Self::recognise(pid, file)) {
                 Some(Ok(daemon)) => {
                     // The pidfd is open and its process holds the lock: whatever happens from here
                     // on happens to that process.
@@ -91,13 +91,13 @@ impl Daemon {
     }
 
     /// `ESRCH`: there is no such process, or it does not hold the lock.
-    fn recognise(pid: i32, identity: Identity) -> std::result::Result<Self, Errno> {
+    fn recognise(pid: i32, file: Locked) -> std::result::Result<Self, Errno> {
         let pidfd = sys::pidfd_open(pid).map_err(|e| match Errno::from_raw(e) {
             // A pid that names a thread is nobody's (Linux before 6.9 says EINVAL, later ENOENT).
             Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
             errno => errno,
         })?;
-        if holds(pid, identity)? { Ok(Self { pid, pidfd }) } else { Err(Errno::ESRCH) }
+        if holds(pid, file)? { Ok(Self { pid, pidfd }) } else { Err(Errno::ESRCH) }
     }
 
     /// Sends a signal; to this process or to nobody.
@@ -337,10 +337,10 @@ pub fn status(place: &Place) -> Result<(State, Option<Info>)> {
     let deadline = Instant::now() + SETTLE;
     loop {
         let found = pidfile::look(place)?;
-        let (State::Running { pid }, Some(identity)) = (found.state, found.identity) else {
+        let (State::Running { pid }, Some(file)) = (found.state, found.file) else {
             return Ok((found.state, None));
         };
-        let holder = pid.filter(|pid| may_hold(*pid, identity));
+        let holder = pid.filter(|pid| may_hold(*pid, file));
         if let Some(info) = holder.and_then(info) {
             return Ok((found.state, Some(info)));
         }
