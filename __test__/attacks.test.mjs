@@ -64,6 +64,33 @@ for (const [what, numbers] of Object.entries(devices)) {
   })
 }
 
+asRoot("another user's log, planted where all can write, is refused, and gets no line", async (t) => {
+  const p = place(t)
+  for (const mode of [0o1777, 0o777]) {
+    const shared = join(p.dir, mode.toString(8))
+    fs.mkdirSync(shared)
+    fs.chmodSync(shared, mode)
+    const log = join(shared, 'sample.log')
+    fs.writeFileSync(log, 'planted\n')
+    fs.chmodSync(log, 0o666)
+    const script = p.write('a.mjs', cli({ options: `stderr: '${log}'` }))
+    fs.chownSync(log, NOBODY.uid, NOBODY.gid)
+    const { status, stderr } = await run(p, script, ['start'])
+    t.is(status, 1)
+    t.regex(stderr, /Refusing the log file .*sample\.log: it belongs to another user \(65534\)/)
+    t.is(fs.readFileSync(log, 'utf8'), 'planted\n')
+    t.deepEqual(fs.readdirSync(p.run), [])
+    // One's own file, and a file of who owns the directory, are nobody's plant.
+    fs.chownSync(log, 0, 0)
+    t.is((await run(p, script, ['start'])).status, 0)
+    t.is((await run(p, script, ['stop'])).status, 0)
+    fs.chownSync(log, NOBODY.uid, NOBODY.gid)
+    fs.chownSync(shared, NOBODY.uid, NOBODY.gid)
+    t.is((await run(p, script, ['start'])).status, 0)
+    t.is((await run(p, script, ['stop'])).status, 0)
+  }
+})
+
 test('a FIFO in the place of a log, which somebody reads, is refused', async (t) => {
   const p = place(t)
   const log = join(p.dir, 'log')

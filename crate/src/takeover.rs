@@ -260,7 +260,8 @@ impl HandOver {
 }
 
 /// Opens a log file to append to: mode 0640 where it is new, never through a symbolic link, and
-/// never a file with further links, which another user could have planted.
+/// never a file that another user could have planted: with further links, or theirs in a directory
+/// where all can write.
 pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
     use nix::errno::Errno;
     use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
@@ -292,6 +293,13 @@ pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
         Err(errno) => return Err(fail("open", errno)),
     };
     let found = fstat(&file).map_err(|e| fail("fstat", e))?;
+    if let Some(stranger) = planter(path, found.st_uid).map_err(|e| fail("stat", e))? {
+        let message = format!(
+            "Refusing the log file {}: it belongs to another user ({stranger}), in a directory where all can write",
+            path.display()
+        );
+        return Err(Error::new(Code::StartFailed, message).at(path));
+    }
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
     if (kind == SFlag::S_IFREG && found.st_nlink == 1) || kind == SFlag::S_IFCHR {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|e| fail("fcntl", e))?;
@@ -302,6 +310,19 @@ pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
         path.display()
     );
     Err(Error::new(Code::StartFailed, message).at(path))
+}
+
+/// The owner of a file, if it may have been planted: as the kernel judges with fs.protected_regular
+/// (proc_sys_fs(5)), which not every system has set, and which O_EXCL and no O_CREAT escape.
+fn planter(
+    path: &std::path::Path,
+    owner: u32,
+) -> std::result::Result<Option<u32>, nix::errno::Errno> {
+    if owner == 0 || owner == nix::unistd::geteuid().as_raw() {
+        return Ok(None);
+    }
+    let dir = nix::sys::stat::stat(path.parent().unwrap_or(path))?;
+    Ok((dir.st_mode & 0o002 != 0 && dir.st_uid != owner).then_some(owner))
 }
 
 /// Makes `fd` the process's descriptor `number` (1 or 2).
