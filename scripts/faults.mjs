@@ -77,7 +77,10 @@ async function main() {
     write(report({ calls, results, loads, seconds: seconds() }))
   }
 
-  const failed = [...results, ...loads].filter((r) => r.wrong.length > 0).length
+  const wrong = [...results, ...loads].filter((r) => r.wrong.length > 0)
+  // Last, for whoever sees only the end.
+  for (const { name } of wrong) console.log(`FAILED: ${name}`)
+  const failed = wrong.length
   const skipped = results.filter((r) => r.wrong.length === 0 && !r.reached).length
   const missed = skipped === 0 ? '' : ` (a point that was not reached in its run is skipped)`
   console.log(`\nTried in ${seconds().toFixed(0)} s${missed}`)
