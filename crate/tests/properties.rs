@@ -11,27 +11,123 @@ use proptest::prelude::*;
 use tsdaemonize::holder::is_flock_for_writing;
 use tsdaemonize::pidfile::parse_pid;
 use tsdaemonize::process::Stat;
+use tsdaemonize::streams::line::{self, Line};
 use tsdaemonize::syslog::format::{Fields, LONGEST, Record, facility, severity};
+use tsdaemonize::syslog::journal::Format;
 use tsdaemonize::syslog::rfc3164::Rfc3164;
-use tsdaemonize::syslog::{Config, Transport};
+use tsdaemonize::syslog::rfc5424::Rfc5424;
+use tsdaemonize::syslog::{Config, Remote, Transport};
 use tsdaemonize::takeover::{Frame, receive, send};
 
-fn formatted(priority: i32, text: &[u8], packed: &[u8]) -> Vec<u8> {
-    let config = Config {
-        ident: "fuzz".into(),
+fn config(ident: &str) -> Config {
+    Config {
+        ident: ident.into(),
         options: 0,
         facility: libc::LOG_DAEMON,
         transport: Transport::Local("/dev/log".into()),
         attached: false,
-    };
-    let mut formatter = Rfc3164::new(&config);
-    let time = SystemTime::UNIX_EPOCH;
-    formatter.set_time(time);
+    }
+}
+
+fn written<'a>(
+    formatter: &impl LogFormat<Record<'a>>,
+    priority: i32,
+    text: &'a [u8],
+    packed: &'a [u8],
+) -> Vec<u8> {
     let mut line = Vec::new();
-    let fields = Fields(packed);
-    let record = Record { facility: facility(priority), time, text, fields };
+    let time = SystemTime::UNIX_EPOCH;
+    let record = Record { facility: facility(priority), time, text, fields: Fields(packed) };
     formatter.format(&mut line, severity(priority), record).unwrap();
     line
+}
+
+fn formatted(priority: i32, text: &[u8], packed: &[u8]) -> Vec<u8> {
+    let mut formatter = Rfc3164::new(&config("fuzz"));
+    formatter.set_time(SystemTime::UNIX_EPOCH);
+    written(&formatter, priority, text, packed)
+}
+
+fn formatted_5424(ident: &str, text: &[u8], packed: &[u8]) -> Vec<u8> {
+    let remote = Remote { host: "localhost".into(), port: 514, sd_id: "fields@32473".into() };
+    let mut formatter = Rfc5424::new(&config(ident), &remote);
+    formatter.set_time(SystemTime::UNIX_EPOCH);
+    written(&formatter, libc::LOG_INFO, text, packed)
+}
+
+fn formatted_for_the_journal(ident: &str, text: &[u8], packed: &[u8]) -> Vec<u8> {
+    let mut formatter = Format::new(&config(ident));
+    formatter.set_time(SystemTime::UNIX_EPOCH);
+    written(&formatter, libc::LOG_INFO, text, packed)
+}
+
+/// Name and value.
+type Field = (Vec<u8>, Vec<u8>);
+
+/// What RFC 5424 (6) calls SD-ELEMENT and MSG, as a reader finds them; `None`: it is no message.
+fn read_5424(line: &[u8]) -> Option<(Vec<Field>, &[u8])> {
+    let mut rest = line;
+    for _ in 0..6 {
+        rest = rest.splitn(2, |byte| *byte == b' ').nth(1)?;
+    }
+    if let Some(text) = rest.strip_prefix(b"- ") {
+        return Some((Vec::new(), text));
+    }
+    rest = rest.strip_prefix(b"[fields@32473")?;
+    let mut fields = Vec::new();
+    loop {
+        if let Some(text) = rest.strip_prefix(b"] ") {
+            return Some((fields, text));
+        }
+        rest = rest.strip_prefix(b" ")?;
+        let name = rest.split(|byte| *byte == b'=').next()?;
+        rest = rest.get(name.len()..)?.strip_prefix(b"=\"")?;
+        let mut value = Vec::new();
+        loop {
+            let (byte, after) = rest.split_first()?;
+            rest = after;
+            match byte {
+                b'"' => break,
+                b']' => return None,
+                b'\\' => {
+                    let (escaped, after) = rest.split_first()?;
+                    rest = after;
+                    value.push(*escaped);
+                }
+                byte => value.push(*byte),
+            }
+        }
+        fields.push((name.to_vec(), value));
+    }
+}
+
+/// The fields of a message to the journal, as it reads them; `None`: it is no message.
+fn read_journal(mut message: &[u8]) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let line = message.split(|byte| *byte == b'\n').next()?;
+        message = message.get(line.len() + 1..)?;
+        let (name, value) = if let Some(at) = line.iter().position(|byte| *byte == b'=') {
+            (line.get(..at)?, line.get(at + 1..)?)
+        } else {
+            let (length, after) = message.split_first_chunk()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            let value = after.get(..length)?;
+            message = after.get(length..)?.strip_prefix(b"\n")?;
+            (line, value)
+        };
+        fields.push((name.to_vec(), value.to_vec()));
+    }
+    Some(fields)
+}
+
+/// Fields with the names that a program can give.
+fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::vec(("[a-z][a-z0-9_]{0,40}", "(\\PC|[\n\r\0\"\\]\\\\\u{85}]){0,60}"), 0..4)
+}
+
+fn packed(fields: &[(String, String)]) -> Vec<u8> {
+    Fields::pack(fields.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 fn kinds() -> impl Strategy<Value = Frame> {
@@ -127,6 +223,80 @@ proptest! {
         let number = head.strip_prefix('<').and_then(|l| l.split_once('>')).map(|(n, _)| n.parse::<u32>());
         prop_assert!(matches!(number, Some(Ok(0..=191))), "{head}");
         prop_assert!(std::str::from_utf8(&text).is_err() || std::str::from_utf8(&line).is_ok());
+    }
+
+    #[test]
+    fn no_field_and_no_ident_of_a_remote_message_can_forge_another(
+        ident in "(\\PC|[\n\0 \"\\]]){0,80}",
+        text in "(\\PC|[\n\r\0]){0,100}", fields in fields()
+    ) {
+        let line = formatted_5424(&ident, text.as_bytes(), &packed(&fields));
+        prop_assert!(!line.iter().any(u8::is_ascii_control), "{line:?}");
+        let read = read_5424(&line);
+        prop_assert!(read.is_some(), "{:?}", String::from_utf8_lossy(&line));
+        let (read, _) = read.unwrap();
+        let names: Vec<_> = fields.iter().map(|(name, _)| &name.as_bytes()[..name.len().min(32)]).collect();
+        let read: Vec<_> = read.iter().map(|(name, _)| &name[..]).collect();
+        prop_assert_eq!(read, names);
+    }
+
+    #[test]
+    fn a_remote_message_is_never_longer_than_its_receiver_takes(
+        text in "(ä|x|\n)", name in "[a-z]{1,20}", value in "(ä|\"|\\\\|\n)",
+        times in (0..LONGEST, 0..LONGEST)
+    ) {
+        let fields = [(name, value.repeat(times.0))];
+        let line = formatted_5424("fuzz", text.repeat(times.1).as_bytes(), &packed(&fields));
+        prop_assert!(line.len() <= 8096, "{}", line.len());
+        prop_assert!(read_5424(&line).is_some());
+        prop_assert!(std::str::from_utf8(&line).is_ok());
+    }
+
+    #[test]
+    fn the_journal_reads_the_fields_that_were_written_and_no_others(
+        ident in "(\\PC|[\n\0=]){0,80}",
+        text in "(\\PC|[\n\r\0=]){0,100}", fields in fields()
+    ) {
+        let message = formatted_for_the_journal(&ident, text.as_bytes(), &packed(&fields));
+        let read = read_journal(&message);
+        prop_assert!(read.is_some(), "{:?}", String::from_utf8_lossy(&message));
+        let read = read.unwrap();
+        let own: Vec<_> = read.iter().rev().take(fields.len()).rev().cloned().collect();
+        let given: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (name.to_uppercase().into_bytes(), value.clone().into_bytes()))
+            .collect();
+        prop_assert_eq!(own, given);
+        let others: Vec<_> = read.iter().take(read.len() - fields.len()).map(|(n, _)| &n[..]).collect();
+        let expected: [&[u8]; 5] = [
+            b"PRIORITY", b"SYSLOG_FACILITY", b"SYSLOG_IDENTIFIER", b"SYSLOG_TIMESTAMP", b"MESSAGE",
+        ];
+        prop_assert_eq!(others, expected);
+    }
+
+    #[test]
+    fn whatever_is_printed_each_message_is_one_line_of_text(
+        printed in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(\\PC|[\n\r\0\u{85}\u{9b}]){0,200}".prop_map(String::into_bytes),
+        ],
+        times in 1..200usize
+    ) {
+        // SAFETY: plain integers, for which zero is a value; so they begin in shared memory.
+        let mut line: Line = unsafe { std::mem::zeroed() };
+        let mut messages: Vec<Vec<u8>> = Vec::new();
+        let mut out = |text: &[u8]| messages.push(text.to_vec());
+        let all = printed.repeat(times);
+        all.iter().for_each(|byte| line.take(*byte, &mut out));
+        line.end(&mut out);
+        prop_assert!(line.is_empty());
+        for message in &messages {
+            let text = std::str::from_utf8(message);
+            prop_assert!(text.is_ok_and(|text| !text.is_empty() && !text.chars().any(char::is_control)));
+            prop_assert!(message.len() <= line::LONGEST);
+        }
+        let newlines = all.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        prop_assert!(messages.len() >= newlines);
     }
 
     #[test]
