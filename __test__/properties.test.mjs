@@ -12,6 +12,7 @@ import { isAlive, library, place, processesOf, run, sample } from './kit.mjs'
 const OPTIONS = [
   ...['detach', 'name', 'pidFilePath', 'syslogOptions', 'syslogFacility', 'user', 'group', 'script', 'args'],
   ...['env', 'cwd', 'umask', 'stdout', 'stderr', 'keepFds', 'startTimeout', 'stopTimeout', 'blockedTimeout'],
+  ...['chroot', 'capabilities', 'noNewPrivileges', 'limits', 'nice', 'oomScoreAdjust', 'landlock'],
 ]
 const CODES = ['ERR_INVALID_ARG_TYPE', 'ERR_INVALID_ARG_VALUE']
 const anything = fc.anything({
@@ -36,7 +37,23 @@ const assertAsync = async (t, property, more) => {
 }
 
 test('any value of any option is taken or refused with a TypeError that names it, and nothing else', (t) => {
-  const values = fc.oneof(anything, fc.string(), fc.double(), fc.integer(), fc.array(fc.integer()))
+  const values = fc.oneof(
+    anything,
+    fc.string(),
+    fc.double(),
+    fc.integer(),
+    fc.array(fc.integer()),
+    fc.array(fc.constantFrom('CAP_KILL', 'cap_kill', '/', 'x', '\0', 0)),
+    fc.dictionary(
+      fc.constantFrom('nofile', 'core', 'read', 'bind', 'bestEffort', '__proto__', 'toString'),
+      fc.oneof(
+        anything,
+        fc.constantFrom(0, -1, 1e300, Number.NaN, 'unlimited', true),
+        fc.array(fc.oneof(fc.constant('/'), fc.string(), fc.integer())),
+        fc.dictionary(fc.constantFrom('soft', 'hard', 'x'), fc.oneof(fc.integer(), fc.constant('unlimited'))),
+      ),
+    ),
+  )
   const property = fc.property(fc.constantFrom(...OPTIONS), values, (option, value) => {
     try {
       new Daemon({ name: 'fuzz', [option]: value })
