@@ -16,6 +16,7 @@ import {
   pidIn,
   place,
   processesOf,
+  root,
   run,
   sample,
   until,
@@ -211,6 +212,30 @@ for (const [call, number] of Object.entries({ pidfd_open: 434, pidfd_send_signal
   )
 }
 
+// Names.
+
+test('a name that looks like a format, an option or a command is a name, in the log as well', async (t) => {
+  const p = place(t)
+  const path = join(p.dir, 'log')
+  const receiver = await receive(t, p, 'datagram', path)
+  const env = { TRANSPORT: JSON.stringify({ type: 'local', path }) }
+  const body = `setup() {
+    syslog.openlog(this.name, 0, syslog.LOG_DAEMON, JSON.parse(process.env.TRANSPORT))
+    syslog.syslog('%s %n')
+  }`
+  for (const name of ['%s%n%1$n', '-x', '$(id); #', '..x']) {
+    const script = p.write('a.mjs', cli({ options: `name: ${JSON.stringify(name)},`, body }))
+    const { status, stderr } = await run(p, script, ['start'], { env })
+    t.is(status, 0, stderr)
+    const pid = pidIn(p, name)
+    t.is(fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replace(/\0+$/, ''), name)
+    t.is((await run(p, script, ['stop'], { env })).status, 0)
+    const ends = (line) => line.endsWith(` ${name}: %s %n`)
+    await until(() => receiver.messages().some(ends), `the message of ${name}`)
+  }
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
 // A prepared environment.
 
 test('what a launcher was given in its environment: what speaks of itself is gone, and with `env` all is', async (t) => {
@@ -309,4 +334,17 @@ test('a process that floods the logger holds up no event loop, and keeps no mess
   const messages = receiver.messages()
   assertAll(t, numbers(messages), count)
   t.true(messages.filter((line) => line.endsWith('flood')).length > count)
+})
+
+test('every test that docs/hostile.md names is there', (t) => {
+  const page = fs.readFileSync(join(root, 'docs/hostile.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| .* \| .* \| `(\w[\w-]*)`: (.*) \|$/gm)]
+  t.true(rows.length > 20)
+  for (const [, file, names] of rows) {
+    const source = fs.readFileSync(join(root, `__test__/${file}.test.mjs`), 'utf8').replaceAll('\\', '')
+    for (const name of names.split('; ')) {
+      // A name may have a part that differs from case to case.
+      for (const part of name.split('…')) t.true(source.includes(part.trim()), `${file}: ${part}`)
+    }
+  }
 })
