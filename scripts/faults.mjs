@@ -21,11 +21,8 @@ const { values: options } = parseArgs({
   },
 })
 
-if (!buildTracer()) {
-  console.error('The tracer needs Rust, and Linux on x86-64 with the GNU C library.')
-  console.log('0 passed, 0 failed, 1 skipped')
-  process.exit(0)
-}
+const able = buildTracer()
+if (!able) console.log('skip  the sweep: its tracer needs Rust, and Linux on x86-64 with the GNU C library')
 
 const begun = performance.now()
 const seconds = () => (performance.now() - begun) / 1000
@@ -59,7 +56,7 @@ function chosen(points) {
 }
 
 const calls = []
-for (const name of options.sweep) calls.push(...(await listCalls(name)))
+for (const name of able ? options.sweep : []) calls.push(...(await listCalls(name)))
 const points = chosen(calls.flatMap(pointsOf))
 if (options.list) {
   for (const point of points) console.log(nameOf(point))
@@ -73,7 +70,7 @@ async function main() {
   const results = await sweep(points)
   const whole = options.only === undefined && options.sweep === SWEEPS
   const loads = whole ? await load(options.full) : []
-  if (options.full && whole) {
+  if (options.full && whole && able) {
     write(report({ calls, results, loads, seconds: seconds() }))
   }
 
@@ -81,11 +78,10 @@ async function main() {
   // Last, for whoever sees only the end.
   for (const { name } of wrong) console.log(`FAILED: ${name}`)
   const failed = wrong.length
-  const skipped = results.filter((r) => r.wrong.length === 0 && !r.reached).length
-  const missed = skipped === 0 ? '' : ` (a point that was not reached in its run is skipped)`
+  const missing = results.filter((r) => r.wrong.length === 0 && !r.reached).length
+  const missed = missing === 0 ? '' : ` (a point that was not reached in its run is skipped)`
   console.log(`\nTried in ${seconds().toFixed(0)} s${missed}`)
-  console.log(
-    `${results.length + loads.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`,
-  )
+  const passed = results.length + loads.length - failed - missing
+  console.log(`${passed} passed, ${failed} failed, ${missing + (able ? 0 : 1)} skipped`)
   process.exitCode = failed > 0 ? 1 : 0
 }
