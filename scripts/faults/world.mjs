@@ -24,8 +24,8 @@ const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, ...ENVIRONMENT } = process.env
 /** For what a program printed to be read after its end, in milliseconds. */
 const PIPE = 2000
 
-/** The daemon's time limits, in milliseconds. */
-export const LIMITS = { startTimeout: 3000, stopTimeout: 1500, blockedTimeout: 1500 }
+/** The daemon's time limits, in milliseconds; a start that nothing happens to may take its time. */
+const LIMITS = { stopTimeout: 1500, blockedTimeout: 1500 }
 
 /** `cycle` starts it, or is told who runs; then stops it; and says what it was. */
 const PROGRAM = `import { Daemon } from '${library}'
@@ -33,7 +33,7 @@ import { once } from 'node:events'
 class Sample extends Daemon {
   async action(signal) { await once(signal, 'abort') }
 }
-const sample = new Sample({ name: process.env.NAME ?? 'sample', pidFilePath: process.env.RUN, user: process.env.AS, ...${JSON.stringify(LIMITS)} })
+const sample = new Sample({ name: process.env.NAME ?? 'sample', pidFilePath: process.env.RUN, user: process.env.AS, ...${JSON.stringify(LIMITS)}, startTimeout: Number(process.env.START_TIMEOUT ?? 60_000) })
 if (process.argv[2] === 'cycle') {
   const told = {}
   try {
@@ -77,7 +77,7 @@ export function kill(pid, signal = 'SIGKILL') {
 }
 
 /** Runs a program there to its end; `late` where it took longer than `limit` ms and was killed. */
-export function command(w, file, args, { limit = 30_000, env = {} } = {}) {
+export function command(w, file, args, { limit = 90_000, env = {} } = {}) {
   const log = openSync(join(w.dir, 'stderr'), 'w')
   const child = spawn(file, args, {
     cwd: w.dir,
