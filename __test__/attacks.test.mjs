@@ -3,6 +3,7 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { Daemon } from '../dist/index.js'
@@ -39,7 +40,7 @@ function stranger(t, stdio = 'ignore') {
 
 const makesDevices = isRoot && canMakeDevices() ? test : test.skip
 function canMakeDevices() {
-  const dir = fs.mkdtempSync('/tmp/tsd-device-')
+  const dir = fs.mkdtempSync(join(tmpdir(), 'tsd-device-'))
   const { status } = spawnSync('mknod', [`${dir}/null`, 'c', '1', '3'])
   fs.rmSync(dir, { recursive: true })
   return status === 0
@@ -159,7 +160,9 @@ asRoot(
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'
 const succeeds = (file, ...args) => spawnSync(file, args).status === 0
 const choosesPids =
-  isRoot && fs.existsSync(LAST_PID) && succeeds('unshare', '-pf', '--mount-proc', 'strace', '-V')
+  isRoot &&
+  fs.existsSync(LAST_PID) &&
+  succeeds('unshare', '-pf', '--mount-proc', 'strace', '-e', 'inject=pidfd_open:delay_enter=1', 'true')
     ? test
     : test.skip
 
