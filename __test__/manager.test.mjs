@@ -193,6 +193,39 @@ for (const name of ['runsv', 's6-supervise', 'supervise-daemon']) {
   })
 }
 
+test('a service of a systemd before version 248, which sets no SYSTEMD_EXEC_PID, stays attached', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', sample())
+  const shell = `${p.dir}/systemd`
+  fs.copyFileSync('/bin/sh', shell)
+  fs.chmodSync(shell, 0o755)
+  const start = (how, env) =>
+    command(p, shell, ['-c', `${how} "$0" "$@"; echo "status $?"`, process.execPath, script], { env })
+
+  const attached = start('setsid', { INVOCATION_ID: '0123' })
+  await until(() => fs.existsSync(p.pidFile()) && pidIn(p) > 0, 'the daemon')
+  t.is(proc(pidIn(p)).ppid, attached.pid)
+  await until(() => handlesSignals(pidIn(p)), 'its signal handlers')
+  process.kill(pidIn(p), 'SIGTERM')
+  t.is((await attached).stdout, 'status 0\n')
+
+  for (const [what, how, env] of [
+    ['one of its scripts, or an orphan that it was given, leads no session', '', { INVOCATION_ID: '0123' }],
+    ['no service', 'setsid', {}],
+    [
+      'a newer one, which started another process',
+      'setsid',
+      { INVOCATION_ID: '0123', SYSTEMD_EXEC_PID: '1' },
+    ],
+  ]) {
+    t.is((await start(how, { INVOCATION_ID: undefined, ...env })).stdout, 'status 0\n', what)
+    const pid = pidIn(p)
+    t.not(proc(pid).session, pid, what)
+    process.kill(pid, 'SIGTERM')
+    await until(() => !isAlive(pid), 'its end')
+  }
+})
+
 test('from a shell, from cron, and from a daemon: detached', async (t) => {
   const p = place(t)
   const script = p.write('a.mjs', sample())

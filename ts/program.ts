@@ -187,12 +187,33 @@ export function startedByManager(): boolean {
   if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) return true
   const parent = process.ppid
   const name = nameOf(parent)
+  if (name === 'systemd' && startedByOldSystemd()) return true
   return SUPERVISORS.has(name) || (parent === 1 && CONTAINER_INITS.has(name))
 }
 
+/** Before version 248 systemd does not set SYSTEMD_EXEC_PID (systemd.exec(5)). Its services are children
+ * of its own with an INVOCATION_ID, and each leads a session; an orphan that was given to it does not. */
+function startedByOldSystemd(): boolean {
+  return (
+    process.env.SYSTEMD_EXEC_PID === undefined &&
+    process.env.INVOCATION_ID !== undefined &&
+    sessionOf(process.pid) === process.pid
+  )
+}
+
+/** By proc_pid_stat(5), whose second field may hold anything. */
+function sessionOf(pid: number): number {
+  const stat = read(`/proc/${pid}/stat`)
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3])
+}
+
 function nameOf(pid: number): string {
+  return read(`/proc/${pid}/comm`).trimEnd()
+}
+
+function read(path: string): string {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd()
+    return readFileSync(path, 'utf8')
   } catch {
     return ''
   }
