@@ -521,7 +521,7 @@ fn check_directory(place: &Place, asker: Asker) -> Result<Option<FileStat>> {
         return Err(unsafe_file(dir, &format!("the directory belongs to another user ({owner})")));
     }
     if found.st_mode & 0o022 != 0 {
-        return Err(unsafe_file(dir, "others than its owner can write to the directory"));
+        return Err(open_directory(dir));
     }
     Ok(Some(found))
 }
@@ -676,6 +676,17 @@ fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
     };
     let message = format!("Cannot keep the pidfile {}", path.display());
     Error::os(Code::PidFile, message, syscall, errno as i32).at(path).hint(hint)
+}
+
+/// A container's `/run` may be such a one: its engine mounts it as it mounts `/tmp`.
+fn open_directory(dir: &Path) -> Error {
+    let message = format!(
+        "Refusing the pidfile's directory {}: others than its owner can write to the directory, so another user could \
+         forge the pidfile. Take that right from them (`chmod go-w`; for a container's tmpfs `mode=755`), or \
+         name a directory that only its owner can write to with `pidFilePath`",
+        dir.display()
+    );
+    Error::new(Code::UnsafePidFile, message).at(dir)
 }
 
 fn unsafe_file(path: &Path, why: &str) -> Error {
