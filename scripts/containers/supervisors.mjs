@@ -1,0 +1,164 @@
+// runit, s6 and OpenRC from Debian's packages, each as PID 1.
+
+import { check, until } from './box.mjs'
+import { byHand } from './inits.mjs'
+import { life } from './life.mjs'
+import { recipe } from './recipes.mjs'
+
+const STEPS = 'start, ready, log, reload, stop, crash, restart'
+const PROGRAM = '/srv/beacon/beacon.mjs run'
+
+/** Puts a recipe in its place, or one that was made of it. */
+async function lay(box, path, text = recipe(path)) {
+  await box.do(`mkdir -p $(dirname ${path}) && cat > ${path}`, { input: text })
+  if (text.startsWith('#!')) await box.do(`chmod 755 ${path}`)
+}
+
+/** The program that ends in start(). */
+function unchanged(text) {
+  check(text.includes(PROGRAM), `the recipe has ${PROGRAM}`)
+  return text.replace(PROGRAM, '/srv/beacon/unchanged/beacon.mjs')
+}
+
+/** What a person types, word by word; none of these waits until the daemon is ready. */
+const typed = (box, { start, stop, reload, restart, ...more }) => ({
+  start: () => box.do(start),
+  stop: () => box.do(stop),
+  reload: () => box.do(reload),
+  restart: () => box.do(restart),
+  log: () => box.peek('cat /var/log/beacon/current 2> /dev/null || true'),
+  revives: true,
+  waits: false,
+  ...more,
+})
+
+const runit = {
+  name: 'runit, logs by svlogd',
+  image: 'bookworm',
+  // Without the System V scripts of other packages, which a container has no use for.
+  command: ['sh', '-c', 'rm -f /etc/rcS.d/*; touch /etc/runit/no.emulate.sysv; exec /sbin/runit'],
+  async ready(box) {
+    await until(() => box.peek('pgrep -x runsvdir || true'), 'runsvdir')
+    await lay(box, '/etc/sv/beacon/run')
+    await lay(box, '/etc/sv/beacon/log/run')
+    await box.do('touch /etc/sv/beacon/down && ln -s /etc/sv/beacon /etc/service/')
+    await until(() => box.peek('sv status beacon || true').then((s) => s.startsWith('down')), 'the service')
+  },
+  cases: [
+    ['serviced(), run', (text) => text],
+    ['a program that ends in start()', unchanged],
+  ].map(([name, made]) => ({
+    name: `${name}: ${STEPS}`,
+    async body(box) {
+      await lay(box, '/etc/sv/beacon/run', made(recipe('/etc/sv/beacon/run')))
+      const sv = (verb) => `sv -w 60 ${verb} beacon`
+      await life(
+        box,
+        typed(box, {
+          start: sv('start'),
+          stop: sv('stop'),
+          reload: sv('hup'),
+          restart: sv('restart'),
+          pid: async () =>
+            Number(/^run: beacon: \(pid (\d+)\)/.exec(await box.peek('sv status beacon || true'))?.[1] ?? 0),
+        }),
+      )
+    },
+  })),
+}
+
+const s6 = {
+  name: 's6, logs by s6-log',
+  image: 'bookworm',
+  command: ['sh', '-c', 'mkdir -p /etc/s6; exec s6-svscan /etc/s6'],
+  async ready(box) {
+    await until(() => box.peek('test -p /etc/s6/.s6-svscan/control && echo yes || true'), 's6-svscan')
+    await lay(box, '/etc/s6/beacon/run')
+    await lay(box, '/etc/s6/beacon/log/run')
+    await box.do('touch /etc/s6/beacon/down && s6-svscanctl -a /etc/s6')
+    await until(() => box.peek('s6-svok /etc/s6/beacon && echo yes || true'), 'the service')
+  },
+  cases: [
+    ['serviced(), run', (text) => text],
+    ['a program that ends in start()', unchanged],
+  ].map(([name, made]) => ({
+    name: `${name}: ${STEPS}`,
+    async body(box) {
+      await lay(box, '/etc/s6/beacon/run', made(recipe('/etc/s6/beacon/run')))
+      const svc = (options) => `s6-svc -T 60000 ${options} /etc/s6/beacon`
+      await life(
+        box,
+        typed(box, {
+          start: svc('-wu -u'),
+          stop: svc('-wD -d'),
+          reload: svc('-h'),
+          restart: svc('-wr -r'),
+          pid: async () => Math.max(0, Number(await box.peek('s6-svstat -o pid /etc/s6/beacon'))),
+        }),
+      )
+    },
+  })),
+}
+
+/** The test's own, for the logger that a system with OpenRC has. */
+const LOGGER = `#!/sbin/openrc-run
+supervisor=supervise-daemon
+command=/usr/sbin/rsyslogd
+command_args=-n
+depend() { provide logger; }
+`
+
+const openrc = {
+  name: 'OpenRC, logs by rsyslog',
+  image: 'bookworm',
+  // Without the services that are for hardware.
+  command: ['sh', '-c', 'rm -f /etc/runlevels/*/*; exec /sbin/openrc-init'],
+  async ready(box) {
+    await until(() => box.peek('rc-status -r 2> /dev/null | grep default || true'), 'the runlevel "default"')
+    await lay(box, '/etc/init.d/logger', LOGGER)
+    await lay(box, '/etc/init.d/beacon')
+    await lay(box, '/etc/init.d/beacon-forking')
+    await box.do('rc-service logger start')
+    await until(() => box.peek('test -S /dev/log && echo yes || true'), 'the logger')
+  },
+  cases: [
+    ['supervise-daemon', (text) => text],
+    ['supervise-daemon, a program that ends in start()', unchanged],
+  ]
+    .map(([name, made]) => ({
+      name: `${name}: ${STEPS}`,
+      async body(box) {
+        await lay(box, '/etc/init.d/beacon', made(recipe('/etc/init.d/beacon')))
+        const rc = (verb) => `rc-service beacon ${verb}`
+        const child = 'ps -o pid= --ppid $(cat /run/supervise-beacon.pid 2> /dev/null || echo 0) || true'
+        await life(
+          box,
+          typed(box, {
+            start: rc('start'),
+            stop: rc('stop'),
+            reload: rc('reload'),
+            restart: rc('restart'),
+            pid: async () => Number(await box.peek(child)),
+            log: () => box.peek('cat /var/log/syslog 2> /dev/null || true'),
+          }),
+        )
+      },
+    }))
+    .concat({
+      name: `in the background: ${STEPS}`,
+      async body(box) {
+        const rc = (verb) => () => box.do(`rc-service beacon-forking ${verb}`)
+        await life(box, {
+          ...byHand(box),
+          start: rc('start'),
+          stop: rc('stop'),
+          reload: rc('reload'),
+          restart: rc('restart'),
+          // OpenRC still believes that the crashed one runs.
+          again: rc('restart'),
+        })
+      },
+    }),
+}
+
+export const environments = [runit, s6, openrc]
