@@ -44,7 +44,7 @@ test('without it, importing works, and the error names it and what to do', async
   const { stdout } = await run(p, p.script, [], { env })
   t.regex(stdout, /^ERR_DAEMON_UNSUPPORTED There is no native module for /)
   t.true(stdout.includes(`tsdaemonize-${platform}`))
-  t.regex(stdout, /Install without --omit=optional/)
+  t.regex(stdout, /Install it: npm install --include=optional tsdaemonize-/)
 })
 
 test('one that cannot be loaded is named, with the reason', async (t) => {
@@ -52,4 +52,22 @@ test('one that cannot be loaded is named, with the reason', async (t) => {
   const broken = p.write(`app/node_modules/tsdaemonize/${file}`, 'not a module')
   const { stdout } = await run(p, p.script)
   t.true(stdout.startsWith(`ERR_DAEMON_UNSUPPORTED The native module ${broken} cannot be loaded: `), stdout)
+  t.notRegex(stdout, /Install it/)
+})
+
+test("one for the other C library is refused with the name of the right one's package", async (t) => {
+  const p = installed(t)
+  const [os, cpu, libc] = platform.split('-')
+  const other = `${os}-${cpu}-${libc === 'gnu' ? 'musl' : 'gnu'}`
+  p.write(`app/node_modules/tsdaemonize-${other}/tsdaemonize.${other}.node`, 'for another C library')
+  const { stdout } = await run(p, p.script)
+  t.regex(stdout, /^ERR_DAEMON_UNSUPPORTED The native module .* cannot be loaded: /)
+  t.true(stdout.includes(`This Node needs tsdaemonize-${platform}. Install it: npm install `), stdout)
+})
+
+test('where there is none for the platform, the error says where there is', async (t) => {
+  const p = installed(t)
+  p.write('app/before.mjs', `Object.defineProperty(process, 'arch', { value: 's390x' })`)
+  const { stdout } = await run(p, p.script, [], { execArgv: ['--import', './app/before.mjs'] })
+  t.regex(stdout, /^ERR_DAEMON_UNSUPPORTED There is no native module for linux on s390x: .* linux-x64-gnu, /)
 })

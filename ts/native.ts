@@ -3,12 +3,20 @@
 // names, which a program that runs as root must not.
 
 import type * as Binding from './binding.js'
-import { existsSync, join } from './builtin.js'
+import { existsSync, join, readFileSync } from './builtin.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
 
 /** The native functions; each throws, or rejects with, a `DaemonError`. */
 export type Native = Omit<typeof Binding, 'default'>
 
+/** The platforms that packages are published for. */
+const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
+  `linux-${arch}-gnu`,
+  `linux-${arch}-musl`,
+  `darwin-${arch}`,
+])
+/** The folder of this package. */
+const own = join(import.meta.dirname, '..')
 /** Why there is no native module; `undefined` where there is one. */
 let failure: DaemonError | undefined
 /** The native module; where there is none for this platform, every function throws why. */
@@ -44,15 +52,8 @@ function load(): Native {
       cause = error
     }
   }
-  const packages = names.map((name) => `tsdaemonize-${name}`).join(' or ')
-  failure = new DaemonError(
-    'ERR_DAEMON_UNSUPPORTED',
-    choice
-      ? `The native module ${choice} cannot be loaded: ${(cause as Error).message}`
-      : `There is no native module for ${platform} on ${arch}: the package ${packages} is not installed. ` +
-          'Install without --omit=optional, or build it from source with `npm run build`',
-    cause === undefined ? {} : { cause },
-  )
+  const message = choice ? unloadable(choice, (cause as Error).message) : missing()
+  failure = new DaemonError('ERR_DAEMON_UNSUPPORTED', message, cause === undefined ? {} : { cause })
   const reason = failure
   return new Proxy({} as Native, {
     get: () => () => {
@@ -61,13 +62,41 @@ function load(): Native {
   })
 }
 
+/** What this very process needs; as `napi create-npm-dirs` names it. */
+function needed(): string {
+  const { platform, arch } = process
+  return platform === 'linux' ? `linux-${arch}-${libc()}` : `${platform}-${arch}`
+}
+
+function missing(): string {
+  const { platform, arch } = process
+  const none = `There is no native module for ${platform} on ${arch}`
+  if (!PLATFORMS.includes(needed())) return `${none}: a daemon can be made on ${PLATFORMS.join(', ')}`
+  return (
+    `${none}: the package tsdaemonize-${needed()} is not installed. It is an optional dependency, which ` +
+    '--omit=optional leaves out, and so does a node_modules or a lock file that was made on another platform. ' +
+    install()
+  )
+}
+
+function unloadable(file: string, why: string): string {
+  const text = `The native module ${file} cannot be loaded: ${why}`
+  return file.includes(`.${needed()}.`)
+    ? text
+    : `${text}. This Node needs tsdaemonize-${needed()}. ${install()}`
+}
+
+function install(): string {
+  const { version } = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8')) as { version: string }
+  return `Install it: npm install --include=optional tsdaemonize-${needed()}@${version}`
+}
+
 /**
  * The files for these platforms: of a local build, else of the platform's package, which package
  * managers put beside this one. Only where it is elsewhere Node's own resolution is asked, which costs
  * as much as all the rest of an import.
  */
 function locate(names: string[]): string[] {
-  const own = join(import.meta.dirname, '..')
   const file = (name: string) => `tsdaemonize.${name}.node`
   for (const place of [
     (name: string) => join(own, file(name)),

@@ -1,0 +1,154 @@
+// What is published: the facade, and a package for each platform; made, checked and installed as by npm.
+
+import fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import test from 'ava'
+import { makePackages } from '../scripts/platforms/package.mjs'
+import { command, place, root, run } from './kit.mjs'
+
+const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
+const platform = file.split('.')[1]
+const { version } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8'))
+
+/** The packages, with this machine's own binary as the only one: made once. */
+const made = fs.mkdtempSync(join(tmpdir(), 'tsd-packages-'))
+let tarballs
+
+test.before(() => {
+  const artifacts = `${made}/artifacts/`
+  fs.mkdirSync(artifacts)
+  fs.copyFileSync(join(root, file), artifacts + file)
+  tarballs = makePackages({ artifacts, packages: `${made}/packages/` })
+})
+
+test.after.always(() => fs.rmSync(made, { recursive: true }))
+
+function packed(t) {
+  const p = place(t)
+  t.timeout(120_000)
+  const [facade, own] = tarballs
+  return { ...p, facade, own }
+}
+
+async function filesIn(p, tarball) {
+  const { stdout } = await command(p, 'tar', ['tzf', tarball])
+  return stdout
+    .trim()
+    .split('\n')
+    .map((name) => name.replace('package/', ''))
+    .sort()
+}
+
+/** A project in which these tarballs were installed, offline, and a program. */
+async function installed(t, p, tarballs) {
+  const app = join(p.dir, 'app')
+  p.write('app/package.json', '{}')
+  const args = ['install', '--offline', '--no-audit', '--no-fund', ...tarballs]
+  const { status, stderr } = await command(p, 'npm', args, { cwd: app, timeout: 100_000 })
+  t.is(status, 0, stderr)
+  const script = p.write(
+    'app/a.mjs',
+    `import { Daemon } from 'tsdaemonize'
+     try { console.log(await new Daemon({ name: 'a', pidFilePath: process.env.RUN }).status()) }
+     catch ({ code, message }) { console.log(code, message) }`,
+  )
+  return { app, script }
+}
+
+test('the facade has the JavaScript, the public types and the documents, and nothing else', async (t) => {
+  const p = packed(t)
+  const files = await filesIn(p, p.facade)
+  const others = files.filter((name) => !/^dist\/\w+(\.d\.ts|\.js)$/.test(name))
+  t.deepEqual(others, ['CHANGELOG.md', 'LICENSE.txt', 'README.md', 'package.json'])
+  t.deepEqual(
+    files.filter((name) => name.endsWith('.js')),
+    ['dist/index.js', 'dist/pino.js', 'dist/winston.js'],
+  )
+  // Only what the public types lead to.
+  for (const internal of ['launch', 'guard', 'builtin', 'takeover']) {
+    t.false(files.includes(`dist/${internal}.d.ts`))
+  }
+})
+
+test('`npm pack` gives the same files', async (t) => {
+  const p = packed(t)
+  const { stdout } = await command(p, 'npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: root,
+  })
+  const listed = JSON.parse(stdout)
+  const [{ files }] = Array.isArray(listed) ? listed : Object.values(listed)
+  t.deepEqual(files.map(({ path }) => path).sort(), await filesIn(p, p.facade))
+})
+
+test('the JavaScript of the facade is below 60 KB', (t) => {
+  const scripts = fs.readdirSync(join(root, 'dist')).filter((name) => name.endsWith('.js'))
+  const sizes = scripts.map((name) => fs.statSync(join(root, 'dist', name)).size)
+  t.true(sizes.reduce((a, b) => a + b) < 60_000, `${sizes}`)
+})
+
+test('nothing runs when it is installed, and it depends on nothing but its binaries', async (t) => {
+  const p = packed(t)
+  for (const dir of [p.facade, p.own].map((tarball) => tarball.replace(/\.tgz$/, ''))) {
+    const name = basename(dir).replace(`-${version}`, '').replace('tsdaemonize-', 'tsdaemonize/npm/')
+    const manifest = JSON.parse(fs.readFileSync(join(made, 'packages', name, 'package.json'), 'utf8'))
+    t.is(manifest.scripts, undefined)
+    t.is(manifest.dependencies, undefined)
+    if (name === 'tsdaemonize') {
+      t.deepEqual(manifest.optionalDependencies, { [`tsdaemonize-${platform}`]: version })
+    } else {
+      t.deepEqual([manifest.os, manifest.cpu], [[process.platform], [process.arch]])
+      t.is(manifest.libc?.[0], { gnu: 'glibc', musl: 'musl' }[platform.split('-')[2]])
+    }
+  }
+})
+
+test("a platform's package has the binary and the licences of all that is linked in", async (t) => {
+  const p = packed(t)
+  t.deepEqual(await filesIn(p, p.own), [
+    'LICENSE.txt',
+    'README.md',
+    'THIRD-PARTY-LICENSES.txt',
+    'package.json',
+    file,
+  ])
+  const text = fs.readFileSync(
+    join(made, 'packages/tsdaemonize/npm', platform, 'THIRD-PARTY-LICENSES.txt'),
+    'utf8',
+  )
+  for (const name of ['libc', 'napi', 'nix', 'syslog'])
+    t.regex(text, new RegExp(`^- ${name} [\\d.]+: MIT`, 'm'))
+  t.notRegex(text, /tempfile|proptest|napi-derive|napi-build/)
+})
+
+test('publint and attw find nothing wrong', async (t) => {
+  const p = packed(t)
+  const lint = await command(p, 'npx', ['--no-install', 'publint', '--strict', p.facade], { cwd: root })
+  t.is(lint.status, 0, lint.stdout + lint.stderr)
+  // It reads .attw.json: `require` of an ES module works on every Node that is supported.
+  const args = ['--no-install', 'attw', p.facade, '--no-color']
+  const types = await command(p, 'npx', args, { cwd: root })
+  t.is(types.status, 0, types.stdout + types.stderr)
+})
+
+test('a program uses the packages that npm installed', async (t) => {
+  const p = packed(t)
+  const { app, script } = await installed(t, p, [p.facade, p.own])
+  t.deepEqual(
+    fs
+      .readdirSync(join(app, 'node_modules'))
+      .filter((name) => !name.startsWith('.'))
+      .sort(),
+    ['tsdaemonize', `tsdaemonize-${platform}`],
+  )
+  t.is((await run(p, script)).stdout, "{ state: 'stopped', stalePidFile: false }\n")
+})
+
+test('where the package of the platform was left out, the error names it and the command that helps', async (t) => {
+  const p = packed(t)
+  const { script } = await installed(t, p, [p.facade, '--omit=optional'])
+  const { stdout } = await run(p, script)
+  t.regex(stdout, /^ERR_DAEMON_UNSUPPORTED There is no native module for /)
+  t.true(stdout.includes(`the package tsdaemonize-${platform} is not installed`), stdout)
+  t.true(stdout.includes(`npm install --include=optional tsdaemonize-${platform}@${version}\n`), stdout)
+})

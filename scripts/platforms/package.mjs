@@ -1,0 +1,56 @@
+// `npm run package`: what is published, as folders and tarballs in packages/: the facade, and a package
+// for each platform whose binary is in artifacts/. Nothing of it changes the files of this clone.
+
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import { run } from './debian.mjs'
+import { licences } from './licences.mjs'
+import { binaryOf, artifacts as built, root, TARGETS } from './targets.mjs'
+
+/** What only a clone has a use for. */
+const OURS = ['napi', 'scripts', 'ava', 'devDependencies']
+const LICENCES = 'THIRD-PARTY-LICENSES.txt'
+
+const read = (path) => JSON.parse(readFileSync(path, 'utf8'))
+const write = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
+
+/** Makes all of it; returns the paths of the tarballs. */
+export function makePackages({ artifacts = built, packages = `${root}packages/` } = {}) {
+  const facade = `${packages}tsdaemonize`
+  // napi keeps what it makes within the folder of the package.
+  const npm = `${facade}/npm/`
+  const napi = (...args) => run('npx', ['--no-install', 'napi', ...args, '--cwd', facade], { cwd: root })
+  const pack = (dir) => run('npm', ['pack', '--silent', '--pack-destination', packages], { cwd: dir }).trim()
+
+  rmSync(packages, { recursive: true, force: true })
+  mkdirSync(facade, { recursive: true })
+  const manifest = read(`${root}package.json`)
+  const targets = TARGETS.filter((target) => existsSync(artifacts + binaryOf(target)))
+  for (const name of manifest.files) cpSync(root + name, `${facade}/${name}`, { recursive: true })
+  const triples = targets.map(({ triple }) => triple)
+  write(`${facade}/package.json`, { ...manifest, napi: { ...manifest.napi, targets: triples } })
+
+  napi('create-npm-dirs')
+  napi('artifacts', '--output-dir', relative(facade, artifacts))
+  for (const target of targets) complete(npm + target.name, target)
+  // Without the last flag it would publish.
+  napi('prepublish', '-t', 'npm', '--no-gh-release', '--skip-optional-publish')
+
+  for (const target of targets) rmSync(`${facade}/${binaryOf(target)}`, { force: true })
+  const published = read(`${facade}/package.json`)
+  for (const key of OURS) delete published[key]
+  write(`${facade}/package.json`, published)
+  return [facade, ...targets.map(({ name }) => npm + name)].map((dir) => packages + pack(dir))
+}
+
+/** The licences, ours and those of what is linked in. */
+function complete(dir, target) {
+  cpSync(`${root}LICENSE.txt`, `${dir}/LICENSE.txt`)
+  writeFileSync(`${dir}/${LICENCES}`, licences(target.triple))
+  const manifest = read(`${dir}/package.json`)
+  write(`${dir}/package.json`, { ...manifest, files: [...manifest.files, 'LICENSE.txt', LICENCES] })
+}
+
+if (import.meta.filename === process.argv[1]) {
+  for (const tarball of makePackages()) console.log(tarball)
+}
