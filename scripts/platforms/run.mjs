@@ -1,0 +1,135 @@
+// `npm run test:platforms`: builds what is out of date, and lets a real daemon live on each platform: its
+// start, its status, a signal, its log, its end. What was found goes to docs/platforms.md.
+// With `--ci`, the x64 platforms, and of the others those that have been built and run here before.
+
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { check } from './binary.mjs'
+import { build, isBuilt } from './build.mjs'
+import { makePackages } from './package.mjs'
+import { canIsolate, emulator, isCached, RUNTIMES, rootOf } from './runtimes.mjs'
+import { artifacts, binaryOf, chosen, root, TARGETS } from './targets.mjs'
+
+const script = (name) => `${root}scripts/platforms/${name}`
+const args = process.argv.slice(2)
+const isCi = args.includes('--ci')
+const named = chosen(args.filter((arg) => !arg.startsWith('--')))
+const isWhole = named.length === TARGETS.length && !isCi
+
+const results = []
+
+function result(what, outcome) {
+  const { wrong, skipped, seconds = 0 } = outcome
+  results.push({ ...what, ...outcome })
+  const name = `${what.platform}: ${what.name}`
+  if (skipped !== undefined) console.log(`skip  ${name}: ${skipped}`)
+  else if (wrong !== undefined) console.log(`FAIL  ${name}\n      ${wrong.replaceAll('\n', '\n      ')}`)
+  else console.log(`ok    ${name} (${seconds.toFixed(1)} s)`)
+}
+
+function attempt(what, action) {
+  const begun = performance.now()
+  try {
+    const found = action()
+    result(what, { seconds: (performance.now() - begun) / 1000, ...found })
+    return true
+  } catch (error) {
+    result(what, { wrong: error.message })
+    return false
+  }
+}
+
+/** Whether a binary is younger than all that it is made of. */
+function isCurrent(target) {
+  const file = artifacts + binaryOf(target)
+  if (!existsSync(file)) return false
+  const made = statSync(file).mtimeMs
+  const sources = readdirSync(`${root}crate/src`, { recursive: true }).map((name) => `crate/src/${name}`)
+  return ['Cargo.toml', 'Cargo.lock', 'crate/Cargo.toml', ...sources].every(
+    (name) => statSync(root + name).mtimeMs < made,
+  )
+}
+
+/** Builds a binary where it is out of date, and looks at it; whether there is one then. */
+function ready(target) {
+  const isCross = target.name !== 'linux-x64-gnu' && target.name !== 'linux-x64-musl'
+  const own = RUNTIMES.filter(({ platform }) => platform === target.name)
+  if (isCi && isCross && !(isBuilt(target) && own.length > 0 && own.every(isCached))) {
+    result(
+      { platform: target.name, name: 'build' },
+      { skipped: 'not built or run here before (npm run test:platforms)' },
+    )
+    return false
+  }
+  return attempt({ platform: target.name, name: 'build' }, () => {
+    if (!isCurrent(target)) build(target)
+    check(target, artifacts + binaryOf(target))
+    return { bytes: statSync(artifacts + binaryOf(target)).size }
+  })
+}
+
+/** One daemon's life in a runtime. */
+function live(runtime, packages) {
+  const app = mkdtempSync(join(tmpdir(), 'tsd-platform-'))
+  try {
+    const modules = `${app}/node_modules`
+    cpSync(`${packages}tsdaemonize`, `${modules}/tsdaemonize`, { recursive: true })
+    cpSync(`${packages}tsdaemonize/npm/${runtime.platform}`, `${modules}/tsdaemonize-${runtime.platform}`, {
+      recursive: true,
+    })
+    cpSync(script('life.mjs'), `${app}/life.mjs`)
+    const qemu = runtime.platform.includes(process.arch) ? '' : emulator()
+    const inside = ['sh', script('inside.sh'), rootOf(runtime), app, runtime.node, qemu]
+    const { status, stdout, stderr } = spawnSync('unshare', ['-Urmpf', '--kill-child', ...inside], {
+      encoding: 'utf8',
+      timeout: 300_000,
+    })
+    if (status !== 0) throw new Error(`${stdout}${stderr}`.trim() || `status ${status}`)
+    return { on: stdout.trim() }
+  } finally {
+    rmSync(app, { recursive: true, force: true })
+  }
+}
+
+const isolated = canIsolate()
+const built = named.filter(ready)
+const scratch = mkdtempSync(join(tmpdir(), 'tsd-platforms-'))
+const packages = `${scratch}/`
+if (built.length > 0) makePackages({ packages })
+for (const runtime of RUNTIMES.filter(({ platform }) => built.some(({ name }) => name === platform))) {
+  if (!isolated) result(runtime, { skipped: 'this user cannot make namespaces (unshare -Urmpf)' })
+  else attempt(runtime, () => live(runtime, packages))
+}
+for (const { name } of built.filter(({ os }) => os === 'darwin')) {
+  result({ platform: name, name: 'run' }, { skipped: 'there is no macOS here: built and linked, not run' })
+}
+rmSync(scratch, { recursive: true })
+
+if (isWhole) writeFileSync(`${root}docs/platforms.md`, document())
+const count = (is) => results.filter(is).length
+const failed = count(({ wrong }) => wrong !== undefined)
+const skipped = count((one) => one.skipped !== undefined)
+console.log(`\n${results.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`)
+process.exitCode = failed > 0 ? 1 : 0
+
+function document() {
+  const outcome = ({ wrong, skipped, on }) =>
+    skipped ?? (wrong === undefined ? (on ?? 'as it must be') : `FAILED: ${wrong.split('\n')[0]}`)
+  const rows = results.map(({ platform, name, bytes, ...rest }) =>
+    [platform, name, bytes === undefined ? outcome(rest) : `${outcome(rest)}, ${bytes} bytes`].join(' | '),
+  )
+  return `# Platforms
+
+What \`npm run test:platforms\` found when it last ran, on ${new Date().toISOString().slice(0, 10)}. It builds the binary of each platform, looks
+at it (stripped, below 700 KB, no paths of the machine that built it, no glibc symbol newer than 2.17), and lets a real
+daemon live on it: it starts, a second one is refused, its status is told, it gets a signal and logs it, it ends, and
+one whose \`setup\` fails says why. arm64 runs under qemu, musl with a Node that was built for musl, x64 also on a real
+glibc 2.17. There is no macOS here: the binaries for it are built and linked, and **not run**.
+
+| platform | with | found |
+|---|---|---|
+${rows.map((row) => `| ${row} |`).join('\n')}
+`
+}
