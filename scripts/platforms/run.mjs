@@ -11,6 +11,7 @@ import { build, isBuilt } from './build.mjs'
 import { makePackages } from './package.mjs'
 import { canIsolate, emulator, isCached, RUNTIMES, rootOf } from './runtimes.mjs'
 import { artifacts, binaryOf, chosen, root, TARGETS } from './targets.mjs'
+import { toolchain } from './tools.mjs'
 
 const script = (name) => `${root}scripts/platforms/${name}`
 const args = process.argv.slice(2)
@@ -25,7 +26,7 @@ function result(what, outcome) {
   results.push({ ...what, ...outcome })
   const name = `${what.platform}: ${what.name}`
   if (skipped !== undefined) console.log(`skip  ${name}: ${skipped}`)
-  else if (wrong !== undefined) console.log(`FAIL  ${name}\n      ${wrong.replaceAll('\n', '\n      ')}`)
+  else if (wrong !== undefined) console.log(`FAILED: ${name}: ${wrong}`)
   else console.log(`ok    ${name} (${seconds.toFixed(1)} s)`)
 }
 
@@ -52,6 +53,28 @@ function isCurrent(target) {
   )
 }
 
+/** Whether the tools are here, or can be got; in CI a registry that is out of reach is no failure. */
+function hasTools(target) {
+  try {
+    toolchain()
+    return true
+  } catch (error) {
+    result({ platform: target.name, name: 'build' }, { skipped: `the tools cannot be got: ${error.message}` })
+    return false
+  }
+}
+
+function hasRoot(runtime) {
+  try {
+    rootOf(runtime)
+    return true
+  } catch (error) {
+    if (!isCi) throw error
+    result(runtime, { skipped: `it cannot be got: ${error.message}` })
+    return false
+  }
+}
+
 /** Builds a binary where it is out of date, and looks at it; whether there is one then. */
 function ready(target) {
   const isCross = target.name !== 'linux-x64-gnu' && target.name !== 'linux-x64-musl'
@@ -63,6 +86,7 @@ function ready(target) {
     )
     return false
   }
+  if (isCi && !isCurrent(target) && !hasTools(target)) return false
   return attempt({ platform: target.name, name: 'build' }, () => {
     if (!isCurrent(target)) build(target)
     check(target, artifacts + binaryOf(target))
@@ -100,7 +124,7 @@ const packages = `${scratch}/`
 if (built.length > 0) makePackages({ packages })
 for (const runtime of RUNTIMES.filter(({ platform }) => built.some(({ name }) => name === platform))) {
   if (!isolated) result(runtime, { skipped: 'this user cannot make namespaces (unshare -Urmpf)' })
-  else attempt(runtime, () => live(runtime, packages))
+  else if (hasRoot(runtime)) attempt(runtime, () => live(runtime, packages))
 }
 for (const { name } of built.filter(({ os }) => os === 'darwin')) {
   result({ platform: name, name: 'run' }, { skipped: 'there is no macOS here: built and linked, not run' })

@@ -1,0 +1,59 @@
+// The native module as a file: what it needs of the system, and what it tells of who built it.
+
+import fs from 'node:fs'
+import test from 'ava'
+import { readElf, wrongFile, wrongPaths, wrongSymbols } from '../scripts/platforms/binary.mjs'
+import { artifacts, binaryOf, TARGETS } from '../scripts/platforms/targets.mjs'
+import { root } from './kit.mjs'
+
+const own = root + fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
+/** The newest labels that glibc has put on old symbols: a build on this machine has them. */
+const RELABELLED = '2.34'
+
+test('it needs no symbol that an old glibc lacks', (t) => {
+  t.deepEqual(own.includes('-gnu') ? wrongSymbols(readElf(own), RELABELLED) : [], [])
+})
+
+test('it is stripped', (t) => {
+  t.deepEqual(
+    wrongFile(readElf(own)).filter((wrong) => wrong.startsWith('is not stripped')),
+    [],
+  )
+})
+
+for (const target of TARGETS) {
+  const file = artifacts + binaryOf(target)
+  const built = fs.existsSync(file) ? test : test.skip
+  built(`the one for ${target.name} is small, stripped, and names no path of who built it`, (t) => {
+    t.deepEqual(target.os === 'linux' ? wrongFile(readElf(file)) : wrongPaths(fs.readFileSync(file)), [])
+  })
+  if (target.libc !== 'gnu') continue
+  built(`the one for ${target.name} needs nothing newer than glibc 2.17`, (t) => {
+    t.deepEqual(wrongSymbols(readElf(file)), [])
+  })
+}
+
+test('a symbol without a version, a newer one and one that a linker lets pass are found', (t) => {
+  const undefinedOf = (name, version, isWeak = false) => ({ name, version, isWeak, isUndefined: true })
+  const wrong = (...symbols) => wrongSymbols({ symbols })
+  t.deepEqual(wrong(undefinedOf('memfd_create')), ['needs memfd_create, which glibc 2.17 lacks'])
+  t.deepEqual(wrong(undefinedOf('memfd_create', 'GLIBC_2.27')), [
+    'needs memfd_create, which glibc 2.17 lacks',
+  ])
+  t.deepEqual(wrong(undefinedOf('strange')), ['needs strange, of no version'])
+  t.deepEqual(wrong(undefinedOf('stat', 'GLIBC_2.33')), ['needs stat of glibc 2.33'])
+  t.deepEqual(
+    wrong(
+      undefinedOf('napi_throw'),
+      undefinedOf('statx', undefined, true),
+      undefinedOf('fork', 'GLIBC_2.2.5'),
+    ),
+    [],
+  )
+})
+
+test('what is wrong with a file that was built otherwise is found: Node itself', (t) => {
+  const node = readElf(fs.realpathSync(process.execPath))
+  t.true(wrongFile(node).some((wrong) => /^has \d+ bytes/.test(wrong)))
+  t.true(node.symbols.some(({ name, version }) => name === 'fork' && version?.startsWith('GLIBC_')))
+})
