@@ -24,5 +24,5 @@ mount --bind "$app" "$root/app"
 # Not by exec: a process that is PID 1 is a container's, and an orphan needs one that waits for it.
 cd "$root"
 chroot=$(command -v chroot || echo /usr/sbin/chroot)
-env -i PATH=/usr/bin HOME=/ TZ=UTC "$chroot" "$root" "$node" /app/life.mjs
+env -i PATH=/usr/bin HOME=/ TZ=UTC RUN=/run "$chroot" "$root" "$node" /app/life.mjs
 exit $?

@@ -1,5 +1,6 @@
 // `npm run package`: what is published, as folders and tarballs in packages/: the facade, and a package
-// for each platform whose binary is in artifacts/. Nothing of it changes the files of this clone.
+// for each platform whose binary is in artifacts/; with `--all`, not without one of them. Nothing of it
+// changes the files of this clone.
 
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
@@ -52,5 +53,8 @@ function complete(dir, target) {
 }
 
 if (import.meta.filename === process.argv[1]) {
+  const missing = TARGETS.filter((target) => !existsSync(built + binaryOf(target))).map(({ name }) => name)
+  if (process.argv.includes('--all') && missing.length > 0)
+    throw new Error(`No binary for ${missing.join(', ')}`)
   for (const tarball of makePackages()) console.log(tarball)
 }

@@ -3,9 +3,10 @@
 // With `--ci`, the x64 platforms, and of the others those that have been built and run here before.
 
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { appOf } from './app.mjs'
 import { check } from './binary.mjs'
 import { build, isBuilt } from './build.mjs'
 import { makePackages } from './package.mjs'
@@ -13,7 +14,6 @@ import { canIsolate, emulator, isCached, RUNTIMES, rootOf } from './runtimes.mjs
 import { artifacts, binaryOf, chosen, root, TARGETS } from './targets.mjs'
 import { toolchain } from './tools.mjs'
 
-const script = (name) => `${root}scripts/platforms/${name}`
 const args = process.argv.slice(2)
 const isCi = args.includes('--ci')
 const named = chosen(args.filter((arg) => !arg.startsWith('--')))
@@ -98,14 +98,9 @@ function ready(target) {
 function live(runtime, packages) {
   const app = mkdtempSync(join(tmpdir(), 'tsd-platform-'))
   try {
-    const modules = `${app}/node_modules`
-    cpSync(`${packages}tsdaemonize`, `${modules}/tsdaemonize`, { recursive: true })
-    cpSync(`${packages}tsdaemonize/npm/${runtime.platform}`, `${modules}/tsdaemonize-${runtime.platform}`, {
-      recursive: true,
-    })
-    cpSync(script('life.mjs'), `${app}/life.mjs`)
+    appOf(packages, runtime.platform, app)
     const qemu = runtime.platform.includes(process.arch) ? '' : emulator()
-    const inside = ['sh', script('inside.sh'), rootOf(runtime), app, runtime.node, qemu]
+    const inside = ['sh', `${root}scripts/platforms/inside.sh`, rootOf(runtime), app, runtime.node, qemu]
     const { status, stdout, stderr } = spawnSync('unshare', ['-Urmpf', '--kill-child', ...inside], {
       encoding: 'utf8',
       timeout: 300_000,
