@@ -121,7 +121,7 @@ unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
         reset_dispositions();
         check(p, 0, libc::setpgid(0, 0));
         // Covers a guardian that is killed; the daemon takes it back when it is ready.
-        check(p, 1, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0));
+        check(p, 1, sys::die_with_parent());
         if libc::getppid() != guardian {
             libc::_exit(1);
         }
@@ -135,7 +135,7 @@ unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
             let wanted = length + 1;
             let written = libc::pwrite(p.lock, digits.as_ptr().cast(), wanted, 0);
             if written >= 0 && written as usize != wanted {
-                *libc::__errno_location() = libc::ENOSPC;
+                *sys::errno_location() = libc::ENOSPC;
             }
             check(p, 2, if written == wanted as isize { 0 } else { -1 });
         }
@@ -204,10 +204,6 @@ unsafe fn guard(p: &Prepared<'_>, child: pid_t) -> ! {
         // waits on. Should this fail, they close when the start is over.
         close_all_but(&mine);
 
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        let mut but_sigchld = all;
-        libc::sigdelset(&mut but_sigchld, libc::SIGCHLD);
         loop {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -219,12 +215,7 @@ unsafe fn guard(p: &Prepared<'_>, child: pid_t) -> ! {
             if left <= 0 {
                 end(p, child, TIMED_OUT);
             }
-            let time = libc::timespec {
-                tv_sec: (left / 1000) as libc::time_t,
-                tv_nsec: ((left % 1000) * 1_000_000) as libc::c_long,
-            };
-            let mut poll = libc::pollfd { fd: p.guard, events: libc::POLLIN, revents: 0 };
-            if libc::ppoll(&mut poll, 1, &time, &but_sigchld) <= 0 {
+            if !sys::wait_for_word_or_end(p.guard, child, left) {
                 continue;
             }
             let mut word = 0u8;
@@ -321,43 +312,7 @@ pub(crate) unsafe fn close_all_but(sorted: &[RawFd]) -> c_int {
     }
     // Before Linux 5.9, or refused by a seccomp filter.
     // SAFETY: as ours.
-    unsafe { close_listed(sorted) }
-}
-
-/// The same by the list in /proc/self/fd, read without opendir(3), which allocates.
-unsafe fn close_listed(sorted: &[RawFd]) -> c_int {
-    // SAFETY: async-signal-safe calls; the records that getdents64 wrote lie within `buffer`.
-    unsafe {
-        let dir = libc::open(c"/proc/self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
-        if dir < 0 {
-            return -1;
-        }
-        let mut buffer = [0u8; 4096];
-        loop {
-            let read = libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len());
-            if read <= 0 {
-                libc::close(dir);
-                return if read == 0 { 0 } else { -1 };
-            }
-            let mut at = 0usize;
-            while at + 19 < read as usize {
-                let size = u16::from_ne_bytes([buffer[at + 16], buffer[at + 17]]) as usize;
-                let mut fd: RawFd = 0;
-                let mut next = at + 19;
-                while next < buffer.len() && buffer[next].is_ascii_digit() {
-                    fd = fd * 10 + RawFd::from(buffer[next] - b'0');
-                    next += 1;
-                }
-                if next > at + 19 && fd != dir && !sorted.contains(&fd) {
-                    libc::close(fd);
-                }
-                if size == 0 {
-                    break;
-                }
-                at += size;
-            }
-        }
-    }
+    unsafe { sys::close_listed(sorted) }
 }
 
 /// Decimal digits without an allocation; returns their number, at most 10.
@@ -392,5 +347,5 @@ pub fn now_ms() -> i64 {
 
 pub(crate) fn errno() -> c_int {
     // SAFETY: the address of this thread's errno is always valid.
-    unsafe { *libc::__errno_location() }
+    unsafe { *sys::errno_location() }
 }

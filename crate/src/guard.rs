@@ -6,16 +6,14 @@
 //! signal on. JavaScript says when it has taken the signal. Where it does not in time, the thread
 //! logs why, removes the pidfile, and ends the process.
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::pidfile::PidFile;
+use crate::sys::{self, Wake, Watch};
 use crate::{ending, syslog};
 
 /// The thread looks this often while it waits for JavaScript. One look counts at most twice its
@@ -47,7 +45,7 @@ static SHARED: OnceLock<Shared> = OnceLock::new();
 
 #[derive(Debug)]
 struct Shared {
-    wake: EventFd,
+    wake: Wake,
     name: String,
     blocked: Duration,
     leaving: Mutex<Option<Duration>>,
@@ -55,13 +53,13 @@ struct Shared {
 
 /// Starts the thread. Once in a process; a second call changes nothing.
 pub fn start(name: &str, blocked: Duration) -> std::io::Result<()> {
-    let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    let wake = Wake::new()?;
     let shared = Shared { wake, name: name.to_owned(), blocked, leaving: Mutex::new(None) };
     if SHARED.set(shared).is_err() {
         return Ok(());
     }
     let Some(shared) = SHARED.get() else { return Ok(()) };
-    WAKE.store(shared.wake.as_fd().as_raw_fd(), Ordering::SeqCst);
+    WAKE.store(shared.wake.descriptors().1, Ordering::SeqCst);
     // The thread inherits the mask: signals are the main thread's.
     let all = nix::sys::signal::SigSet::all();
     let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
@@ -124,9 +122,9 @@ fn wake() {
         let one = 1u64.to_ne_bytes();
         // SAFETY: write(2) on our eventfd; errno belongs to the interrupted code and is put back.
         unsafe {
-            let errno = *libc::__errno_location();
+            let errno = *sys::errno_location();
             libc::write(fd, one.as_ptr().cast(), one.len());
-            *libc::__errno_location() = errno;
+            *sys::errno_location() = errno;
         }
     }
 }
@@ -166,11 +164,6 @@ struct Thread {
     watch: Option<Watch>,
 }
 
-struct Watch {
-    inotify: Inotify,
-    file: Option<WatchDescriptor>,
-}
-
 impl Thread {
     fn new(shared: &'static Shared) -> Self {
         Self { shared, patience: [None; 2], way_out: None, watch: None }
@@ -194,23 +187,23 @@ impl Thread {
 
     fn sleep(&self, waiting: bool) {
         let shared = self.shared;
-        // Where inotify cannot be had (fs.inotify.max_user_instances), look once a second.
+        // Where the file cannot be watched, look once a second.
         let blind = KEEP_PIDFILE.load(Ordering::SeqCst)
-            && self.watch.as_ref().is_none_or(|w| w.file.is_none())
+            && self.watch.as_ref().is_none_or(|watch| !watch.has_file())
             && ending::with_pidfile(|_| ()).is_some();
         let timeout = match (waiting, blind) {
             (true, _) => PollTimeout::from(TICK.as_millis() as u16),
             (false, true) => PollTimeout::from(1000u16),
             (false, false) => PollTimeout::NONE,
         };
-        let mut fds = vec![PollFd::new(shared.wake.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(shared.wake.descriptors().0, PollFlags::POLLIN)];
         if let Some(watch) = &self.watch {
-            fds.push(PollFd::new(watch.inotify.as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(watch.descriptor(), PollFlags::POLLIN));
         }
         let _ = poll(&mut fds, timeout);
-        let _ = shared.wake.read();
+        shared.wake.clear();
         if let Some(watch) = &self.watch {
-            let _ = watch.inotify.read_events();
+            watch.clear();
         }
     }
 
@@ -282,8 +275,7 @@ impl Thread {
     }
 
     fn watch(&mut self, pidfile: &PidFile) {
-        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
-        self.watch = Inotify::init(flags).ok().map(|inotify| Watch { inotify, file: None });
+        self.watch = Watch::new();
         self.rewatch(pidfile);
     }
 
@@ -293,17 +285,10 @@ impl Thread {
         syslog::log(libc::LOG_WARNING, text.as_bytes());
     }
 
-    /// Watches the file itself, not its directory: in a busy /run nothing else wakes this thread.
     fn rewatch(&mut self, pidfile: &PidFile) {
-        let Some(watch) = &mut self.watch else { return };
-        let flags = AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_DONT_FOLLOW;
-        if let Some(old) = watch.file.take() {
-            let _ = watch.inotify.rm_watch(old);
+        if let Some(watch) = &mut self.watch {
+            watch.set_file(&pidfile.place().path());
         }
-        watch.file = watch.inotify.add_watch(&pidfile.place().path(), flags).ok();
     }
 }
 

@@ -1,12 +1,14 @@
 //! Which process holds a lock: what the kernel shows beside its descriptors.
 
+#[cfg(target_os = "linux")]
 use std::fs;
+#[cfg(target_os = "linux")]
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, stat};
-
-use crate::sys;
+use nix::sys::stat::FileStat;
+#[cfg(target_os = "linux")]
+use nix::sys::stat::stat;
 
 /// Device and inode: which file it is, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +19,12 @@ pub struct Identity {
     pub ino: u64,
 }
 
+#[cfg(target_os = "linux")]
 impl Identity {
     /// Of an open file, by its link in /proc. Nobody is asked but the kernel: a stranger's descriptor
     /// may lead to a file system that never answers.
     fn of(path: &Path) -> Option<Self> {
-        match sys::statx_unsynced(path) {
+        match crate::sys::statx_unsynced(path) {
             Err(Errno::ENOSYS) => stat(path).ok().map(|found| Self::from(&found)),
             found => found.ok().map(|(dev, ino)| Self { dev, ino }),
         }
@@ -59,6 +62,7 @@ pub fn holds(pid: i32, file: Locked) -> std::result::Result<bool, Errno> {
 /// A locked descriptor can be given away: to a set-user-ID program, or to any process that takes one
 /// (SCM_RIGHTS in unix(7)). What an ordinary user locks makes none but that user's processes a daemon;
 /// root's daemons become other users.
+#[cfg(target_os = "linux")]
 fn may_be_of(pid: i32, owner: u32) -> std::result::Result<bool, Errno> {
     if owner == 0 {
         return Ok(true);
@@ -69,7 +73,15 @@ fn may_be_of(pid: i32, owner: u32) -> std::result::Result<bool, Errno> {
     Ok(effective.is_some_and(|uid| uid.parse() == Ok(owner)))
 }
 
+/// The same, asked of libproc.
+#[cfg(not(target_os = "linux"))]
+fn may_be_of(pid: i32, owner: u32) -> std::result::Result<bool, Errno> {
+    let found = crate::sys::process(pid).ok_or(Errno::ESRCH)?;
+    Ok(owner == 0 || found.0.pbi_uid == owner)
+}
+
 /// Of a process that is gone /proc says that there is no such file.
+#[cfg(target_os = "linux")]
 fn gone_or(error: std::io::Error) -> Errno {
     match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
         Errno::ENOENT => Errno::ESRCH,
@@ -77,9 +89,18 @@ fn gone_or(error: std::io::Error) -> Errno {
     }
 }
 
+/// Whether a process is the one that holds the flock on this file, which is locked: it has the file open
+/// for writing. That is more than anyone can do who may only read it. macOS does not say which
+/// descriptor has the lock.
+#[cfg(not(target_os = "linux"))]
+fn has_flock(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
+    crate::sys::has_open_for_writing(pid, identity.dev, identity.ino)
+}
+
 /// Whether a process has a descriptor that holds the flock on this file. To have the file open is
 /// not enough: anyone may read it. The kernel shows a lock only beside the descriptor that has it
 /// (proc_pid_fdinfo(5)).
+#[cfg(target_os = "linux")]
 fn has_flock(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(gone_or)? {
         let Ok(entry) = entry else { continue };

@@ -23,7 +23,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::error::{Code, Error, Result};
@@ -340,9 +340,14 @@ impl Launch {
     /// Until the guardian has ended; it stays a zombie, so that its pid, which is the session's id,
     /// stays its own.
     fn await_guardian(&self) -> bool {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let flags = libc::WEXITED | libc::WNOWAIT;
         loop {
-            match waitid(Id::Pid(self.guardian), flags) {
+            // SAFETY: zero is a value of siginfo_t, which the call fills in.
+            let result = unsafe {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                libc::waitid(libc::P_PID, self.guardian.as_raw() as libc::id_t, &mut info, flags)
+            };
+            match Errno::result(result) {
                 Err(Errno::EINTR) => {}
                 result => return result.is_ok(),
             }

@@ -19,6 +19,7 @@ pub mod notify;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;
+#[cfg_attr(not(target_os = "linux"), path = "streams/other.rs")]
 pub mod streams;
 pub mod sys;
 pub mod syslog;
@@ -398,6 +399,11 @@ pub fn redirect(env: &Env, fd: i32, number: i32) -> napi::Result<()> {
 #[napi(catch_unwind)]
 pub fn streams_start(env: &Env, name: String) -> napi::Result<()> {
     streams::start(&name).map_err(|(call, errno)| {
+        if errno == libc::ENOTSUP {
+            let message =
+                "What a daemon prints can become syslog messages on Linux only: name a file";
+            return thrown(env, Error::new(Code::Unsupported, message));
+        }
         let what = "Cannot send what the daemon prints to syslog";
         let error = Error::os(Code::StartFailed, what, call, errno);
         thrown(env, error.hint("Too many processes, descriptors or pipes (`ulimit -u -n`)"))

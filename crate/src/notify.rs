@@ -5,16 +5,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, sendto, socket,
-};
+use nix::sys::socket::{MsgFlags, SockType, UnixAddr, connect, send, sendto};
+
+use crate::sys;
 
 /// The way to the manager, where it was opened beforehand.
 static CONNECTED: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Sends `state`, lines of `NAME=value`, to `address`: a path, or `@` and an abstract name.
 pub fn notify(address: &str, state: &str) -> Result<(), Errno> {
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let flags = sys::NO_SIGNAL | MsgFlags::MSG_DONTWAIT;
     match CONNECTED.get().map(|socket| send(socket.as_raw_fd(), state.as_bytes(), flags)) {
         Some(Ok(_)) => Ok(()),
         // A manager that has made its socket anew.
@@ -34,8 +34,7 @@ pub fn stay_in_touch(address: &str) -> Result<(), Errno> {
 }
 
 fn new_socket() -> Result<OwnedFd, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    socket(AddressFamily::Unix, SockType::Datagram, flags, None)
+    sys::unix_socket(SockType::Datagram, true)
 }
 
 fn to(address: &str) -> Result<UnixAddr, Errno> {

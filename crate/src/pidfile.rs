@@ -22,11 +22,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
 use crate::error::{Code, Error, Result};
 use crate::holder::{Identity, Locked, may_hold};
+use crate::sys;
 
 /// Write-locked for the life of a daemon, from before its fork.
 const HELD: libc::off_t = 0x4000_0000;
@@ -180,6 +181,11 @@ impl PidFile {
     fn lock(&self) -> Result<bool> {
         let free =
             ofd_lock(&self.file, HELD)? && ofd_lock(&self.file, STARTING)? && self.flock()?;
+        // macOS keeps flock(2) and the locks of fcntl(2) in one list: one on the whole file covers this
+        // byte, which has a meaning of its own.
+        if free && cfg!(not(target_os = "linux")) {
+            let _ = ofd(&self.file, SWEEPING, NO_LOCK);
+        }
         Ok(free)
     }
 
@@ -297,13 +303,9 @@ impl PidFile {
 
     /// Takes the new file under the old descriptor's number; the old description is let go.
     fn adopt(&mut self, new: Self) -> Result<()> {
-        // SAFETY: both descriptors are open and ours; dup3 replaces the first in one step.
-        let result =
-            unsafe { libc::dup3(new.file.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) };
-        if result < 0 {
-            return Err(failed(&self.place.path(), "dup3", Errno::last()));
-        }
-        Ok(())
+        // The one is replaced by the other in one step.
+        sys::replace(new.file.as_raw_fd(), self.file.as_raw_fd())
+            .map_err(|errno| failed(&self.place.path(), "dup3", errno))
     }
 
     fn clear(&self) -> Result<()> {
@@ -326,7 +328,7 @@ impl PidFile {
 
     /// Tells all who look that the daemon is ready.
     pub fn ready(&self) -> Result<()> {
-        ofd(&self.file, STARTING, libc::F_UNLCK)
+        ofd(&self.file, STARTING, NO_LOCK)
             .map(drop)
             .map_err(|e| failed(&self.place.path(), "fcntl(F_OFD_SETLK)", e))
     }
@@ -603,20 +605,28 @@ fn open_existing(path: &Path, access: OFlag) -> Result<Option<File>> {
     }
 }
 
-fn byte(at: libc::off_t, kind: libc::c_int) -> libc::flock {
+// The type of `l_type`, which the constants do not have on all systems.
+#[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
+const NO_LOCK: libc::c_short = libc::F_UNLCK as libc::c_short;
+#[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
+const READ_LOCK: libc::c_short = libc::F_RDLCK as libc::c_short;
+#[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
+const WRITE_LOCK: libc::c_short = libc::F_WRLCK as libc::c_short;
+
+fn byte(at: libc::off_t, kind: libc::c_short) -> libc::flock {
     // SAFETY: `struct flock` is plain integers, for which zero is a value; l_pid must be 0.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = kind as libc::c_short;
+    lock.l_type = kind;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = at;
     lock.l_len = 1;
     lock
 }
 
-fn ofd(file: &File, at: libc::off_t, kind: libc::c_int) -> std::result::Result<i32, Errno> {
+fn ofd(file: &File, at: libc::off_t, kind: libc::c_short) -> std::result::Result<i32, Errno> {
     loop {
         // Of a lock on a remote file (fcntl_locking(2)).
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(at, kind))) {
+        match sys::ofd_set_lock(file, &byte(at, kind)) {
             Err(Errno::EINTR) => {}
             result => return result,
         }
@@ -625,7 +635,7 @@ fn ofd(file: &File, at: libc::off_t, kind: libc::c_int) -> std::result::Result<i
 
 /// Takes the write lock on one byte; `false` where another's lock is in the way.
 fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
-    match ofd(file, at, libc::F_WRLCK) {
+    match ofd(file, at, WRITE_LOCK) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(errno) => Err(Error::os(
@@ -639,8 +649,8 @@ fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
 
 /// Whether another open file description holds a write lock on one byte.
 fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
-    let mut lock = byte(at, libc::F_RDLCK);
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| {
+    let mut lock = byte(at, READ_LOCK);
+    sys::ofd_get_lock(file, &mut lock).map_err(|errno| {
         Error::os(
             Code::PidFile,
             "Cannot ask for the pidfile's lock",
@@ -648,7 +658,7 @@ fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
             errno as i32,
         )
     })?;
-    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    Ok(lock.l_type != NO_LOCK)
 }
 
 fn euid() -> u32 {

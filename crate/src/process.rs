@@ -5,6 +5,7 @@
 //! a descriptor that holds this very lock. The pidfd stays on the process that was checked, however
 //! soon its pid is reused.
 
+#[cfg(target_os = "linux")]
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -102,7 +103,7 @@ impl Daemon {
 
     /// Sends a signal; to this process or to nobody.
     pub fn signal(&self, signal: i32) -> std::result::Result<(), Errno> {
-        match sys::pidfd_send_signal(self.pidfd.as_fd(), signal) {
+        match sys::pidfd_send_signal(self.pidfd.as_fd(), self.pid, signal) {
             Ok(()) | Err(libc::ESRCH) => Ok(()),
             Err(errno) => Err(Errno::from_raw(errno)),
         }
@@ -181,7 +182,21 @@ pub fn kill(place: &Place, signal: i32) -> Result<()> {
     }
 }
 
+/// What libproc tells; `None` where the process is gone.
+#[cfg(not(target_os = "linux"))]
+pub fn info(pid: i32) -> Option<Info> {
+    let (process, task) = sys::process(pid)?;
+    let uid = process.pbi_uid;
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    Some(Info {
+        started_at: process.pbi_start_tvsec as f64 * 1e3 + (process.pbi_start_tvusec / 1000) as f64,
+        user: user.map_or_else(|| uid.to_string(), |u| u.name),
+        rss: task.pti_resident_size as f64,
+    })
+}
+
 /// What /proc tells; `None` where the process is gone.
+#[cfg(target_os = "linux")]
 pub fn info(pid: i32) -> Option<Info> {
     let stat = Stat::read(pid)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -212,12 +227,29 @@ pub struct Stat {
     pub session: i32,
     /// (9) PF_EXITING among the flags: it has begun to end.
     pub is_ending: bool,
-    /// (22) clock ticks since boot.
+    /// (22) clock ticks since boot; elsewhere microseconds since the epoch.
     pub start_ticks: u64,
 }
 
 impl Stat {
+    /// Asks libproc (sys/proc_info.h); `None` where the process is gone.
+    #[cfg(not(target_os = "linux"))]
+    pub fn read(pid: i32) -> Option<Self> {
+        /// PROC_FLAG_INEXIT: it has begun to end.
+        const ENDING: u32 = 4;
+        let (process, _) = sys::process(pid)?;
+        let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).ok();
+        Some(Self {
+            state: if process.pbi_status == libc::SZOMB { 'Z' } else { 'R' },
+            ppid: i32::try_from(process.pbi_ppid).ok()?,
+            session: session.map_or(0, nix::unistd::Pid::as_raw),
+            is_ending: process.pbi_flags & ENDING != 0,
+            start_ticks: process.pbi_start_tvsec * 1_000_000 + process.pbi_start_tvusec,
+        })
+    }
+
     /// Reads it; `None` where the process is gone.
+    #[cfg(target_os = "linux")]
     pub fn read(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
@@ -235,6 +267,7 @@ impl Stat {
         })
     }
 
+    #[cfg(target_os = "linux")]
     fn started_at(&self) -> Option<f64> {
         use nix::time::{ClockId, clock_gettime};
         let millis = |id| {
@@ -248,7 +281,14 @@ impl Stat {
     }
 }
 
+/// All processes.
+#[cfg(not(target_os = "linux"))]
+fn all() -> impl Iterator<Item = (i32, Stat)> {
+    sys::pids().into_iter().filter_map(|pid| Some((pid, Stat::read(pid)?)))
+}
+
 /// All processes that /proc shows.
+#[cfg(target_os = "linux")]
 fn all() -> impl Iterator<Item = (i32, Stat)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| {
@@ -266,7 +306,7 @@ pub fn kill_session(leader: i32) {
             let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
             // Look again: the pid may have been reused before the pidfd was open.
             if Stat::read(pid).is_some_and(|now| now.session == leader) {
-                let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                let _ = sys::pidfd_send_signal(pidfd.as_fd(), pid, libc::SIGKILL);
                 Daemon { pid, pidfd }.wait(deadline.saturating_duration_since(Instant::now()));
             }
         }

@@ -26,7 +26,8 @@ pub const CAPACITY: usize = 8 << 20;
 /// And so many messages, should they be empty.
 pub const MOST: usize = 512 << 10;
 /// The local logger's socket.
-pub const LOCAL_LOGGER: &str = "/dev/log";
+pub const LOCAL_LOGGER: &str =
+    if cfg!(target_os = "linux") { "/dev/log" } else { "/var/run/syslog" };
 /// The end of a process waits no longer than this for a logger that was never reached.
 const UNREACHABLE: Duration = Duration::from_millis(200);
 /// A flush looks this often whether there is still something to wait for.
@@ -349,7 +350,8 @@ pub(crate) fn newest_config() -> Arc<Config> {
     with(|queue| Arc::clone(&queue.config))
 }
 
-/// How many messages have left the queue.
+/// How many messages have left the queue: for the keeper of [`crate::streams`].
+#[cfg(target_os = "linux")]
 pub(crate) fn done() -> u64 {
     DONE.load(Ordering::SeqCst)
 }

@@ -20,6 +20,7 @@ use nix::sys::socket::{
 
 use crate::error::{Code, Error, Result};
 use crate::pidfile::{PidFile, Place};
+use crate::sys;
 
 /// The environment variable of the hand-over.
 pub const VARIABLE: &str = "TSDAEMONIZE_HANDOVER";
@@ -125,6 +126,7 @@ pub fn take() -> Option<HandOver> {
         std::mem::forget(socket);
         return None;
     };
+    sys::keep_dying_with_parent();
     close_on_exec(socket.as_fd());
     let lock = (lock > 2 && is_open(lock)).then(|| {
         // SAFETY: the launcher, proven by the nonce, left this descriptor for us.
@@ -204,8 +206,7 @@ fn take_variable() -> Option<String> {
 /// From here on the guardian's end is not the daemon's. In the main thread: the signal for a parent's
 /// death is a thread's own (PR_SET_PDEATHSIG(2const)).
 pub fn outlive_guardian() {
-    // SAFETY: takes integers only.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
+    sys::outlive_parent();
 }
 
 impl HandOver {

@@ -5,16 +5,15 @@
 //! for a datagram goes in a sealed memfd.
 
 use std::fs::File;
-use std::io::{IoSlice, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use ::syslog::{LogFormat, Severity};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockType, UnixAddr, sendmsg};
+use nix::sys::socket::SockType;
 
 use super::format::{Record, escape, local_time, pid, second, without_controls};
 use super::local::{send_datagrams, unix_socket};
@@ -123,8 +122,18 @@ impl Journal {
         }
     }
 
+    /// The journal is Linux's; elsewhere only one who speaks its protocol could be here.
+    #[cfg(not(target_os = "linux"))]
+    fn send_file(&self, _message: &[u8]) -> Result<usize, Errno> {
+        Err(Errno::EMSGSIZE)
+    }
+
     /// The journal takes a file only if nobody can change it any more.
+    #[cfg(target_os = "linux")]
     fn send_file(&self, message: &[u8]) -> Result<usize, Errno> {
+        use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+        use nix::sys::socket::{ControlMessage, sendmsg};
+        use std::os::fd::AsRawFd;
         let memfd = crate::sys::sealable_memfd(c"syslog").map_err(Errno::from_raw)?;
         let mut file = File::from(memfd);
         file.write_all(message)
@@ -132,10 +141,16 @@ impl Journal {
         let seals = SealFlag::all();
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         let fds = [file.as_raw_fd()];
-        let nothing = [IoSlice::new(&[])];
+        let nothing = [std::io::IoSlice::new(&[])];
         let control = [ControlMessage::ScmRights(&fds)];
-        let flags = MsgFlags::MSG_NOSIGNAL;
-        sendmsg::<UnixAddr>(self.socket.as_raw_fd(), &nothing, &control, flags, None)?;
+        let flags = crate::sys::NO_SIGNAL;
+        sendmsg::<nix::sys::socket::UnixAddr>(
+            self.socket.as_raw_fd(),
+            &nothing,
+            &control,
+            flags,
+            None,
+        )?;
         Ok(1)
     }
 }

@@ -3,16 +3,17 @@
 //! The sockets block, but no longer than [`PATIENCE`]: only the sender's thread waits there, and a
 //! logger that reads slowly is followed at its pace with one system call for many messages.
 
+#[cfg(target_os = "linux")]
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{SockType, UnixAddr, connect, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::sys;
 
 /// So many messages go into one system call.
 pub const TOGETHER: usize = 64;
@@ -56,7 +57,7 @@ impl Local {
 /// A connected socket of the UNIX domain.
 pub fn unix_socket(path: &Path, kind: SockType) -> Result<OwnedFd, Errno> {
     let address = UnixAddr::new(path)?;
-    let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let socket = sys::unix_socket(kind, false)?;
     // Before connect(2): with a full backlog a stream would wait there.
     set_patience(&socket)?;
     connect(socket.as_raw_fd(), &address)?;
@@ -69,7 +70,22 @@ pub fn set_patience(socket: &OwnedFd) -> Result<(), Errno> {
     setsockopt(socket, sockopt::SendTimeout, &patience)
 }
 
+/// Sends each message as a datagram: no more of them at a time than the logger takes.
+#[cfg(not(target_os = "linux"))]
+pub fn send_datagrams(socket: &OwnedFd, messages: &[&[u8]]) -> Result<usize, Errno> {
+    let mut sent = 0;
+    for message in messages.iter().take(TOGETHER) {
+        match nix::sys::socket::send(socket.as_raw_fd(), message, sys::NO_SIGNAL) {
+            Ok(_) => sent += 1,
+            Err(errno) if sent == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(sent)
+}
+
 /// Sends each message as a datagram.
+#[cfg(target_os = "linux")]
 pub fn send_datagrams(socket: &OwnedFd, messages: &[&[u8]]) -> Result<usize, Errno> {
     let slices: Vec<[IoSlice<'_>; 1]> =
         messages.iter().take(TOGETHER).map(|message| [IoSlice::new(message)]).collect();

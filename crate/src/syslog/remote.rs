@@ -86,23 +86,6 @@ impl Udp {
     }
 }
 
-/// TCP_USER_TIMEOUT (tcp(7)).
-#[cfg(target_os = "linux")]
-fn set_user_timeout(socket: &OwnedFd) -> Result<(), Errno> {
-    let limit = UNANSWERED;
-    // SAFETY: the option takes an unsigned int, whose address and size are given.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_USER_TIMEOUT,
-            (&raw const limit).cast(),
-            size_of_val(&limit) as libc::socklen_t,
-        )
-    };
-    Errno::result(result).map(drop)
-}
-
 /// A connection. What was written stays the sender's until the other host has acknowledged it
 /// (tcp(7), SIOCOUTQ), so that a connection that breaks loses nothing on the way.
 #[derive(Debug)]
@@ -124,8 +107,7 @@ impl Tcp {
                     let socket = OwnedFd::from(stream);
                     set_patience(&socket)?;
                     setsockopt(&socket, sockopt::KeepAlive, &true)?;
-                    #[cfg(target_os = "linux")]
-                    set_user_timeout(&socket)?;
+                    crate::sys::set_user_timeout(&socket, UNANSWERED)?;
                     return Ok(Self {
                         stream: Stream::new(socket),
                         ends: VecDeque::new(),
@@ -179,11 +161,7 @@ impl Tcp {
     }
 
     fn unacknowledged(&self) -> u64 {
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: SIOCOUTQ, which TIOCOUTQ is on Linux, writes an int.
-        let result =
-            unsafe { libc::ioctl(self.stream.socket.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
-        let bytes = if result == 0 { bytes.max(0) as u64 } else { 0 };
+        let bytes = crate::sys::unacknowledged(&self.stream.socket);
         bytes.saturating_sub(u64::from(self.finished))
     }
 
