@@ -139,16 +139,44 @@ function document() {
   const rows = results.map(({ platform, name, bytes, ...rest }) =>
     [platform, name, bytes === undefined ? outcome(rest) : `${outcome(rest)}, ${bytes} bytes`].join(' | '),
   )
+  const date = new Date().toISOString().slice(0, 10)
   return `# Platforms
 
-What \`npm run test:platforms\` found when it last ran, on ${new Date().toISOString().slice(0, 10)}. It builds the binary of each platform, looks
+What \`npm run test:platforms\` found when it last ran, on ${date}. It builds the binary of each platform, looks
 at it (stripped, below 700 KB, no paths of the machine that built it, no glibc symbol newer than 2.17), and lets a real
-daemon live on it: it starts, a second one is refused, its status is told, it gets a signal and logs it, it ends, and
-one whose \`setup\` fails says why. arm64 runs under qemu, musl with a Node that was built for musl, x64 also on a real
-glibc 2.17. There is no macOS here: the binaries for it are built and linked, and **not run**.
+daemon live on it: one whose \`setup\` fails says why; it starts, a second one is refused, its status is told, it gets a
+signal and logs it, it ends. arm64 runs under qemu, musl with a Node that was built for musl, x64 also on a real glibc
+2.17. There is no macOS here: the binaries for it are built and linked, and **not run**. CI runs them, on a Mac.
 
 | platform | with | found |
 |---|---|---|
 ${rows.map((row) => `| ${row} |`).join('\n')}
+
+## How they are built
+
+\`npm run build:all\` builds them on one x64 Linux; \`npm run build:all -- linux-arm64-musl\` one of them. zig is the
+linker and brings the C libraries (PyPI: \`ziglang\`, \`cargo-zigbuild\`); Rust's standard library is built from its
+source, for size without the part that turns addresses into lines of source code. Where this Rust has no source
+(\`rustup component add rust-src\`), Debian's \`rustc-web\` is unpacked, not installed. All of it stays in \`.cache/\`.
+\`npm run package\` makes what is published, in \`packages/\`: the facade, and a package per platform with the licences
+of what is linked in.
+
+## macOS
+
+The same source, and the same promises by the system's own means:
+
+| on Linux | on macOS |
+|---|---|
+| pidfd: wait for a process, signal it and no other | kqueue, \`EVFILT_PROC\`; kill(2) right after a look that the process has not ended: there is no signal by handle |
+| memfd | a file that is unlinked as soon as it is made |
+| close_range | the list of libproc (\`PROC_PIDLISTFDS\`) |
+| the lock's holder, in /proc/PID/fdinfo | who has the pidfile open for writing, by libproc |
+| inotify: the pidfile was removed | kqueue, \`EVFILT_VNODE\` |
+| eventfd | a pair of sockets |
+| \`PR_SET_PDEATHSIG\`: the guardian of a start was killed | a thread, from the import of the package on |
+| /proc/PID/stat: start, memory, user | libproc |
+
+Refused there with an error that says so: \`stdout: 'syslog'\` and \`stderr: 'syslog'\`, \`chroot\`, \`capabilities\`,
+\`noNewPrivileges\`, \`limits\`, \`nice\`, \`oomScoreAdjust\` and \`landlock\`.
 `
 }
