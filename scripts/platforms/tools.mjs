@@ -24,8 +24,9 @@ export function pip(into, names, ...options) {
   run('python3', ['-m', 'pip', ...args, ...options, ...names])
 }
 
-/** The folders with zig and cargo-zigbuild, for PATH. */
+/** The folders with zig and cargo-zigbuild, for PATH. A Mac links for itself. */
 function zig() {
+  if (process.platform === 'darwin') return []
   const dir = once(`${tools}zig`, (into) => {
     console.log('Getting zig ...')
     pip(into, ['ziglang', 'cargo-zigbuild'])
