@@ -2,7 +2,7 @@
 // C library, kept in .cache/runtimes. Unpacked from npm, PyPI and Debian; nothing of it is installed.
 
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { Release, run } from './debian.mjs'
 import { once, pip } from './tools.mjs'
 import { cache, GLIBC } from './targets.mjs'
@@ -43,6 +43,7 @@ function onMusl(cpu) {
   return (into) => {
     wheel(into, `musllinux_1_2_${PYTHON_CPU[cpu]}`)
     new Release('trixie').unpack([`musl:${DEBIAN_CPU[cpu]}`], into)
+    symlinkSync('usr/lib', `${into}/lib`)
   }
 }
 
