@@ -83,7 +83,8 @@ export class Daemon {
   protected async shutdown(): Promise<void> {}
 
   /**
-   * Starts the daemon; resolves in the launcher once it is ready, and never settles in the daemon.
+   * Starts the daemon; resolves in the launcher once it is ready, and never settles in the daemon. In
+   * the process of a daemon that the program starts later, it resolves with the pid of this one.
    *
    * @throws DaemonError `ERR_DAEMON_ALREADY_RUNNING`, `ERR_DAEMON_START_FAILED`,
    * `ERR_DAEMON_START_TIMEOUT`, `ERR_DAEMON_PIDFILE`, `ERR_DAEMON_UNSAFE_PIDFILE`,
@@ -268,7 +269,8 @@ export class Daemon {
 
   /**
    * In the daemon: becomes another user, for good, and proves it. The user named, else one with the
-   * daemon's name, else `daemon`; the group likewise, else the user's own. Any failure ends the daemon.
+   * daemon's name, else `daemon`. The group likewise; where none is named, the user's own, if it has an
+   * entry. Any failure ends the daemon.
    */
   dropPrivileges(user?: string | number | null, group?: string | number | null): life.Identity {
     return life.dropPrivileges(user, group)

@@ -21,7 +21,8 @@ export interface DaemonOptions extends ConfinementOptions {
   name?: string | undefined
   /**
    * The directory in which `<name>.pid` is kept; only its owner, root or the caller, may be able to
-   * write there. `null`: no pidfile, and no guarantee of a single instance.
+   * write there. Give an absolute path: a relative one is meant from the working directory of whoever
+   * starts it, and of whoever asks. `null`: no pidfile, and no guarantee of a single instance.
    * @defaultValue `$RUNTIME_DIRECTORY`; else `/var/run` for root, `$XDG_RUNTIME_DIR` or
    * `/tmp/<name>-<uid>` for others
    */
@@ -37,12 +38,14 @@ export interface DaemonOptions extends ConfinementOptions {
    */
   syslogFacility?: number | undefined
   /**
-   * The user, by name or number, to become after `setup`; see `dropPrivileges`.
+   * The user, by name or number, to become after `setup`; see `dropPrivileges`. A number without an
+   * entry has no group of its own: give `group` with it.
    * @defaultValue none: the user stays
    */
   user?: string | number | undefined
   /**
-   * The group, by name or number, to become after `setup`; see `dropPrivileges`.
+   * The group, by name or number, to become after `setup`; see `dropPrivileges`. Give `user` with it:
+   * alone, it makes the user the one with the daemon's name, else `daemon`.
    * @defaultValue none: the user's own, where `user` is given
    */
   group?: string | number | undefined
