@@ -6,6 +6,6 @@ export const { inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
 export const { existsSync, readdirSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs')
 /** node:path */
-export const { basename, extname, isAbsolute, join, resolve } = process.getBuiltinModule('node:path')
+export const { basename, dirname, extname, isAbsolute, join, resolve } = process.getBuiltinModule('node:path')
 /** Milliseconds on a clock that is never set. `performance` would load all of node:perf_hooks. */
 export const now = () => process.uptime() * 1000

@@ -3,6 +3,7 @@
 // takes the signal, and what was opened before is closed.
 
 import { now, readdirSync, readFileSync } from './builtin.js'
+import { isBun, isDeno } from './runtime.js'
 
 const THREADS = '/proc/self/task'
 /** How long a thread may go without being seen asleep, in milliseconds. */
@@ -29,7 +30,7 @@ export function bewareOfTheDebugger(): void {
  */
 export async function closeDebugger(): Promise<void> {
   bewareOfTheDebugger()
-  if (threads === undefined || wasAskedFor() || 'Bun' in globalThis || 'Deno' in globalThis) return
+  if (threads === undefined || wasAskedFor() || isBun || isDeno) return
   const deadline = now() + PATIENCE_MS
   for (let looks = 1; ; looks++) {
     threads = threads.filter(isAwake)

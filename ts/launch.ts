@@ -52,7 +52,7 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   }
   const place = placeOf(options)
   const outcome = await native.launch({
-    ...daemonCommand(options),
+    ...daemonCommand(options, native.commandLine),
     ...(place && { place }),
     keepFds: [...options.keepFds],
     timeout: options.startTimeout,

@@ -3,8 +3,10 @@
 // names, which a program that runs as root must not.
 
 import type * as Binding from './binding.js'
-import { existsSync, join, readFileSync } from './builtin.js'
+import { join, readFileSync } from './builtin.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
+import { libc, locate, own } from './locate.js'
+import { isBun } from './runtime.js'
 
 /** The native functions; each throws, or rejects with, a `DaemonError`. */
 export type Native = Omit<typeof Binding, 'default'>
@@ -15,15 +17,13 @@ const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
   `linux-${arch}-musl`,
   `darwin-${arch}`,
 ])
-/** The folder of this package. */
-const own = join(import.meta.dirname, '..')
 /** Why there is no native module; `undefined` where there is one. */
 let failure: DaemonError | undefined
 /** The native module; where there is none for this platform, every function throws why. */
 export const native: Native = load()
 
 // Bun ends without the handlers of atexit(3).
-if (failure === undefined && 'Bun' in globalThis) process.on('exit', () => native.finish())
+if (failure === undefined && isBun) process.on('exit', () => native.finish())
 
 /** Throws where this thread or platform cannot daemonize. */
 export function assertSupported(): void {
@@ -37,11 +37,7 @@ export function assertSupported(): void {
 }
 
 function load(): Native {
-  const { platform, arch } = process
-  const names = platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
-  const found = locate(names)
-  // process.report is slow (it asks for much): only where both C libraries' modules are there.
-  const choice = found.length > 1 ? found.find((file) => file.endsWith(`-${libc()}.node`)) : found[0]
+  const choice = locate()
   let cause: unknown
   if (choice) {
     try {
@@ -87,44 +83,17 @@ function unloadable(file: string, why: string): string {
 }
 
 function install(): string {
-  const { version } = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8')) as { version: string }
-  return `Install it: npm install --include=optional tsdaemonize-${needed()}@${version}`
+  return `Install it: npm install --include=optional tsdaemonize-${needed()}${version()}`
 }
 
-/**
- * The files for these platforms: of a local build, else of the platform's package, which package
- * managers put beside this one. Only where it is elsewhere Node's own resolution is asked, which costs
- * as much as all the rest of an import.
- */
-function locate(names: string[]): string[] {
-  const file = (name: string) => `tsdaemonize.${name}.node`
-  for (const place of [
-    (name: string) => join(own, file(name)),
-    (name: string) => join(own, '..', `tsdaemonize-${name}`, file(name)),
-    resolved,
-  ]) {
-    const found = names.map(place).filter((path) => path !== undefined && existsSync(path))
-    if (found.length > 0) return found as string[]
-  }
-  return []
-}
-
-function resolved(name: string): string | undefined {
+/** This package's, as npm takes it; in a bundle nobody knows it. */
+function version(): string {
   try {
-    return process
-      .getBuiltinModule('node:module')
-      .createRequire(import.meta.url)
-      .resolve(`tsdaemonize-${name}`)
+    const { name, version } = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8'))
+    return name === 'tsdaemonize' ? `@${version}` : ''
   } catch {
-    return undefined
+    return ''
   }
-}
-
-function libc(): 'gnu' | 'musl' {
-  const report = process.report as { excludeNetwork?: boolean; getReport(): object }
-  report.excludeNetwork = true
-  const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } }
-  return header.glibcVersionRuntime === undefined ? 'musl' : 'gnu'
 }
 
 /** Called too often to be wrapped; it throws no DaemonError. */

@@ -2,6 +2,7 @@
 
 import { readFileSync } from './builtin.js'
 import { DaemonError } from './errors.js'
+import { denoFlags, isBun, isDeno, isDenoExecutable, isSingleExecutable } from './runtime.js'
 
 /** What belongs to the launcher's own run, and is not handed on. */
 const LAUNCHERS_OWN =
@@ -47,20 +48,24 @@ const ownArguments = process.argv.slice(2)
 const ownDirectory = directory()
 
 /**
- * What the daemon's Node runs: this program again, or `script`.
+ * What the daemon's Node runs: this program again, or `script`. `commandLine`: of this process, which
+ * Deno's own means do not tell.
  *
  * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` where there is no script: `node -e`, a REPL, standard input
  */
-export function daemonCommand(options: {
-  script?: string | undefined
-  args?: readonly string[] | undefined
-  env?: Readonly<Record<string, string | undefined>> | undefined
-}): Command {
+export function daemonCommand(
+  options: {
+    script?: string | undefined
+    args?: readonly string[] | undefined
+    env?: Readonly<Record<string, string | undefined>> | undefined
+  },
+  commandLine: () => readonly string[],
+): Command {
   const { script, args, env = process.env } = options
   const moved = ownDirectory !== undefined && ownDirectory !== directory()
   return {
     file: process.execPath,
-    argv: [process.execPath, ...programOf(script, args)],
+    argv: [process.execPath, ...programOf(script, args, commandLine)],
     env: environmentOf(env),
     ...(moved && { cwd: ownDirectory }),
   }
@@ -75,8 +80,18 @@ function directory(): string | undefined {
   }
 }
 
-function programOf(script: string | undefined, args: readonly string[] | undefined): string[] {
+function programOf(
+  script: string | undefined,
+  args: readonly string[] | undefined,
+  commandLine: () => readonly string[],
+): string[] {
   const rest = args ?? ownArguments
+  if (isDenoExecutable) {
+    throw new DaemonError(
+      'ERR_DAEMON_UNSUPPORTED',
+      'A program of `deno compile` cannot start itself as a daemon. Run it by `deno run`',
+    )
+  }
   if (isSingleExecutable()) return [...rest]
   const own = process.argv[1]
   const hasScript =
@@ -91,7 +106,7 @@ function programOf(script: string | undefined, args: readonly string[] | undefin
         'Start it from a file, or name one with `script`',
     )
   }
-  if ('Deno' in globalThis) return ['run', '-A', path, ...rest]
+  if (isDeno) return [...ownDenoFlags(commandLine()), path, ...rest]
   return [...nodeFlags(script !== undefined), path, ...rest]
 }
 
@@ -99,14 +114,20 @@ function nodeFlags(otherScript: boolean): string[] {
   const flags = withoutLaunchersOwn(process.execArgv, otherScript)
   const guard = '--disable-sigusr1'
   // Node 22.14 and later. To make the set of flags takes a millisecond, which Node 20 need not spend.
-  const mayKnow = !('Bun' in globalThis) && Number.parseInt(process.versions.node, 10) >= 22
+  const mayKnow = !isBun && Number.parseInt(process.versions.node, 10) >= 22
   const knows = mayKnow && process.allowedNodeEnvironmentFlags.has(guard)
   return knows && !flags.includes(guard) ? [guard, ...flags] : flags
 }
 
-function isSingleExecutable(): boolean {
-  const sea = process.getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined
-  return sea?.isSea() ?? false
+/** The daemon has the permissions of its launcher, and no others. */
+function ownDenoFlags(commandLine: readonly string[]): string[] {
+  const flags = denoFlags(commandLine, process.argv[1] ?? '', ownDirectory ?? '/')
+  if (flags !== undefined) return withoutLaunchersOwn(flags)
+  throw new DaemonError(
+    'ERR_DAEMON_UNSUPPORTED',
+    'The permissions that the daemon shall have are unknown: its script is not in the command line of Deno. ' +
+      'Run the script by its path: `deno run --allow-all script.ts`',
+  )
 }
 
 /** Node options without those of the launcher's own run. */
@@ -130,11 +151,16 @@ export function withoutLaunchersOwn(flags: readonly string[], otherScript = fals
 }
 
 function environmentOf(env: Readonly<Record<string, string | undefined>>): string[] {
-  return Object.entries(env).flatMap(([name, value]) => {
+  return variables(env).map(([name, value]) => `${name}=${value}`)
+}
+
+/** The variables of an environment without those of the launcher's own run. */
+export function variables(env: Readonly<Record<string, string | undefined>>): [string, string][] {
+  return Object.entries(env).flatMap(([name, value]): [string, string][] => {
     if (value === undefined || LAUNCHERS_VARIABLES.has(name) || name.startsWith('TSDAEMONIZE_')) return []
-    if (name !== 'NODE_OPTIONS') return [`${name}=${value}`]
+    if (name !== 'NODE_OPTIONS') return [[name, value]]
     const flags = withoutLaunchersOwn(splitNodeOptions(value))
-    return flags.length > 0 ? [`${name}=${flags.map(quoted).join(' ')}`] : []
+    return flags.length > 0 ? [[name, flags.map(quoted).join(' ')]] : []
   })
 }
 
@@ -165,7 +191,8 @@ export function splitNodeOptions(text: string): string[] {
   return found
 }
 
-function quoted(flag: string): string {
+/** A flag as NODE_OPTIONS takes it. */
+export function quoted(flag: string): string {
   return /[\s"\\]/.test(flag) ? `"${flag.replace(/["\\]/g, '\\$&')}"` : flag
 }
 

@@ -1,6 +1,7 @@
 // The signals that reach a daemon: on the event loop, one at a time, in their order.
 
 import { native } from './native.js'
+import { isDeno } from './runtime.js'
 
 /** The signals that `onSignal` gets. */
 export const DAEMON_SIGNALS = [
@@ -43,7 +44,10 @@ export function wireSignals(
     open = resolve
   })
   const takers = new Map<string | symbol, () => void>()
+  // Before the signals are let in: what came during the boot, too, opens no debugger's port.
+  if (isDeno) native.ignoreSigusr1()
   for (const signal of DAEMON_SIGNALS) {
+    if (isDeno && signal === 'SIGUSR1') continue
     // Once all listeners have been called: one of the program's own may block. Or throw: ours go first.
     const take = () => process.nextTick(native.guardTaken, signal)
     takers.set(signal, take)

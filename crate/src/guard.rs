@@ -311,6 +311,13 @@ pub fn unblock_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
+/// Has this process ignore SIGUSR1. Deno opens its debugger's port at it, whoever else listens, and has
+/// no way to close that.
+pub fn ignore_sigusr1() {
+    // SAFETY: SIG_IGN is a valid disposition; no handler of ours is concerned.
+    unsafe { libc::signal(libc::SIGUSR1, libc::SIG_IGN) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -346,6 +346,18 @@ pub fn guard_chain() {
     guard::unblock_signals();
 }
 
+/// For Deno, which hides its own flags: the command line of this process.
+#[napi(catch_unwind)]
+pub fn command_line() -> Vec<String> {
+    std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
+}
+
+/// For Deno: SIGUSR1 does nothing any more.
+#[napi(catch_unwind)]
+pub fn ignore_sigusr1() {
+    guard::ignore_sigusr1();
+}
+
 /// JavaScript has taken this signal.
 #[napi(catch_unwind)]
 pub fn guard_taken(signal: String) {

@@ -1,0 +1,35 @@
+// What runs this program, where that makes a difference: Node, Bun or Deno, and whether the program is
+// one file with it.
+
+import { resolve } from './builtin.js'
+
+interface Deno {
+  build: { standalone?: boolean }
+}
+
+const deno = (globalThis as { Deno?: Deno }).Deno
+
+export const isBun: boolean = 'Bun' in globalThis
+export const isDeno: boolean = deno !== undefined
+
+/** A program of `deno compile`. */
+export const isDenoExecutable: boolean = deno?.build.standalone === true
+
+/** Whether the program and its runtime are one file: a single-executable application, `bun build --compile`. */
+export function isSingleExecutable(): boolean {
+  if (isBun) return process.argv[1]?.startsWith('/$bunfs/') ?? false
+  const sea = process.getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined
+  return sea?.isSea() ?? false
+}
+
+/**
+ * Of a command line of Deno's, what stands before the script: its permissions, which a daemon shall have
+ * too, and no others. `undefined` where the script is not to be found in it.
+ */
+export function denoFlags(commandLine: readonly string[], script: string, cwd: string): string[] | undefined {
+  const isScript = (arg: string) =>
+    resolve(cwd, arg.startsWith('file:') ? process.getBuiltinModule('node:url').fileURLToPath(arg) : arg) ===
+    script
+  const index = commandLine.findIndex((arg, i) => i > 0 && isScript(arg))
+  return index < 0 ? undefined : commandLine.slice(1, index)
+}
