@@ -10,6 +10,13 @@ let captured = false
 
 const LOG_PERROR = 0x20
 
+/**
+ * The socket that stands in for the local logger in the programs of a test (testing.ts). Set by code that
+ * runs before the program, and not by a variable: who can set root's environment must not thereby say
+ * where its messages go.
+ */
+const standIn = (globalThis as Record<symbol, unknown>)[Symbol.for('tsdaemonize.logger')]
+
 /** Whether it was opened; by a worker thread, or before this one began, is as good. */
 export function isOpen(): boolean {
   open ||= native.syslogIsOpen()
@@ -27,7 +34,9 @@ export function openLogger(
   transport?: NativeTransport,
 ): void {
   open = true
-  native.syslogOpen(ident, captured ? options & ~LOG_PERROR : options, facility, transport, !background)
+  const local = transport === undefined || (transport.kind === 'local' && transport.path === undefined)
+  const way = local && typeof standIn === 'string' ? { kind: 'local', path: standIn } : transport
+  native.syslogOpen(ident, captured ? options & ~LOG_PERROR : options, facility, way, !background)
 }
 
 /** In a background process nobody reads stderr: it does not stand in for a logger that does not exist. */

@@ -1,0 +1,29 @@
+// What becomes of a place whose test's process dies: another process (reaper.ts) outlives it.
+
+import { spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+
+let reaper: Socket | undefined
+
+/** Tells the reaper of a place that begins (`+`) or has ended (`-`). */
+export function tellReaper(line: string): void {
+  reaper ??= startReaper()
+  reaper.write(`${line}\n`)
+}
+
+function startReaper(): Socket {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('reaper.js', import.meta.url))], {
+    // In a session of its own: Ctrl-C in the tests' terminal is not for it.
+    detached: true,
+    cwd: '/',
+    // Flags and files for the tests' Node are not for it either.
+    env: {},
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  // Neither it nor the pipe keeps the tests waiting, and without it they are as good.
+  child.on('error', () => {}).unref()
+  const pipe = child.stdin as Socket
+  pipe.on('error', () => {}).unref()
+  return pipe
+}

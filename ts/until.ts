@@ -1,0 +1,26 @@
+// Waiting for what no event tells.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const LOOK_MS = 10
+
+/**
+ * Waits until `condition` gives something true, and gives that.
+ *
+ * @param what - what is waited for, for the error
+ * @param timeout - milliseconds, 20 000 by default
+ * @throws Error when the time is up; what `condition` throws
+ */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  what = 'the condition',
+  timeout = 20_000,
+): Promise<NonNullable<T>> {
+  const deadline = performance.now() + timeout
+  for (;;) {
+    const value = await condition()
+    if (value) return value
+    if (performance.now() > deadline) throw new Error(`Waited ${timeout} ms in vain for ${what}`)
+    await sleep(LOOK_MS)
+  }
+}
