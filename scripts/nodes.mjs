@@ -1,5 +1,6 @@
-// Installs a Node of every line that the package supports, for the tests that run on all of them, from
-// npm's `node-<platform>-<arch>` packages into .cache/nodes/<major>. What is there already stays.
+// Installs what some tests run on beside this Node, from npm into .cache: a Node of every line that the
+// package supports, Bun, Deno, vitest and postject. What is there already stays; what cannot be had is skipped by
+// name in the tests.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,22 +9,47 @@ import { fileURLToPath } from 'node:url'
 /** The lines that are supported. */
 export const LINES = ['20', '22', '24', '26']
 
-const builds = `node-${process.platform}-${process.arch}`
-const directory = (line) => fileURLToPath(new URL(`../.cache/nodes/${line}`, import.meta.url))
+const { platform, arch } = process
+const node = `node-${platform}-${arch}`
+const bun = `@oven/bun-${platform}-${arch === 'arm64' ? 'aarch64' : arch}`
+const deno = `@deno/${platform}-${arch}${platform === 'linux' ? '-glibc' : ''}`
+
+const directory = (name) => fileURLToPath(new URL(`../.cache/${name}`, import.meta.url))
+const fileOf = (name, path) => `${directory(name)}/node_modules/${path}`
 
 /** The path of a Node of this line, whether or not it is installed. */
 export function nodeOf(line) {
   if (process.versions.node.startsWith(`${line}.`)) return process.execPath
-  return `${directory(line)}/node_modules/${builds}/bin/node`
+  return fileOf(`nodes/${line}`, `${node}/bin/node`)
 }
 
+/** The paths of Bun and Deno, and of the packages of vitest and postject, whether or not they are installed. */
+export const bunPath = fileOf('bun', `${bun}/bin/bun`)
+export const denoPath = fileOf('deno', `${deno}/deno`)
+export const vitestPath = fileOf('vitest', 'vitest')
+/** Makes single-executable applications of Nodes that cannot do so themselves. */
+export const postjectPath = fileOf('postject', 'postject')
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const line of LINES.filter((line) => !existsSync(nodeOf(line)))) {
-    console.log(`Installing Node ${line} for the tests ...`)
-    const args = ['install', '--prefix', directory(line), '--no-save', '--no-audit', '--no-fund']
-    const { status } = spawnSync('npm', [...args, `${builds}@${line}`], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    })
-    if (status !== 0) console.log(`Node ${line} cannot be installed: its tests are skipped.`)
-  }
+  for (const line of LINES) install(`Node ${line}`, `nodes/${line}`, `${node}@${line}`, nodeOf(line))
+  install('Bun', 'bun', `${bun}@1`, bunPath)
+  install('Deno', 'deno', `${deno}@2`, denoPath)
+  install('vitest', 'vitest', 'vitest@4', vitestPath)
+  install('postject', 'postject', 'postject@1.0.0-alpha.6', postjectPath)
+}
+
+function install(what, name, spec, path) {
+  if (existsSync(path)) return
+  console.log(`Installing ${what} for the tests ...`)
+  const args = [
+    'install',
+    '--prefix',
+    directory(name),
+    '--no-save',
+    '--no-audit',
+    '--no-fund',
+    '--ignore-scripts',
+  ]
+  const { status } = spawnSync('npm', [...args, spec], { stdio: ['ignore', 'ignore', 'inherit'] })
+  if (status !== 0) console.log(`${what} cannot be installed: its tests are skipped.`)
 }
