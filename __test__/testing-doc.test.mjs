@@ -179,7 +179,7 @@ test('its tables list all that a place and a daemon have', (t) => {
   const rows = [...doc.matchAll(/^\| (`[^|]*`) \|/gm)]
   const listed = new Set(rows.flatMap(([, cell]) => [...cell.matchAll(/`(\w+)/g)].map(([, name]) => name)))
   for (const file of ['place', 'tested']) {
-    const types = fs.readFileSync(join(root, `dist/${file}.d.ts`), 'utf8')
+    const types = fs.readFileSync(join(root, `dist/testing/${file}.d.ts`), 'utf8')
     const members = [...types.matchAll(/^ {4}(?:readonly |get )?(\w+)\??[(:]/gm)].map(([, name]) => name)
     t.deepEqual(
       members.filter((name) => !listed.has(name) && name !== 'constructor'),

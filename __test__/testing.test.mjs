@@ -242,7 +242,7 @@ test("when the test's own process is killed, or forgets the place, nothing is le
     const p = place(t, { body: WITH_CHILD })
     writeFileSync(
       join(p.dir, 'test.mjs'),
-      `import { Place } from '${new URL('testing.js', library)}'
+      `import { Place } from '${new URL('testing/index.js', library)}'
       const place = new Place()
       const daemon = await place.start('sample.mjs', ['one', 'start'])
       const { writeSync } = await import('node:fs')

@@ -1,6 +1,6 @@
 // A daemon that a test has started.
 
-import type { Daemon, Status } from './index.js'
+import type { Daemon, Status } from '../index.js'
 import type { Execution, Exit } from './execution.js'
 import { isAlive, type Proc, proc } from './proc.js'
 
