@@ -174,10 +174,13 @@ async function step(w, running, done) {
 
 /** Nobody does anything: zero or one daemon, and the pidfile agrees. */
 async function quiet(w) {
-  // The guardians of launchers that were killed need a moment.
+  // The guardians of launchers that were killed need a moment, and so does a daemon that was killed: it
+  // has its locks when it has no environment any more by which it is found.
+  const isLocked = ({ flock, held, starting }) => flock || held || starting
   const isSettled = () => {
     const all = processesOf(w)
-    return all.length === 0 || (all.length === 1 && daemonOf(w) === all[0])
+    if (all.length === 0) return !isLocked(locksOf(w))
+    return all.length === 1 && daemonOf(w) === all[0]
   }
   await until(isSettled, 10_000)
   const all = processesOf(w)
@@ -186,7 +189,7 @@ async function quiet(w) {
   if (all.length === 1 && daemonOf(w) !== all[0]) {
     return [`process ${all[0]} runs, and the pidfile is ${JSON.stringify(locks)}`]
   }
-  if (all.length === 0 && (locks.flock || locks.held || locks.starting)) {
+  if (all.length === 0 && isLocked(locks)) {
     return [`nothing runs, and the pidfile is ${JSON.stringify(locks)}`]
   }
   const { status, stdout } = await node(w, 'status')
