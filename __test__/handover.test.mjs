@@ -140,7 +140,15 @@ function frame(text, nonce = NONCE) {
   return Buffer.concat([head, payload]).toString('hex')
 }
 const forgedHello = (p) =>
-  frame(JSON.stringify({ name: 'sample', pidFileDir: p.run, startTimeout: 1000, earlier: [] }))
+  frame(
+    JSON.stringify({
+      name: 'sample',
+      pidFileDir: p.run,
+      createPrivate: false,
+      startTimeout: 1000,
+      earlier: [],
+    }),
+  )
 
 const forgeries = {
   'an empty value': () => ['', ''],

@@ -1,6 +1,7 @@
 // The pidfile itself: what it holds, what is refused, what becomes of it.
 
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
 import test from 'ava'
@@ -187,6 +188,45 @@ for (const [how, take] of [
     )
   })
 }
+
+/** A program whose pidfile is in the directory of nobody's own in /tmp, and how to run it. */
+function inPrivateDirectory(t, more) {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  const name = `tsd-${randomBytes(6).toString('hex')}`
+  const dir = `/tmp/${name}-65534`
+  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }))
+  const script = p.write('a.mjs', cli({ options: `name: '${name}', pidFilePath: undefined`, ...more }))
+  const as = { uid: 65534, gid: 65534, env: { XDG_RUNTIME_DIR: '', RUNTIME_DIRECTORY: '' } }
+  return { p, dir, file: `${dir}/${name}.pid`, cli: (...args) => run(p, script, args, as) }
+}
+
+asRoot(
+  'a directory of its own in /tmp that is removed under a daemon is made again, with the file',
+  async (t) => {
+    const { p, dir, file, cli } = inPrivateDirectory(t)
+    const started = await cli('start')
+    t.is(started.status, 0, started.stderr)
+    const [pid] = processesOf(p)
+    for (let round = 0; round < 10; round++) {
+      const { ino } = fs.statSync(file)
+      // Its last step may find the file there again.
+      spawnSync('rm', ['-r', dir])
+      const isBack = () => {
+        const found = fs.statSync(file, { throwIfNoEntry: false })
+        return found && found.ino !== ino && fs.readFileSync(file, 'utf8') === `${pid}\n`
+      }
+      await until(isBack, 'the file to be put back')
+      const { mode, uid } = fs.statSync(dir)
+      t.deepEqual([mode & 0o7777, uid], [0o700, 65534])
+      t.false(isUnlocked(file))
+    }
+    t.is((await cli('start')).status, 1)
+    t.deepEqual(processesOf(p), [pid])
+    t.is((await cli('stop')).status, 0)
+    t.deepEqual(fs.readdirSync(dir), [])
+  },
+)
 
 test('starts beside a pidfile that is removed over and over still find the one daemon', async (t) => {
   const p = place(t)

@@ -3,7 +3,7 @@
 import { now } from './builtin.js'
 import { exitStatus, runCommand } from './command.js'
 import { DaemonError, invalidType, invalidValue } from './errors.js'
-import { become, handOver, managed } from './handover.js'
+import { become, type Hello, handOver, managed } from './handover.js'
 import { isAhead, isRepeated, launch, placeOf, startedEarlier } from './launch.js'
 import * as life from './life.js'
 import { assertSupported, native } from './native.js'
@@ -34,13 +34,13 @@ export class Daemon {
    */
   constructor(options: DaemonOptions = {}) {
     this.#options = resolveOptions(options)
-    if (handOver?.name === this.#options.name) this.#takePlace(handOver.pidFileDir)
+    if (handOver?.name === this.#options.name) this.#takePlace(handOver)
     this.#place = placeOf(this.#options)
   }
 
   /** The daemon's options count, but for the pidfile's place, which is the launcher's. */
-  #takePlace(dir: string | null): void {
-    this.#options.pidFileDir = dir === null ? null : { path: dir, isDefault: false, createPrivate: false }
+  #takePlace({ pidFileDir: path, createPrivate }: Hello): void {
+    this.#options.pidFileDir = path === null ? null : { path, isDefault: false, createPrivate }
   }
 
   /** The daemon's name. */

@@ -17,6 +17,8 @@ export interface Earlier {
 export interface Hello {
   name: string
   pidFileDir: string | null
+  /** It is the launcher's own in /tmp. */
+  createPrivate: boolean
   startTimeout: number
   earlier: Earlier[]
 }

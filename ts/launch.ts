@@ -47,6 +47,7 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   const hello: Hello = {
     name: options.name,
     pidFileDir: options.pidFileDir?.path ?? null,
+    createPrivate: options.pidFileDir?.createPrivate ?? false,
     startTimeout: options.startTimeout,
     earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
   }

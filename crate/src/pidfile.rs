@@ -247,8 +247,9 @@ impl PidFile {
     }
 
     /// Puts the file back that somebody removed from under this, running, daemon: a new one, locked
-    /// and with our pid, under the same descriptor number. A start that is under way in its place
-    /// loses; a daemon that is ready there does not, and `Ok(false)` says so.
+    /// and with our pid, under the same descriptor number. Where the directory in /tmp that is ours
+    /// alone is gone as well, it is made again, as a start does. A start that is under way in its
+    /// place loses; a daemon that is ready there does not, and `Ok(false)` says so.
     pub fn put_back(&mut self, pid: i32) -> Result<bool> {
         let path = self.place.path();
         if self.out_of_reach {
@@ -259,22 +260,30 @@ impl PidFile {
             if self.is_in_place() {
                 return Ok(true);
             }
-            match Self::put_anew(&self.place, &path)? {
-                Some(Some(new)) => {
+            match Self::put_anew(&self.place, &path) {
+                Ok(Some(Some(new))) => {
                     new.write(pid)?;
                     new.ready()?;
                     self.adopt(new)?;
                     return Ok(true);
                 }
-                Some(None) => return Ok(false),
-                None => std::thread::sleep(Duration::from_millis(1)),
+                Ok(Some(None)) => return Ok(false),
+                Ok(None) => {}
+                // `rm -r` is still at work there.
+                Err(error) if self.place.private && error.errno == Some(libc::ENOENT) => {}
+                Err(error) => return Err(error),
             }
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(false)
     }
 
     /// One try: `None`, try again; `Some(None)`, another daemon runs there.
     fn put_anew(place: &Place, path: &Path) -> Result<Option<Option<Self>>> {
+        if place.private {
+            make_private(&place.dir)?;
+            check_directory(place, Asker::Owner)?;
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         match nix::fcntl::open(path, flags, Mode::empty()) {
             Ok(fd) => {
