@@ -66,7 +66,7 @@ test('the error carries errno, syscall and path where a system call failed', asy
   const { ENOENT } = constants.errno
   t.like(await caught(t, { options: "cwd: '/missing'" }), {
     code: 'ERR_DAEMON_START_FAILED',
-    cause: { code: 'ENOENT', errno: -ENOENT, syscall: 'chdir', dest: '/missing' },
+    cause: { class: 'DaemonError', errno: -ENOENT, syscall: 'chdir', path: '/missing' },
   })
   t.like(await caught(t, { options: "pidFilePath: '/missing'" }), {
     code: 'ERR_DAEMON_PIDFILE',

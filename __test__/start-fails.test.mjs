@@ -86,9 +86,12 @@ const failures = {
   // In the take-over.
   'the working directory is missing': {
     options: "cwd: '/missing/directory'",
-    says: /ENOENT: .*chdir .*\/missing\/directory/,
+    says: /Cannot change to the working directory \/missing\/directory: chdir: No such file/,
   },
-  'the working directory is a file': { options: "cwd: '/etc/passwd'", says: /ENOTDIR: .*\/etc\/passwd/ },
+  'the working directory is a file': {
+    options: "cwd: '/etc/passwd'",
+    says: /Cannot change to the working directory \/etc\/passwd: chdir: Not a directory/,
+  },
   "the log's directory is missing": {
     options: "stdout: '/missing/directory/log'",
     says: /Cannot open the log file \/missing\/directory\/log: open: No such file.*Create its directory/,

@@ -109,6 +109,22 @@ mounts(
 )
 
 mounts(
+  'a daemon that cannot go to its working directory says so in its own log, with its facility',
+  async (t) => {
+    const p = place(t)
+    const received = await datagrams(t, p)
+    const options = `syslogOptions: 0, syslogFacility: syslog.LOG_LOCAL3, cwd: '/missing',`
+    const daemon = withDev(p, process.execPath, [p.write('a.mjs', noting({ options }))])
+    t.deepEqual(await daemon.first(), { status: 1, signal: 0 })
+    await until(() => received().length > 0, 'the message')
+    t.regex(
+      received()[0],
+      /^<155>.*? sample: DaemonError: Cannot change to the working directory \/missing: chdir: No such file or directory\./,
+    )
+  },
+)
+
+mounts(
   'a logger that does not read holds up neither the event loop nor the end, whose status stays its own',
   async (t) => {
     for (const [what, shutdown, status] of [

@@ -2,7 +2,7 @@
 // every export, streams and parsers included, which is half of what this package adds to a boot.
 
 /** node:util */
-export const { inspect } = process.getBuiltinModule('node:util')
+export const { getSystemErrorMap, inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
 export const { existsSync, readdirSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs')
 /** node:path */

@@ -1,6 +1,6 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
-import { inspect } from './builtin.js'
+import { getSystemErrorMap, inspect } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
@@ -108,17 +108,34 @@ function isLeaving(): boolean {
 
 /** Step 6. Returns what lets the signals in. */
 function takeOver(): () => void {
-  process.chdir(options.cwd)
-  process.umask(options.umask)
+  // The log first: what fails then is told there as the options say.
   process.title = options.name
   if (!attached) inBackground()
   if (options.stderr === SYSLOG) captureStderr()
   openlog(options.name, options.syslogOptions, options.syslogFacility)
   if (warning !== undefined) syslog(LOG_WARNING, warning)
+  changeDirectory(options.cwd)
+  process.umask(options.umask)
   openOutputs(options, attached)
   if (attached) meetManager()
   native.guardStart(options.name, options.blockedTimeout)
   return wireSignals(deliver, early)
+}
+
+function changeDirectory(path: string): void {
+  try {
+    process.chdir(path)
+  } catch (cause) {
+    const { errno = 0 } = cause as NodeJS.ErrnoException
+    const [, words = ''] = getSystemErrorMap().get(errno) ?? []
+    const reason = words.charAt(0).toUpperCase() + words.slice(1)
+    throw new DaemonError(
+      'ERR_DAEMON_START_FAILED',
+      `Cannot change to the working directory ${path}: chdir: ${reason}. ` +
+        'Create it, or name another with `cwd`',
+      { errno, syscall: 'chdir', path },
+    )
+  }
 }
 
 /** The daemon's behaviour, from "go" on. */
