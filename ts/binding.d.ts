@@ -310,6 +310,9 @@ export declare function syslogIsOnStderr(): boolean
 /** Whether it was opened, in this thread or in another. */
 export declare function syslogIsOpen(): boolean
 
+/** Whether messages are seen on stderr anyhow. */
+export declare function syslogIsSeenOnStderr(): boolean
+
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void
 

@@ -113,13 +113,19 @@ function takeOver(): () => void {
   if (!attached) inBackground()
   if (options.stderr === SYSLOG) captureStderr()
   openlog(options.name, options.syslogOptions, options.syslogFacility)
-  if (warning !== undefined) syslog(LOG_WARNING, warning)
+  if (warning !== undefined) warn(warning)
   changeDirectory(options.cwd)
   process.umask(options.umask)
   openOutputs(options, attached)
   if (attached) meetManager()
   native.guardStart(options.name, options.blockedTimeout)
   return wireSignals(deliver, early)
+}
+
+/** For the log and, while the daemon starts, for the person who starts it. */
+function warn(message: string): void {
+  if (phase === 'starting' && !native.syslogIsSeenOnStderr()) process.stderr.write(`${message}\n`)
+  syslog(LOG_WARNING, message)
 }
 
 function changeDirectory(path: string): void {
@@ -336,7 +342,7 @@ function giveUp(names?: { user: string | undefined; group: string | undefined })
     }
     const done = native.dropPrivileges(whom, confined ? kept : options.confinement)
     confined = true
-    for (const warning of done.warnings) syslog(LOG_WARNING, warning)
+    for (const warning of done.warnings) warn(warning)
     return done.identity
   } catch (error) {
     // Not by an exception alone: the program could catch it, and go on with too much.

@@ -803,6 +803,12 @@ pub fn syslog_is_on_stderr() -> bool {
     syslog::is_on_stderr()
 }
 
+/// Whether messages are seen on stderr anyhow.
+#[napi(catch_unwind)]
+pub fn syslog_is_seen_on_stderr() -> bool {
+    syslog::is_seen_on_stderr()
+}
+
 /// What the queue is doing.
 #[napi(object)]
 pub struct NativeSyslogStats {

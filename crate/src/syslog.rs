@@ -538,7 +538,25 @@ pub fn is_on_stderr() -> bool {
     config.is_some_and(|config| config.goes_to_stderr())
 }
 
+/// Whether messages are seen on stderr anyhow: by LOG_PERROR, in the journal, or, attached, where
+/// there is no logger.
+pub fn is_seen_on_stderr() -> bool {
+    let config = queue().as_ref().map(|queue| Arc::clone(&queue.config));
+    config.is_some_and(|config| {
+        let stands_in = config.attached && !was_reached() && config.lacks_logger();
+        stands_in || config.options & libc::LOG_PERROR != 0 || config.goes_to_stderr()
+    })
+}
+
 impl Config {
+    /// It is a local one, and not there.
+    fn lacks_logger(&self) -> bool {
+        let (Transport::Local(path) | Transport::Journal(path)) = &self.transport else {
+            return false;
+        };
+        !path.exists()
+    }
+
     /// See [`is_on_stderr`].
     fn goes_to_stderr(&self) -> bool {
         matches!(self.transport, Transport::Journal(_)) && journal::reads(2)
