@@ -94,7 +94,8 @@ asRoot("another user's directory is refused to start in", async (t) => {
   fs.chownSync(p.run, 65534, 65534)
   const { status, stderr } = await run(p, p.write('a.mjs', cli()), ['start'])
   t.is(status, 1)
-  t.regex(stderr, /the directory belongs to another user/)
+  t.regex(stderr, /Refusing the pidfile's directory .*: the directory belongs to another user/)
+  t.notRegex(stderr, /Remove/)
 })
 
 for (const mode of [0o777, 0o1777, 0o775]) {

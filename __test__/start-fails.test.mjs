@@ -208,7 +208,7 @@ const failures = {
   },
   'the pidfile directory is a file': {
     options: "pidFilePath: '/etc/passwd'",
-    says: /Refusing the pidfile \/etc\/passwd: it is not a directory/,
+    says: /Refusing the pidfile's directory \/etc\/passwd: it is not a directory, (?!.*Remove).*Name another/,
   },
 }
 

@@ -526,10 +526,11 @@ fn check_directory(place: &Place, asker: Asker) -> Result<Option<FileStat>> {
     let owner = found.st_uid;
     let trusted = owner == 0 || owner == euid() || asker == Asker::Anyone;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
-        return Err(unsafe_file(dir, "it is not a directory"));
+        return Err(unsafe_directory(dir, "it is not a directory"));
     }
     if !trusted {
-        return Err(unsafe_file(dir, &format!("the directory belongs to another user ({owner})")));
+        let why = format!("the directory belongs to another user ({owner})");
+        return Err(unsafe_directory(dir, &why));
     }
     if found.st_mode & 0o022 != 0 {
         return Err(open_directory(dir));
@@ -568,7 +569,8 @@ fn make_private(dir: &Path) -> Result<()> {
 fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
     let is_dir = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
     if !is_dir || found.st_uid != euid() || found.st_mode & 0o077 != 0 {
-        return Err(unsafe_file(dir, "it is not a directory of this user's own with mode 0700"));
+        let why = "it is not a directory of this user's own with mode 0700";
+        return Err(unsafe_directory(dir, why));
     }
     Ok(())
 }
@@ -703,6 +705,16 @@ fn open_directory(dir: &Path) -> Error {
         "Refusing the pidfile's directory {}: others than its owner can write to the directory, so another user could \
          forge the pidfile. Take that right from them (`chmod go-w`; for a container's tmpfs `mode=755`), or \
          name a directory that only its owner can write to with `pidFilePath`",
+        dir.display()
+    );
+    Error::new(Code::UnsafePidFile, message).at(dir)
+}
+
+/// No word of removing it: somebody may need what lies there.
+fn unsafe_directory(dir: &Path, why: &str) -> Error {
+    let message = format!(
+        "Refusing the pidfile's directory {}: {why}, so another user could forge the pidfile. \
+         Name another with `pidFilePath`",
         dir.display()
     );
     Error::new(Code::UnsafePidFile, message).at(dir)
