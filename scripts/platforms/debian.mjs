@@ -71,8 +71,10 @@ export class Release {
     mkdirSync(debs, { recursive: true })
     mkdirSync(into, { recursive: true })
     run('apt-get', ['download', ...names], { env: this.#env, cwd: debs })
+    // An asterisk is for one folder: every crate of the library has a `src` of its own.
     const script =
-      'dpkg-deb --fsys-tarfile "$1" | tar -xC "$2" --exclude=./usr/src/*/src --exclude=./usr/src/*/compiler'
+      'dpkg-deb --fsys-tarfile "$1" | ' +
+      'tar -xC "$2" --no-wildcards-match-slash --exclude=./usr/src/*/src --exclude=./usr/src/*/compiler'
     for (const file of readdirSync(debs)) run('sh', ['-ec', script, '-', `${debs}/${file}`, into])
     rmSync(debs, { recursive: true })
   }
