@@ -93,27 +93,33 @@ asRoot('a name that does not exist: the daemon’s own, else `daemon`, with a wa
   }
 })
 
-asRoot('such a warning is printed by the start, once, in the background and attached', async (t) => {
-  const warning = 'The user "no-such-user" does not exist: using "daemon" instead'
-  const elsewhere =
-    "syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'udp', host: '127.0.0.1', port: 9 })"
-  for (const [what, options, setup = ''] of [
-    ['in the background', ''],
-    ['in the background, with LOG_PERROR', 'syslogOptions: syslog.LOG_PERROR'],
-    ['attached', 'detach: false'],
-    ['attached, with LOG_PERROR', 'detach: false, syslogOptions: syslog.LOG_PERROR'],
-    ['attached, with a log elsewhere', 'detach: false', elsewhere],
-  ]) {
-    const p = place(t)
-    fs.chmodSync(p.dir, 0o755)
-    const body = `setup() { ${setup} }
+asRoot(
+  'such a warning is printed by the start, in the background and attached, and not twice by itself',
+  async (t) => {
+    const warning = 'The user "no-such-user" does not exist: using "daemon" instead'
+    const elsewhere =
+      "syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'udp', host: '127.0.0.1', port: 9 })"
+    for (const [what, options, setup = ''] of [
+      ['in the background', ''],
+      ['in the background, with LOG_PERROR', 'syslogOptions: syslog.LOG_PERROR'],
+      ['attached', 'detach: false'],
+      ['attached, with LOG_PERROR', 'detach: false, syslogOptions: syslog.LOG_PERROR'],
+      ['attached, with a log elsewhere', 'detach: false', elsewhere],
+    ]) {
+      const p = place(t)
+      fs.chmodSync(p.dir, 0o755)
+      const body = `setup() { ${setup} }
     action() {}`
-    const source = sample({ options: `user: 'no-such-user', ${options}`, body })
-    const { status, stderr } = await run(p, p.write('a.mjs', source))
-    t.is(status, 0, `${what}: ${stderr}`)
-    t.is(stderr.split(warning).length - 1, 1, `${what}: ${stderr}`)
-  }
-})
+      const source = sample({ options: `user: 'no-such-user', ${options}`, body })
+      const { status, stderr } = await run(p, p.write('a.mjs', source))
+      t.is(status, 0, `${what}: ${stderr}`)
+      // With LOG_PERROR, in the background, what goes to syslog may be seen as well.
+      const most = what.includes('background, with LOG_PERROR') ? 2 : 1
+      const times = stderr.split(warning).length - 1
+      t.true(times >= 1 && times <= most, `${what}: ${stderr}`)
+    }
+  },
+)
 
 asRoot('dropPrivileges() in setup, after what only root can do; the identity is told', async (t) => {
   const { pid, p } = await started(t, {

@@ -124,7 +124,9 @@ function takeOver(): () => void {
 
 /** For the log and, while the daemon starts, for the person who starts it. */
 function warn(message: string): void {
-  if (phase === 'starting' && !native.syslogIsSeenOnStderr()) process.stderr.write(`${message}\n`)
+  // In the background the sender may come to standard error when it leads elsewhere already.
+  const seen = attached && native.syslogIsSeenOnStderr()
+  if (phase === 'starting' && !seen) process.stderr.write(`${message}\n`)
   syslog(LOG_WARNING, message)
 }
 
