@@ -1,7 +1,7 @@
 // `npm run test:containers`: the packed package in real containers, with real service managers
 // (docs/containers.md).
 //
-// --full (other releases of Debian as well: older, newer, unstable), --registry (the root file systems by Containerfile, from a
+// --full (Debian's unstable as well), --registry (the root file systems by Containerfile, from a
 // registry, and not by mmdebstrap), --only TEXT (lines that have it), --list
 
 import { parseArgs } from 'node:util'

@@ -180,7 +180,7 @@ const environment = (image, debian, version, more = {}) => ({
 
 export const environments = [
   environment('bookworm-systemd', 'bookworm', 252),
-  environment('trixie-systemd', 'trixie (a newer glibc)', 257, { full: true }),
-  environment('bullseye-systemd', 'bullseye (an older glibc)', 247, { ownModule: true, full: true }),
+  environment('trixie-systemd', 'trixie (a newer glibc)', 257),
+  environment('bullseye-systemd', 'bullseye (an older glibc)', 247, { ownModule: true }),
   environment('sid-systemd', 'sid (the newest glibc)', 259, { full: true }),
 ]
