@@ -32,6 +32,22 @@ const typed = (box, { start, stop, reload, restart, ...more }) => ({
   ...more,
 })
 
+/** Both kinds of program as a service whose `run` is this recipe; `commands` are those that a person types. */
+const lives = (run, commands) =>
+  [
+    ['serviced(), run', (text) => text],
+    ['a program that ends in start()', unchanged],
+  ].map(([name, made]) => ({
+    name: `${name}: ${STEPS}`,
+    async body(box) {
+      await lay(box, run, made(recipe(run)))
+      await life(box, typed(box, commands(box)))
+    },
+  }))
+
+const sv = (verb) => `sv -w 60 ${verb} beacon`
+const svc = (options) => `s6-svc -T 60000 ${options} /etc/s6/beacon`
+
 const runit = {
   name: 'runit, logs by svlogd',
   image: 'bookworm',
@@ -44,26 +60,13 @@ const runit = {
     await box.do('touch /etc/sv/beacon/down && ln -s /etc/sv/beacon /etc/service/')
     await until(() => box.peek('sv status beacon || true').then((s) => s.startsWith('down')), 'the service')
   },
-  cases: [
-    ['serviced(), run', (text) => text],
-    ['a program that ends in start()', unchanged],
-  ].map(([name, made]) => ({
-    name: `${name}: ${STEPS}`,
-    async body(box) {
-      await lay(box, '/etc/sv/beacon/run', made(recipe('/etc/sv/beacon/run')))
-      const sv = (verb) => `sv -w 60 ${verb} beacon`
-      await life(
-        box,
-        typed(box, {
-          start: sv('start'),
-          stop: sv('stop'),
-          reload: sv('hup'),
-          restart: sv('restart'),
-          pid: async () =>
-            Number(/^run: beacon: \(pid (\d+)\)/.exec(await box.peek('sv status beacon || true'))?.[1] ?? 0),
-        }),
-      )
-    },
+  cases: lives('/etc/sv/beacon/run', (box) => ({
+    start: sv('start'),
+    stop: sv('stop'),
+    reload: sv('hup'),
+    restart: sv('restart'),
+    pid: async () =>
+      Number(/^run: beacon: \(pid (\d+)\)/.exec(await box.peek('sv status beacon || true'))?.[1] ?? 0),
   })),
 }
 
@@ -78,25 +81,12 @@ const s6 = {
     await box.do('touch /etc/s6/beacon/down && s6-svscanctl -a /etc/s6')
     await until(() => box.peek('s6-svok /etc/s6/beacon && echo yes || true'), 'the service')
   },
-  cases: [
-    ['serviced(), run', (text) => text],
-    ['a program that ends in start()', unchanged],
-  ].map(([name, made]) => ({
-    name: `${name}: ${STEPS}`,
-    async body(box) {
-      await lay(box, '/etc/s6/beacon/run', made(recipe('/etc/s6/beacon/run')))
-      const svc = (options) => `s6-svc -T 60000 ${options} /etc/s6/beacon`
-      await life(
-        box,
-        typed(box, {
-          start: svc('-wu -u'),
-          stop: svc('-wD -d'),
-          reload: svc('-h'),
-          restart: svc('-wr -r'),
-          pid: async () => Math.max(0, Number(await box.peek('s6-svstat -o pid /etc/s6/beacon'))),
-        }),
-      )
-    },
+  cases: lives('/etc/s6/beacon/run', (box) => ({
+    start: svc('-wu -u'),
+    stop: svc('-wD -d'),
+    reload: svc('-h'),
+    restart: svc('-wr -r'),
+    pid: async () => Math.max(0, Number(await box.peek('s6-svstat -o pid /etc/s6/beacon'))),
   })),
 }
 
