@@ -30,6 +30,13 @@ pub struct Record<'a> {
     pub fields: Fields<'a>,
 }
 
+impl Record<'_> {
+    /// The facility's bits, of a record that may leave it to the configured one.
+    pub fn facility_or(&self, configured: i32) -> i32 {
+        if self.facility == 0 { configured } else { self.facility }
+    }
+}
+
 /// Names and values, packed: a name and a NUL, the value's length in four bytes, the value.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fields<'a>(pub &'a [u8]);

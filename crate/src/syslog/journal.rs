@@ -73,7 +73,7 @@ impl LogFormat<Record<'_>> for Format {
         severity: Severity,
         record: Record<'_>,
     ) -> ::syslog::Result<()> {
-        let facility = if record.facility == 0 { self.facility } else { record.facility } >> 3;
+        let facility = record.facility_or(self.facility) >> 3;
         let severity = severity as i32;
         let Self { common, stamp, .. } = self;
         write!(w, "PRIORITY={severity}\nSYSLOG_FACILITY={facility}\n{common}")?;

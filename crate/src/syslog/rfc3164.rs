@@ -55,7 +55,7 @@ impl LogFormat<Record<'_>> for Rfc3164 {
         severity: Severity,
         record: Record<'_>,
     ) -> ::syslog::Result<()> {
-        let facility = if record.facility == 0 { self.facility } else { record.facility };
+        let facility = record.facility_or(self.facility);
         let fields = quoted_fields(record.fields, LONGEST_FIELDS);
         write!(w, "<{}>{} {}", facility | severity as i32, self.stamp, self.tag)?;
         w.write_all(&escape(record.text, LONGEST - fields.len()))?;

@@ -89,7 +89,7 @@ impl LogFormat<Record<'_>> for Rfc5424 {
         severity: Severity,
         record: Record<'_>,
     ) -> ::syslog::Result<()> {
-        let facility = if record.facility == 0 { self.facility } else { record.facility };
+        let facility = record.facility_or(self.facility);
         let priority = facility | severity as i32;
         let Self { stamp, micros, zone, header, .. } = self;
         let data = self.structured_data(record);
