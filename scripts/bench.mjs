@@ -5,17 +5,17 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { MIB, median, memory, processesOf } from './bench/measure.mjs'
 
 const { values: flags } = parseArgs({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
 const RUNS = Math.max(15, Number(flags.runs ?? 25))
 /** A process is looked at so long after its start, in milliseconds: then a bare Node has settled. */
 const SETTLED = 1500
-const MIB = 2 ** 20
 
 const library = new URL('../dist/index.js', import.meta.url).href
 const dir = mkdtempSync(join(tmpdir(), 'tsdaemonize-bench-'))
@@ -43,13 +43,6 @@ const daemon = program(
 )
 /** The same in a bare Node, which a timer keeps alive. */
 const bare = program('bare.mjs', 'setInterval(() => {}, 2 ** 31 - 1)')
-
-const sorted = (numbers) => [...numbers].sort((a, b) => a - b)
-function median(numbers) {
-  const s = sorted(numbers)
-  const middle = s.length >> 1
-  return s.length % 2 ? s[middle] : (s[middle - 1] + s[middle]) / 2
-}
 
 /** Milliseconds until a program has ended. */
 function time(...args) {
@@ -87,32 +80,13 @@ function measureTimes() {
   return { start, status, stop, load }
 }
 
-/** Bytes, from proc_pid_smaps_rollup(5). */
-function memory(pid) {
-  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-  const of = (name) => Number(text.match(new RegExp(`^${name}: +(\\d+) kB`, 'm'))[1]) * 1024
-  return { rss: of('Rss'), pss: of('Pss'), own: of('Private_Clean') + of('Private_Dirty') }
-}
-
-/** The processes that were started here. */
-function ours() {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false
-    try {
-      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`BENCH=${dir}\0`)
-    } catch {
-      return false
-    }
-  })
-}
-
 async function measureMemory() {
   const more = { rss: [], pss: [], own: [] }
   let processes = 0
   for (let run = 0; run < RUNS; run++) {
     time(daemon, 'start')
     const pid = Number(readFileSync(join(env.RUNTIME_DIRECTORY, 'daemon.pid'), 'utf8'))
-    processes = Math.max(processes, ours().length)
+    processes = Math.max(processes, processesOf(dir).length)
     const other = spawn(process.execPath, [bare], { env, cwd: '/', stdio: 'ignore', detached: true })
     await sleep(SETTLED)
     const [with_, without] = [memory(pid), memory(other.pid)]
@@ -269,6 +243,6 @@ try {
   print(table)
   if (!flags.print) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), page(table))
 } finally {
-  for (const pid of ours()) process.kill(Number(pid), 'SIGKILL')
+  for (const pid of processesOf(dir)) process.kill(Number(pid), 'SIGKILL')
   rmSync(dir, { recursive: true, force: true })
 }

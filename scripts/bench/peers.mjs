@@ -19,6 +19,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { MIB, median, memory, processesOf } from './measure.mjs'
 import { bars } from './plot.mjs'
 
 const { values: flags } = parseArgs({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
@@ -27,7 +28,6 @@ const RUNS = Math.max(3, Number(flags.runs ?? 15))
 const SETTLED = 1500
 /** For a daemon to work, in milliseconds. */
 const PATIENCE = 30_000
-const MIB = 2 ** 20
 const OURS = 'tsdaemonize'
 
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -109,26 +109,8 @@ function titled(module) {
   return `${module} ${JSON.parse(readFileSync(join(modules, module, 'package.json'), 'utf8')).version}`
 }
 
-/** The processes that were started here. */
-function ours() {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false
-    try {
-      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`BENCH=${dir}\0`)
-    } catch {
-      return false
-    }
-  })
-}
-
-/** Bytes, each shared page divided among those that share it. */
-function memory(pid) {
-  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-  return Number(text.match(/^Pss: +(\d+) kB/m)[1]) * 1024
-}
-
 async function clear() {
-  for (let left = ours(); left.length > 0; left = ours()) {
+  for (let left = processesOf(dir); left.length > 0; left = processesOf(dir)) {
     for (const pid of left) {
       try {
         process.kill(Number(pid), 'SIGKILL')
@@ -158,12 +140,12 @@ async function take({ before, start }) {
   }
   const [pid, at] = readFileSync(`${dir}/works`, 'utf8').split(' ')
   await sleep(SETTLED)
-  const stay = ours()
+  const stay = processesOf(dir)
   const result = {
     returned,
     works: Number(at) - begun,
     stay: stay.length,
-    memory: stay.map(memory).reduce((sum, bytes) => sum + bytes, 0),
+    memory: stay.map(memory).reduce((sum, { pss }) => sum + pss, 0),
     inherits: hasOpen(pid, '/etc/hostname'),
   }
   await clear()
@@ -190,12 +172,6 @@ async function takeDying({ before, start }) {
   })
   await clear()
   return status
-}
-
-function median(numbers) {
-  const s = [...numbers].sort((a, b) => a - b)
-  const middle = s.length >> 1
-  return s.length % 2 ? s[middle] : (s[middle - 1] + s[middle]) / 2
 }
 
 const ms = (number) => `${number.toFixed(0)} ms`
