@@ -1,6 +1,6 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
-import { getSystemErrorMap, inspect } from './builtin.js'
+import { getSystemErrorMap, inspect, now } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
@@ -48,7 +48,8 @@ let attached = false
 let statusOfFailure: (error: unknown) => number = () => 1
 let setUp = false
 let cause: NodeJS.Signals | undefined
-let abort: AbortController
+/** Of `action`; made with it, since that takes a moment. */
+let abort: AbortController | undefined
 
 /** Steps 6 to 9 of a start, and then the daemon. Never settles. `failed` gives the exit status of a
  * failed start in place. */
@@ -63,7 +64,6 @@ export async function live(
   attached = inPlace
   statusOfFailure = failed
   phase = 'starting'
-  abort = new AbortController()
   markAsDaemon(options.name)
   process.on('uncaughtException', uncaught)
   process.on('beforeExit', emptyLoop)
@@ -149,6 +149,7 @@ function changeDirectory(path: string): void {
 /** The daemon's behaviour, from "go" on. */
 async function act(): Promise<void> {
   const hold = setInterval(() => {}, LONG_MS)
+  abort = new AbortController()
   try {
     await behaviour.action(abort.signal)
   } catch (error) {
@@ -208,12 +209,12 @@ export async function exit(code: number): Promise<never> {
   if (before === 'starting' && !attached) {
     reportFailure(new Error(`The daemon called exit(${code}) while it was starting`))
   }
-  const deadline = performance.now() + options.stopTimeout
+  const deadline = now() + options.stopTimeout
   native.guardLeaving(cause, options.stopTimeout)
   tellManager('STOPPING=1')
-  abort.abort()
+  abort?.abort()
   const finished = setUp ? await shutdown() : true
-  const left = Math.max(LATE_FLUSH_MS, deadline - performance.now())
+  const left = Math.max(LATE_FLUSH_MS, deadline - now())
   await native.syslogFlush(Math.min(FLUSH_MS, left), true)
   if (lastWords !== undefined && process.stderr.isTTY && native.syslogStats().connected) {
     process.stderr.write(`${lastWords}\n`)
