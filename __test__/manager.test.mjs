@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import test from 'ava'
+import { Place } from 'tsdaemonize/testing'
 import {
   asRoot,
   command,
@@ -333,6 +334,24 @@ test('attached, its output is left alone, and a file that is named gets it', asy
   const logged = await run(p, file)
   t.deepEqual([logged.status, logged.stdout, logged.stderr], [0, '', 'err\n'])
   t.is(fs.readFileSync(`${p.dir}/log`, 'utf8'), 'out\n')
+})
+
+test('attached, what keeps it from starting is told once: to stderr, and to the logger, if there is one', async (t) => {
+  const p = place(t)
+  const logger = new Place()
+  t.teardown(() => logger.end())
+  const body = "async setup() { throw new Error('no luck') }"
+  const script = p.write('a.mjs', sample({ options: 'detach: false', body }))
+  const fail = async () => {
+    const { status, stderr } = await logger.run(script, [], { env: { RUN: p.run, DIR: p.dir } })
+    t.is(status, 1)
+    t.regex(stderr, /^Error: no luck\n {4}at /)
+    t.is(stderr.split('Error: no luck').length, 2, stderr)
+  }
+  await fail()
+  await logger.message('Error: no luck')
+  fs.rmSync(`${logger.dir}/dev/log`)
+  await fail()
 })
 
 test('attached, a second one is refused with the pid', async (t) => {

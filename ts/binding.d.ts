@@ -304,14 +304,8 @@ export declare function syslogClose(): void
  */
 export declare function syslogFlush(timeout: number, last: boolean): Promise<boolean>
 
-/** Whether messages go to the journal, and so does what is written to stderr. */
-export declare function syslogIsOnStderr(): boolean
-
 /** Whether it was opened, in this thread or in another. */
 export declare function syslogIsOpen(): boolean
-
-/** Whether messages are seen on stderr anyhow. */
-export declare function syslogIsSeenOnStderr(): boolean
 
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void
@@ -321,6 +315,9 @@ export declare function syslogLogFields(priority: number, message: string, field
 
 /** openlog(3), with the way to the logger, and whether stderr stands in where there is none. */
 export declare function syslogOpen(ident: string, options: number, facility: number, transport: NativeTransport | undefined | null, attached: boolean): void
+
+/** By what way messages are seen on stderr, too; `null`: by none. */
+export declare function syslogSeenOnStderr(): 'journal' | 'stand-in' | 'LOG_PERROR' | null
 
 /** setlogmask(3). */
 export declare function syslogSetMask(mask: number): number

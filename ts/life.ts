@@ -125,7 +125,7 @@ function takeOver(): () => void {
 /** For the log and, while the daemon starts, for the person who starts it. */
 function warn(message: string): void {
   // In the background the sender may come to standard error when it leads elsewhere already.
-  const seen = attached && native.syslogIsSeenOnStderr()
+  const seen = attached && native.syslogSeenOnStderr() !== null
   if (phase === 'starting' && !seen) process.stderr.write(`${message}\n`)
   syslog(LOG_WARNING, message)
 }
@@ -272,16 +272,17 @@ async function undo(): Promise<never> {
 
 /** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */
 function failToStart(error: unknown): never {
+  // Where the journal reads stderr, or stderr stands in for a logger, once is enough.
+  const seen = attached ? native.syslogSeenOnStderr() : null
   if (attached) {
-    // Where the journal reads stderr and gets the message as well, once is enough.
-    if (!native.syslogIsOnStderr()) process.stderr.write(`${text(error)}\n`)
+    if (seen !== 'journal') process.stderr.write(`${text(error)}\n`)
     const { errno } = (error ?? {}) as { errno?: number }
     const message = String((error as Error | undefined)?.message ?? error).replace(/\s+/g, ' ')
     tellManager(`STATUS=${message}`, ...(errno ? [`ERRNO=${Math.abs(errno)}`] : []))
   } else {
     reportFailure(error)
   }
-  syslog(LOG_ERR, text(error))
+  if (seen !== 'stand-in') syslog(LOG_ERR, text(error))
   phase = 'leaving'
   process.exit(attached ? statusOfFailure(error) : 1)
 }

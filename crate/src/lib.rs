@@ -797,16 +797,14 @@ pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<
     in_thread(env, "flush", move || Ok(flush(millis(timeout))))
 }
 
-/// Whether messages go to the journal, and so does what is written to stderr.
-#[napi(catch_unwind)]
-pub fn syslog_is_on_stderr() -> bool {
-    syslog::is_on_stderr()
-}
-
-/// Whether messages are seen on stderr anyhow.
-#[napi(catch_unwind)]
-pub fn syslog_is_seen_on_stderr() -> bool {
-    syslog::is_seen_on_stderr()
+/// By what way messages are seen on stderr, too; `null`: by none.
+#[napi(catch_unwind, ts_return_type = "'journal' | 'stand-in' | 'LOG_PERROR' | null")]
+pub fn syslog_seen_on_stderr() -> Option<&'static str> {
+    syslog::seen_on_stderr().map(|seen| match seen {
+        syslog::Seen::Journal => "journal",
+        syslog::Seen::StandIn => "stand-in",
+        syslog::Seen::Perror => "LOG_PERROR",
+    })
 }
 
 /// What the queue is doing.

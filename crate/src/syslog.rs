@@ -532,20 +532,27 @@ pub fn stats() -> Stats {
     })
 }
 
-/// Messages go to the journal, and so does what is written to stderr: once is enough.
-pub fn is_on_stderr() -> bool {
-    let config = queue().as_ref().map(|queue| Arc::clone(&queue.config));
-    config.is_some_and(|config| config.goes_to_stderr())
+/// By what way messages are seen on stderr, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// They go to the journal, and so does what is written to stderr.
+    Journal,
+    /// Attached, and there is no logger: stderr stands in for it.
+    StandIn,
+    /// LOG_PERROR.
+    Perror,
 }
 
-/// Whether messages are seen on stderr anyhow: by LOG_PERROR, in the journal, or, attached, where
-/// there is no logger.
-pub fn is_seen_on_stderr() -> bool {
-    let config = queue().as_ref().map(|queue| Arc::clone(&queue.config));
-    config.is_some_and(|config| {
-        let stands_in = config.attached && !was_reached() && config.lacks_logger();
-        stands_in || config.options & libc::LOG_PERROR != 0 || config.goes_to_stderr()
-    })
+/// Whether what is told to the logger need not be written to stderr as well.
+pub fn seen_on_stderr() -> Option<Seen> {
+    let config = queue().as_ref().map(|queue| Arc::clone(&queue.config))?;
+    if config.goes_to_stderr() {
+        Some(Seen::Journal)
+    } else if config.attached && !was_reached() && config.lacks_logger() {
+        Some(Seen::StandIn)
+    } else {
+        (config.options & libc::LOG_PERROR != 0).then_some(Seen::Perror)
+    }
 }
 
 impl Config {
@@ -557,7 +564,7 @@ impl Config {
         !path.exists()
     }
 
-    /// See [`is_on_stderr`].
+    /// See [`Seen::Journal`].
     fn goes_to_stderr(&self) -> bool {
         matches!(self.transport, Transport::Journal(_)) && journal::reads(2)
     }
