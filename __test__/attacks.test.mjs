@@ -5,7 +5,6 @@ import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
 import { Daemon } from '../dist/index.js'
 import {
   asRoot,
@@ -20,6 +19,7 @@ import {
   root,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 import { lock, lockCommand, RUNNING } from './locks.mjs'

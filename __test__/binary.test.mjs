@@ -1,10 +1,9 @@
 // The native module as a file: what it needs of the system, and what it tells of who built it.
 
 import fs from 'node:fs'
-import test from 'ava'
 import { readElf, wrongFile, wrongPaths, wrongSymbols } from '../scripts/platforms/binary.mjs'
 import { artifacts, binaryOf, TARGETS } from '../scripts/platforms/targets.mjs'
-import { root } from './kit.mjs'
+import { root, test } from './kit.mjs'
 
 const own = root + fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
 /** The newest labels that glibc has put on old symbols: a build on this machine has them. */

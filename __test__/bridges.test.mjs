@@ -1,8 +1,7 @@
 // What pino and winston log arrives as syslog messages, with its fields.
 
 import { mkdirSync, symlinkSync } from 'node:fs'
-import test from 'ava'
-import { command, pidIn, place, processesOf, root, run, sample, until } from './kit.mjs'
+import { command, pidIn, place, processesOf, root, run, sample, test, until } from './kit.mjs'
 import { assertAll, numbers, opening, receive } from './receivers.mjs'
 
 /** A place where programs find the packages by their names. */

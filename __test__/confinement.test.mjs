@@ -4,7 +4,6 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
-import test from 'ava'
 import { ADA, CREW, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
 import {
   asRoot,
@@ -16,6 +15,7 @@ import {
   processesOf,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

@@ -2,8 +2,7 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import test from 'ava'
-import { asRoot, command, place, processesOf, root, until } from './kit.mjs'
+import { asRoot, command, place, processesOf, root, test, until } from './kit.mjs'
 
 const NOBODY = { uid: 65534, gid: 65534 }
 const ofNobody = spawnSync('test', ['-r', `${root}dist/index.js`], NOBODY).status === 0

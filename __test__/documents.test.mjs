@@ -11,7 +11,6 @@ import fs from 'node:fs'
 import { get } from 'node:http'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
-import test from 'ava'
 import { Daemon } from 'tsdaemonize'
 import { daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
 import {
@@ -26,7 +25,7 @@ import {
   shell,
   transcriptsOf,
 } from './documents.mjs'
-import { asRoot, command, isAlive, isRoot, pidIn, place, processesOf, root, until } from './kit.mjs'
+import { asRoot, command, isAlive, isRoot, pidIn, place, processesOf, root, test, until } from './kit.mjs'
 import { messages } from './messages.mjs'
 
 /** In a network namespace of its own every port is free. */

@@ -2,9 +2,8 @@
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import test from 'ava'
 import { ADA, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
-import { asRoot, isAlive, isRoot, proc, processesOf, sample, until } from './kit.mjs'
+import { asRoot, isAlive, isRoot, proc, processesOf, sample, test, until } from './kit.mjs'
 
 /** The kernel's version of Landlock, by landlock_create_ruleset(2), as Python can call it. */
 const landlock = Number(

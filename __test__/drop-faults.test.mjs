@@ -3,9 +3,8 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
-import test from 'ava'
 import { publicPlace, withAccounts } from './credentials.mjs'
-import { isRoot, processesOf, sample, until } from './kit.mjs'
+import { isRoot, processesOf, sample, test, until } from './kit.mjs'
 
 const hasStrace = spawnSync('strace', ['-V']).status === 0
 const traced = hasStrace && isRoot ? test : test.skip

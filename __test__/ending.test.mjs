@@ -1,8 +1,7 @@
 // The last steps of a process, and what code before `start()` may do in both processes.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { command, isAlive, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+import { command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
 

@@ -3,8 +3,7 @@
 import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
-import test from 'ava'
-import { asRoot, isAlive, isRoot, place, proc, root, run, until } from './kit.mjs'
+import { asRoot, isAlive, isRoot, place, proc, root, run, test, until } from './kit.mjs'
 
 /** Node 22.18 and later run TypeScript as it is; before, tsx does. */
 const execArgv = process.features.typescript ? ['--disable-warning=ExperimentalWarning'] : ['--import', 'tsx']

@@ -1,7 +1,7 @@
 // What the fault sweep (`npm run test:faults`) has found, each at its system call.
 
-import test from 'ava'
 import { buildTracer, listCalls, tryPoint } from '../scripts/faults/sweep.mjs'
+import { test } from './kit.mjs'
 
 const able = buildTracer()
 const traced = able ? test : test.skip

@@ -1,8 +1,7 @@
 // The guard: a native thread that ends a daemon whose event loop is blocked, and no other.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { isAlive, pidIn, place, proc, run, sample, sleep, until } from './kit.mjs'
+import { isAlive, pidIn, place, proc, run, sample, sleep, test, until } from './kit.mjs'
 
 /** Starts a daemon; its messages are in `log()`, and its end in `ended()`. */
 async function started(t, more) {

@@ -3,7 +3,6 @@
 
 import fs from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import {
   command,
   end,
@@ -16,6 +15,7 @@ import {
   processesOf,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

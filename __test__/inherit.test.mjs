@@ -6,7 +6,6 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
 import {
   command,
   descriptors,
@@ -20,6 +19,7 @@ import {
   proc,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

@@ -2,7 +2,6 @@
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import test from 'ava'
 import { Daemon } from '../dist/index.js'
 import {
   command,
@@ -18,6 +17,7 @@ import {
   run,
   sample,
   sleep,
+  test,
   until,
 } from './kit.mjs'
 import { lock, STARTING } from './locks.mjs'

@@ -6,13 +6,15 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import test from 'ava'
+import ava from 'ava'
 import { Place, proc, until } from 'tsdaemonize/testing'
 
 export { proc, sleep, until }
 export const root = fileURLToPath(new URL('..', import.meta.url))
 export const library = new URL('../dist/index.js', import.meta.url).href
 export const isRoot = process.getuid() === 0
+/** The tests of a file run one after the other, and several files at a time. */
+export const test = ava.serial
 /** A test that needs root; named as skipped for others. */
 export const asRoot = isRoot ? test : test.skip
 

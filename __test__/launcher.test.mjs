@@ -4,7 +4,6 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
 import {
   command,
   descriptors,
@@ -17,6 +16,7 @@ import {
   processesOf,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

@@ -1,8 +1,7 @@
 // From "go" to the end: how long a daemon lives, and the ways in which it ends.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { isAlive, pidIn, place, run, sample, until } from './kit.mjs'
+import { isAlive, pidIn, place, run, sample, test, until } from './kit.mjs'
 
 /** A program, attached, so that its exit status can be seen; its messages are on its stderr. */
 function attached(p, more) {

@@ -1,8 +1,7 @@
 // What the package makes Node load: hardly anything. This is most of what an import and a daemon cost.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { library, place, run, sample, until } from './kit.mjs'
+import { library, place, run, sample, test, until } from './kit.mjs'
 
 const WRITE = `process.getBuiltinModule('fs').writeFileSync(process.env.DIR + '/loaded', process.moduleLoadList.join('\\n'))`
 /** The big ones: each brings others, and costs a millisecond or more. */

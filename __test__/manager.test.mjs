@@ -2,7 +2,6 @@
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import test from 'ava'
 import { Place } from 'tsdaemonize/testing'
 import {
   asRoot,
@@ -15,6 +14,7 @@ import {
   run,
   sample,
   sleep,
+  test,
   until,
 } from './kit.mjs'
 

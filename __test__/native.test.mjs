@@ -2,8 +2,7 @@
 
 import fs from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
-import { place, root, run } from './kit.mjs'
+import { place, root, run, test } from './kit.mjs'
 
 const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
 const platform = file.split('.')[1]

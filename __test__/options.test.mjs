@@ -4,7 +4,6 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { pathToFileURL } from 'node:url'
-import test from 'ava'
 import { Daemon, syslog } from '../dist/index.js'
 import {
   asRoot,
@@ -18,6 +17,7 @@ import {
   processesOf,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

@@ -3,9 +3,8 @@
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import test from 'ava'
 import { makePackages } from '../scripts/platforms/package.mjs'
-import { command, place, root, run } from './kit.mjs'
+import { command, place, root, run, test } from './kit.mjs'
 
 const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
 const platform = file.split('.')[1]

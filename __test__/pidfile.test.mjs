@@ -4,7 +4,6 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
-import test from 'ava'
 import {
   asRoot,
   command,
@@ -16,6 +15,7 @@ import {
   processesOf,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 import { lock, WHOLE } from './locks.mjs'

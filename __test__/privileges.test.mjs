@@ -1,8 +1,7 @@
 // Dropping privileges, as a daemon does it: on every thread, for good, or not at all.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { asRoot, command, isAlive, isRoot, pidIn, place, proc, run, sample, until } from './kit.mjs'
+import { asRoot, command, isAlive, isRoot, pidIn, place, proc, run, sample, test, until } from './kit.mjs'
 
 const ids = (line) => line.split(/\s+/).map(Number)
 

@@ -3,11 +3,10 @@
 
 import fs from 'node:fs'
 import { isAbsolute } from 'node:path'
-import test from 'ava'
 import fc from 'fast-check'
 import { daemonCommand, splitNodeOptions, withoutLaunchersOwn } from '../build/program.js'
 import { Daemon } from '../dist/index.js'
-import { isAlive, library, place, processesOf, run, sample } from './kit.mjs'
+import { isAlive, library, place, processesOf, run, sample, test } from './kit.mjs'
 
 const OPTIONS = [
   ...['detach', 'name', 'pidFilePath', 'syslogOptions', 'syslogFacility', 'user', 'group', 'script', 'args'],

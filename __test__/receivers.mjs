@@ -3,8 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import test from 'ava'
-import { environment, isAlive, isRoot, library, root, until } from './kit.mjs'
+import { environment, isAlive, isRoot, library, root, test, until } from './kit.mjs'
 
 const program = fileURLToPath(new URL('receiver.py', import.meta.url))
 

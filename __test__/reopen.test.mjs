@@ -1,8 +1,7 @@
 // Log files: how they are opened, and opened anew after a rotation.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
 import { assertAll, numbers, opening, receive } from './receivers.mjs'
 
 const FILES = "stdout: process.env.DIR + '/logs/out', stderr: process.env.DIR + '/logs/err',"

@@ -1,9 +1,20 @@
 // The command line: every verb, its exit status, and what it says.
 
 import fs from 'node:fs'
-import test from 'ava'
 import { daemonize, serviced } from '../dist/index.js'
-import { asRoot, isAlive, library, pidIn, place, proc, processesOf, run, sample, until } from './kit.mjs'
+import {
+  asRoot,
+  isAlive,
+  library,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sample,
+  test,
+  until,
+} from './kit.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
 const NOBODY = { uid: 65534, gid: 65534 }

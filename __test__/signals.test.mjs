@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import test from 'ava'
 import { LINES, nodeOf } from '../scripts/nodes.mjs'
 import {
   command,
@@ -16,6 +15,7 @@ import {
   processesOf,
   run,
   sleep,
+  test,
   until,
 } from './kit.mjs'
 import { logged, notes, noting, reaped, start } from './living.mjs'

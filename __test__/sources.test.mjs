@@ -6,7 +6,6 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import test from 'ava'
 import {
   command,
   end,
@@ -20,6 +19,7 @@ import {
   root,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
 import { fails, nothingLeft } from './failed.mjs'
 import {
   asRoot,
@@ -20,6 +19,7 @@ import {
   run,
   sample,
   sleep,
+  test,
   until,
 } from './kit.mjs'
 

@@ -1,8 +1,7 @@
 // What a launcher's program, and the person at the command line, is told of a start that failed.
 
 import { constants } from 'node:os'
-import test from 'ava'
-import { place, processesOf, run, sample } from './kit.mjs'
+import { place, processesOf, run, sample, test } from './kit.mjs'
 
 /** A program that prints the error's own fields. */
 const CATCHES = `import { inspect } from 'node:util'

@@ -4,9 +4,8 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import { fails, nothingLeft } from './failed.mjs'
-import { command, isRoot, place, run, sample } from './kit.mjs'
+import { command, isRoot, place, run, sample, test } from './kit.mjs'
 
 const failures = {
   // Before start(), in the daemon's process alone.

@@ -3,7 +3,6 @@
 
 import fs from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import {
   command,
   descriptors,
@@ -15,6 +14,7 @@ import {
   processesOf,
   run,
   sample,
+  test,
   until,
 } from './kit.mjs'
 

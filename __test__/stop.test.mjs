@@ -2,9 +2,20 @@
 
 import fs from 'node:fs'
 import { userInfo } from 'node:os'
-import test from 'ava'
 import { Daemon } from '../dist/index.js'
-import { asRoot, environment, isAlive, pidIn, place, proc, processesOf, run, sample, until } from './kit.mjs'
+import {
+  asRoot,
+  environment,
+  isAlive,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sample,
+  test,
+  until,
+} from './kit.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
 const daemonAt = (p, more = {}) =>

@@ -2,9 +2,8 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import test from 'ava'
 import { Daemon } from '../dist/index.js'
-import { asRoot, command, isAlive, isRoot, library, pidIn, place, run, sample, until } from './kit.mjs'
+import { asRoot, command, isAlive, isRoot, library, pidIn, place, run, sample, test, until } from './kit.mjs'
 import { lock, RUNNING, STARTING, WHOLE } from './locks.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })

@@ -1,8 +1,19 @@
 // What a daemon prints, as syslog messages: every line, and what it says as it dies.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { asRoot, descriptors, isAlive, pidIn, place, proc, processesOf, run, sample, until } from './kit.mjs'
+import {
+  asRoot,
+  descriptors,
+  isAlive,
+  pidIn,
+  place,
+  proc,
+  processesOf,
+  run,
+  sample,
+  test,
+  until,
+} from './kit.mjs'
 import { assertAll, numbers, opening, receive } from './receivers.mjs'
 
 const SYSLOG = "stdout: 'syslog', stderr: 'syslog',"

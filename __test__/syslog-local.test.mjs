@@ -2,8 +2,7 @@
 // notices of it.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, until } from './kit.mjs'
+import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
 import { assertAll, logging, numbers, opening, receive } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
 

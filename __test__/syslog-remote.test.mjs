@@ -1,8 +1,7 @@
 // The way to other hosts' loggers, and what no message can do on any way.
 
 import fs from 'node:fs'
-import test from 'ava'
-import { place, run, until } from './kit.mjs'
+import { place, run, test, until } from './kit.mjs'
 import { assertAll, logging, numbers, read, receive, start } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
 

@@ -4,8 +4,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
-import test from 'ava'
-import { environment, isRoot, library, place, run, until } from './kit.mjs'
+import { environment, isRoot, library, place, run, test, until } from './kit.mjs'
 import { notes, noting, read, reaped } from './living.mjs'
 
 const mounts = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0 ? test : test.skip

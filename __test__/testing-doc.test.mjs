@@ -3,10 +3,9 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import { Place } from 'tsdaemonize/testing'
 import { nodeOf, vitestPath } from '../scripts/nodes.mjs'
-import { isAlive, isRoot, root, until } from './kit.mjs'
+import { isAlive, isRoot, root, test, until } from './kit.mjs'
 
 const doc = fs.readFileSync(join(root, 'docs/testing.md'), 'utf8')
 const blocks = (language) =>

