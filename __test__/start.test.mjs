@@ -319,6 +319,8 @@ test('what a program does to one daemon before it starts the next is not done ag
     await a.start()
     log((await a.status()).state)
     await a.kill('SIGHUP')
+    // Two that are sent at once can reach two threads, and come in any order.
+    while (!fs.existsSync(process.env.DIR + '/signals')) await new Promise((done) => setTimeout(done, 10))
     await a.restart()
     log((await a.status()).state)
     await b.start()`
