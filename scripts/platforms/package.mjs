@@ -1,12 +1,12 @@
 // `npm run package`: what is published, as folders and tarballs in packages/: the facade, and a package
-// for each platform whose binary is in artifacts/; with `--all`, not without one of them. Nothing of it
-// changes the files of this clone.
+// for each platform whose binary is in artifacts/, or else for this machine alone, with the binary that
+// it runs; with `--all`, not without one of them. Nothing of it changes the files of this clone.
 
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { run } from './debian.mjs'
 import { licences } from './licences.mjs'
-import { binaryOf, artifacts as built, root, TARGETS } from './targets.mjs'
+import { binaryOf, artifacts as built, cache, root, TARGETS } from './targets.mjs'
 
 /** What only a clone has a use for. */
 const OURS = ['napi', 'scripts', 'ava', 'devDependencies']
@@ -52,9 +52,20 @@ function complete(dir, target) {
   write(`${dir}/package.json`, { ...manifest, files: [...manifest.files, 'LICENSE.txt', LICENCES] })
 }
 
+/** A folder like artifacts/ with what `npm run build` has made. */
+function ownBuild() {
+  const artifacts = `${cache}own/`
+  rmSync(artifacts, { recursive: true, force: true })
+  for (const name of TARGETS.map(binaryOf).filter((name) => existsSync(root + name))) {
+    cpSync(root + name, artifacts + name)
+  }
+  return artifacts
+}
+
 if (import.meta.filename === process.argv[1]) {
   const missing = TARGETS.filter((target) => !existsSync(built + binaryOf(target))).map(({ name }) => name)
   if (process.argv.includes('--all') && missing.length > 0)
     throw new Error(`No binary for ${missing.join(', ')}`)
-  for (const tarball of makePackages()) console.log(tarball)
+  const artifacts = missing.length < TARGETS.length ? built : ownBuild()
+  for (const tarball of makePackages({ artifacts })) console.log(tarball)
 }
