@@ -354,6 +354,19 @@ test('attached, what keeps it from starting is told once: to stderr, and to the 
   await fail()
 })
 
+test('attached, where no logger is there, what ends it comes to stderr in lines', async (t) => {
+  const p = place(t)
+  const logger = new Place()
+  t.teardown(() => logger.end())
+  fs.rmSync(`${logger.dir}/dev/log`)
+  const body = "async action() { throw new Error('no luck') }"
+  const script = p.write('a.mjs', sample({ options: 'detach: false', body }))
+  const { status, stderr } = await logger.run(script, [], { env: { RUN: p.run, DIR: p.dir } })
+  t.is(status, 1)
+  t.regex(stderr, /^Error: no luck\n {4}at /)
+  t.is(stderr.split('Error: no luck').length, 2, stderr)
+})
+
 test('attached, a second one is refused with the pid', async (t) => {
   const p = place(t)
   const script = p.write('a.mjs', sample({ options: 'detach: false' }))

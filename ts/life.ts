@@ -228,8 +228,14 @@ let lastWords: string | undefined
 /** What ends the daemon goes to syslog, and to the log file of standard error, if there is one. */
 function complain(error: unknown): void {
   const words = text(error)
+  const showing = (options.syslogOptions & LOG_PERROR) !== 0
+  if (attached && !showing && options.stderr === undefined && native.syslogSeenOnStderr() === 'stand-in') {
+    // In lines, as for a person.
+    process.stderr.write(`${words}\n`)
+    return
+  }
   syslog(LOG_ERR, words)
-  if ((options.syslogOptions & LOG_PERROR) !== 0) return
+  if (showing) return
   if (options.stderr === SYSLOG) return
   if (options.stderr !== undefined) process.stderr.write(`${words}\n`)
   else if (attached) lastWords = words
