@@ -71,7 +71,11 @@ const failures = {
   },
   'the script starts one of another name': {
     last: "await new Sample({ ...options, name: isDaemon ? 'other' : 'sample' }).start()",
-    says: /The daemon 'other' is not running, and is not started from the process of 'sample'/,
+    says: /The daemon 'other' is not running, and is not started from the process of 'sample'. If they are meant/,
+  },
+  'the script has the command line, and got no command': {
+    last: 'await new Sample(options)[isDaemon ? "serviced" : "start"]()',
+    says: /The script ends with `serviced\(\)`, which got no command: give `args: \['start'\]` beside `script`/,
   },
   'the daemon has an option of the wrong type': {
     options: 'umask: isDaemon ? "022" : 0o022',

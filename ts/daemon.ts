@@ -119,7 +119,8 @@ export class Daemon {
     if (status.state === 'running') return status.pid
     throw new DaemonError(
       'ERR_DAEMON_NOT_RUNNING',
-      `The daemon '${this.name}' is not running, and is not started from the process of '${handOver.name}'`,
+      `The daemon '${this.name}' is not running, and is not started from the process of '${handOver.name}'. ` +
+        'If they are meant to be one daemon, give both the same name',
     )
   }
 
@@ -257,6 +258,14 @@ export class Daemon {
    * @param args - the arguments after the script's name, by default
    */
   async serviced(args: readonly string[] = process.argv.slice(2)): Promise<void> {
+    if (args.length === 0 && life.awaits(this.name)) {
+      life.refuse(
+        new Error(
+          'The script ends with `serviced()`, which got no command: ' +
+            "give `args: ['start']` beside `script`, or end the script with `start()` instead",
+        ),
+      )
+    }
     await runCommand(args, {
       name: this.name,
       start: () => this.#start(true),
