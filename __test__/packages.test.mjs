@@ -3,7 +3,7 @@
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { makePackages } from '../scripts/platforms/package.mjs'
+import { makePackages, ownBuild } from '../scripts/platforms/package.mjs'
 import { command, place, root, run, test } from './kit.mjs'
 
 const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
@@ -15,10 +15,7 @@ const made = fs.mkdtempSync(join(tmpdir(), 'tsd-packages-'))
 let tarballs
 
 test.before(() => {
-  const artifacts = `${made}/artifacts/`
-  fs.mkdirSync(artifacts)
-  fs.copyFileSync(join(root, file), artifacts + file)
-  tarballs = makePackages({ artifacts, packages: `${made}/packages/` })
+  tarballs = makePackages({ artifacts: ownBuild(), packages: `${made}/packages/` })
 })
 
 test.after.always(() => fs.rmSync(made, { recursive: true }))
