@@ -307,6 +307,9 @@ export declare function syslogFlush(timeout: number, last: boolean): Promise<boo
 /** Whether it was opened, in this thread or in another. */
 export declare function syslogIsOpen(): boolean
 
+/** Whether `syslogFlush` at the end of a process has nothing to wait for. */
+export declare function syslogIsSettled(): boolean
+
 /** syslog(3): into the queue. */
 export declare function syslogLog(priority: number, message: string): void
 

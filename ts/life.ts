@@ -213,9 +213,11 @@ export async function exit(code: number): Promise<never> {
   native.guardLeaving(cause, options.stopTimeout)
   tellManager('STOPPING=1')
   abort?.abort()
-  const finished = setUp ? await shutdown() : true
-  const left = Math.max(LATE_FLUSH_MS, deadline - now())
-  await native.syslogFlush(Math.min(FLUSH_MS, left), true)
+  const finished = setUp ? await shutdown(deadline) : true
+  if (!native.syslogIsSettled()) {
+    const left = Math.max(LATE_FLUSH_MS, deadline - now())
+    await native.syslogFlush(Math.min(FLUSH_MS, left), true)
+  }
   if (lastWords !== undefined && process.stderr.isTTY && native.syslogStats().connected) {
     process.stderr.write(`${lastWords}\n`)
   }
@@ -242,10 +244,14 @@ function complain(error: unknown): void {
 }
 
 /** Whether `shutdown` did its work in time. */
-async function shutdown(): Promise<boolean> {
+async function shutdown(deadline: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
+  let soon: NodeJS.Immediate | undefined
   const limit = new Promise<'late'>((resolve) => {
-    timer = setTimeout(resolve, options.stopTimeout, 'late')
+    // Most are done at once, and a process's first timer takes a moment to make.
+    soon = setImmediate(() => {
+      timer = setTimeout(resolve, deadline - now(), 'late')
+    })
   })
   try {
     const work = Promise.resolve().then(() => behaviour.shutdown())
@@ -254,6 +260,7 @@ async function shutdown(): Promise<boolean> {
   } catch (error) {
     syslog(LOG_ERR, text(error))
   } finally {
+    clearImmediate(soon)
     clearTimeout(timer)
   }
   return false

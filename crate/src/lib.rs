@@ -797,6 +797,12 @@ pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<
     in_thread(env, "flush", move || Ok(flush(millis(timeout))))
 }
 
+/// Whether `syslogFlush` at the end of a process has nothing to wait for.
+#[napi(catch_unwind)]
+pub fn syslog_is_settled() -> bool {
+    syslog::is_settled()
+}
+
 /// By what way messages are seen on stderr, too; `null`: by none.
 #[napi(catch_unwind, ts_return_type = "'journal' | 'stand-in' | 'LOG_PERROR' | null")]
 pub fn syslog_seen_on_stderr() -> Option<&'static str> {

@@ -277,6 +277,11 @@ impl Queue {
     fn is_drained(&self) -> bool {
         self.queued() == 0 && self.gap == 0
     }
+
+    /// The logger was tried, and never reached.
+    fn has_given_up(&self) -> bool {
+        self.unreachable && !self.reached
+    }
 }
 
 /// Waits for entries, and takes them all. For the thread.
@@ -475,17 +480,15 @@ pub fn flush(timeout: Duration) -> bool {
     wait_drained(timeout, |_| timeout)
 }
 
-/// [`flush`] at the end of a process, which hardly waits for a logger that was never reached; and not
-/// at all where there is none, unless messages go to stderr.
+/// [`flush`] at the end of a process, which hardly waits for a logger that was never reached.
 pub fn flush_last(timeout: Duration) -> bool {
-    wait_drained(timeout, |config| {
-        let shown = config.attached || config.options & libc::LOG_PERROR != 0;
-        match &config.transport {
-            Transport::Local(path) | Transport::Journal(path) if !shown && !path.exists() => {
-                Duration::ZERO
-            }
-            _ => timeout.min(UNREACHABLE),
-        }
+    wait_drained(timeout, |config| timeout.min(config.patience()))
+}
+
+/// Whether [`flush_last`] has nothing to wait for.
+pub fn is_settled() -> bool {
+    queue().as_ref().is_none_or(|queue| {
+        queue.is_drained() || (queue.has_given_up() && queue.config.patience().is_zero())
     })
 }
 
@@ -499,8 +502,7 @@ fn wait_drained(timeout: Duration, never_reached: impl Fn(&Config) -> Duration) 
         if waiting.is_drained() {
             break true;
         }
-        let given_up = waiting.unreachable && !waiting.reached;
-        let limit = if given_up { never_reached(&waiting.config) } else { timeout };
+        let limit = if waiting.has_given_up() { never_reached(&waiting.config) } else { timeout };
         let left = limit.saturating_sub(begun.elapsed());
         if left.is_zero() {
             break false;
@@ -562,6 +564,13 @@ impl Config {
             return false;
         };
         !path.exists()
+    }
+
+    /// How long the end of a process waits for a logger that was never reached: not at all where there
+    /// is none, unless messages go to stderr.
+    fn patience(&self) -> Duration {
+        let shown = self.attached || self.options & libc::LOG_PERROR != 0;
+        if self.lacks_logger() && !shown { Duration::ZERO } else { UNREACHABLE }
     }
 
     /// See [`Seen::Journal`].
