@@ -4,8 +4,8 @@
 import { inspect } from './builtin.js'
 import { bewareOfTheDebugger } from './debugger.js'
 import { serializeError } from './errors.js'
+import { startedByManager } from './manager.js'
 import { native } from './native.js'
-import { startedByManager } from './program.js'
 
 /** A daemon that the launcher had started before this one, in the same program. */
 export interface Earlier {

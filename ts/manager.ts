@@ -1,8 +1,49 @@
-// What a daemon owes to the service manager or the container that it runs under: sd_notify(3)
-// messages, and, as PID 1, the reaping of orphans.
+// The service manager, or the container, that this process may run under: whether one started it, and
+// what a daemon owes to it, which is sd_notify(3) messages and, as PID 1, the reaping of orphans.
 
 import { native } from './native.js'
 import { LOG_WARNING, syslog } from './syslog.js'
+
+/** The kernel cuts a process's name at 15 bytes. */
+const SUPERVISORS = new Set(['runsv', 's6-supervise', 'supervise-daemo', 'launchd'])
+const CONTAINER_INITS = new Set([
+  'tini',
+  'tini-static',
+  'dumb-init',
+  'catatonit',
+  'docker-init',
+  'podman-init',
+  'my_init',
+])
+
+/** Whether a service manager, or a container's init, started this very process. */
+export function startedByManager(): boolean {
+  if (process.pid === 1) return true
+  if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) return true
+  const parent = process.ppid
+  const name = parentName()
+  if (name === 'systemd' && startedByOldSystemd()) return true
+  return SUPERVISORS.has(name) || (parent === 1 && CONTAINER_INITS.has(name))
+}
+
+/** Before version 248 systemd does not set SYSTEMD_EXEC_PID (systemd.exec(5)). Its services are children
+ * of its own with an INVOCATION_ID, and each leads a session; an orphan that was given to it does not. */
+function startedByOldSystemd(): boolean {
+  return (
+    process.env.SYSTEMD_EXEC_PID === undefined &&
+    process.env.INVOCATION_ID !== undefined &&
+    native.leadsSession()
+  )
+}
+
+function parentName(): string {
+  try {
+    return native.parentName()
+  } catch {
+    // No native module here: start() says so.
+    return ''
+  }
+}
 
 let address: string | undefined
 

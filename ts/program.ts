@@ -1,6 +1,5 @@
-// The program: what a fresh Node has to be given to run it again, and who started this one.
+// The program: what a fresh Node has to be given to run it again.
 
-import { readFileSync } from './builtin.js'
 import { DaemonError } from './errors.js'
 import { denoFlags, isBun, isDeno, isDenoExecutable, isSingleExecutable } from './runtime.js'
 
@@ -194,54 +193,4 @@ export function splitNodeOptions(text: string): string[] {
 /** A flag as NODE_OPTIONS takes it. */
 export function quoted(flag: string): string {
   return /[\s"\\]/.test(flag) ? `"${flag.replace(/["\\]/g, '\\$&')}"` : flag
-}
-
-/** The kernel cuts a process's name at 15 bytes. */
-const SUPERVISORS = new Set(['runsv', 's6-supervise', 'supervise-daemo', 'launchd'])
-const CONTAINER_INITS = new Set([
-  'tini',
-  'tini-static',
-  'dumb-init',
-  'catatonit',
-  'docker-init',
-  'podman-init',
-  'my_init',
-])
-
-/** Whether a service manager, or a container's init, started this very process. */
-export function startedByManager(): boolean {
-  if (process.pid === 1) return true
-  if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) return true
-  const parent = process.ppid
-  const name = nameOf(parent)
-  if (name === 'systemd' && startedByOldSystemd()) return true
-  return SUPERVISORS.has(name) || (parent === 1 && CONTAINER_INITS.has(name))
-}
-
-/** Before version 248 systemd does not set SYSTEMD_EXEC_PID (systemd.exec(5)). Its services are children
- * of its own with an INVOCATION_ID, and each leads a session; an orphan that was given to it does not. */
-function startedByOldSystemd(): boolean {
-  return (
-    process.env.SYSTEMD_EXEC_PID === undefined &&
-    process.env.INVOCATION_ID !== undefined &&
-    sessionOf(process.pid) === process.pid
-  )
-}
-
-/** By proc_pid_stat(5), whose second field may hold anything. */
-function sessionOf(pid: number): number {
-  const stat = read(`/proc/${pid}/stat`)
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3])
-}
-
-function nameOf(pid: number): string {
-  return read(`/proc/${pid}/comm`).trimEnd()
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }

@@ -260,6 +260,31 @@ pub fn is_main_thread() -> bool {
     sys::is_main_thread()
 }
 
+/// The name of the process that started this one, cut at 15 bytes; empty where it cannot be seen.
+#[napi(catch_unwind)]
+pub fn parent_name() -> String {
+    process::name_of(nix::unistd::getppid().as_raw()).unwrap_or_default()
+}
+
+/// Whether this process leads its session.
+#[napi(catch_unwind)]
+pub fn leads_session() -> bool {
+    nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
+}
+
+/// The threads of this process without its main one.
+#[napi(catch_unwind)]
+pub fn other_threads() -> Vec<i32> {
+    process::other_threads()
+}
+
+/// Of these threads, the ones that are not asleep.
+#[napi(catch_unwind)]
+pub fn awake_threads(mut among: Vec<i32>) -> Vec<i32> {
+    among.retain(|&thread| process::is_awake(thread));
+    among
+}
+
 /// In the daemon: takes the hand-over. What the launcher says, as JSON, or null.
 #[napi(catch_unwind)]
 pub fn take_over() -> Option<String> {

@@ -5,8 +5,8 @@
 //! a descriptor that holds this very lock. The pidfd stays on the process that was checked, however
 //! soon its pid is reused.
 
-#[cfg(target_os = "linux")]
 use std::fs;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -295,6 +295,40 @@ fn all() -> impl Iterator<Item = (i32, Stat)> {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         Some((pid, Stat::read(pid)?))
     })
+}
+
+/// A process's name, of which the kernel keeps the first 15 bytes (proc_pid_comm(5)).
+#[cfg(target_os = "linux")]
+pub fn name_of(pid: i32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
+}
+
+/// A process's name, of which the kernel keeps the first 15 bytes (MAXCOMLEN).
+#[cfg(not(target_os = "linux"))]
+pub fn name_of(pid: i32) -> Option<String> {
+    let (process, _) = sys::process(pid)?;
+    let bytes = process.pbi_comm.iter().map(|&c| c as u8).take_while(|&c| c != 0);
+    Some(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
+}
+
+const THREADS: &str = "/proc/self/task";
+
+/// The threads of this process without its main one. None, where the system does not tell.
+pub fn other_threads() -> Vec<i32> {
+    let main = nix::unistd::getpid().as_raw();
+    let entries = fs::read_dir(THREADS).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|&id| id != main).collect()
+}
+
+/// Whether a thread of this process does anything at this moment; one that has ended does not.
+pub fn is_awake(thread: i32) -> bool {
+    // Read at once: each start asks for a dozen of them.
+    let mut line = [0u8; 1024];
+    let stat = fs::File::open(format!("{THREADS}/{thread}/stat"));
+    let length = stat.and_then(|mut file| file.read(&mut line)).unwrap_or(0);
+    let line = String::from_utf8_lossy(&line[..length]);
+    Stat::parse(&line).is_some_and(|now| now.state != 'S')
 }
 
 /// Ends all processes of a session, and waits for their end. The session's leader must be a child of
