@@ -20,7 +20,11 @@ export function checkText(value: unknown, option: string, takes: string, mayBeEm
 /** Whether a text has control characters, those of Unicode's category Cc. `\p{Cc}` in a regular expression
  * would load tables of Unicode with each import. */
 export function hasControls(text: string): boolean {
-  return Array.from(text).some((char) => char < ' ' || (char >= '\x7f' && char < '\xa0'))
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true
+  }
+  return false
 }
 
 export function checkAbsolute(value: unknown, option: string): void {

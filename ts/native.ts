@@ -100,10 +100,11 @@ function version(): string {
 const HOT = 'syslogLog'
 
 function wrapped(binding: Native): Native {
-  const functions = Object.entries(binding as Record<string, unknown>)
-    .filter((entry): entry is [string, (...args: unknown[]) => unknown] => typeof entry[1] === 'function')
-    .map(([name, call]) => [name, name === HOT ? call : translated(call)])
-  return Object.fromEntries(functions) as Native
+  const functions = binding as Record<string, (...args: unknown[]) => unknown>
+  for (const name in functions) {
+    if (name !== HOT) functions[name] = translated(functions[name] as (...args: unknown[]) => unknown)
+  }
+  return binding
 }
 
 function translated(call: (...args: unknown[]) => unknown) {

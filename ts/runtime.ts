@@ -18,6 +18,8 @@ export const isDenoExecutable: boolean = deno?.build.standalone === true
 /** Whether the program and its runtime are one file: a single-executable application, `bun build --compile`. */
 export function isSingleExecutable(): boolean {
   if (isBun) return process.argv[1]?.startsWith('/$bunfs/') ?? false
+  // There Node gives its own name as the script's too. To load node:sea takes a moment.
+  if (process.argv[1] !== process.argv0) return false
   const sea = process.getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined
   return sea?.isSea() ?? false
 }
