@@ -96,11 +96,8 @@ pub unsafe fn child_1(p: &Prepared<'_>) -> ! {
         action.sa_sigaction = on_sigchld as *const () as usize;
         libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
 
-        let guardian = libc::getpid();
-        let child = libc::fork();
-        if child == 0 {
-            child_2(p, guardian);
-        }
+        let mut fresh = Child2 { prepared: p, guardian: libc::getpid() };
+        let child = sys::fork_until_exec(run_child_2, (&raw mut fresh).cast());
         if child < 0 {
             let error = errno();
             remove_pidfile(p);
@@ -113,7 +110,22 @@ pub unsafe fn child_1(p: &Prepared<'_>) -> ! {
 
 extern "C" fn on_sigchld(_: c_int) {}
 
-/// Child 2: becomes the daemon's image, or says what hindered it.
+/// What child 2 is given.
+struct Child2<'a> {
+    prepared: &'a Prepared<'a>,
+    guardian: pid_t,
+}
+
+extern "C" fn run_child_2(what: *mut libc::c_void) -> c_int {
+    // SAFETY: called by `child_1` alone, with a value that outlives the call.
+    unsafe {
+        let fresh = &*what.cast::<Child2<'_>>();
+        child_2(fresh.prepared, fresh.guardian)
+    }
+}
+
+/// Child 2: becomes the daemon's image, or says what hindered it. On Linux it uses the guardian's memory,
+/// which stands still meanwhile; no signal handler is set, so that none runs there.
 unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
     // SAFETY: async-signal-safe calls on prepared values.
     unsafe {

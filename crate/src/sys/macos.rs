@@ -54,6 +54,25 @@ pub fn close_range(_first: RawFd, _last: libc::c_uint) -> Result<(), i32> {
     Err(libc::ENOSYS)
 }
 
+/// Forks a child that calls `run(what)`. Its pid; -1, with errno, where there is none.
+///
+/// # Safety
+///
+/// Async-signal-safe. `run` must not return.
+pub unsafe fn fork_until_exec(
+    run: extern "C" fn(*mut libc::c_void) -> libc::c_int,
+    what: *mut libc::c_void,
+) -> libc::pid_t {
+    // SAFETY: the caller's part.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::_exit(run(what));
+        }
+        child
+    }
+}
+
 /// So many descriptors are asked for at a time: what a child of fork has on its stack.
 const LISTED: usize = 1024;
 
