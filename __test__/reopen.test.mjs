@@ -119,7 +119,6 @@ asRoot(
     await until(() => read(p, 'old') === 'after SIGHUP\n')
     t.is(read(p, 'out'), '')
     await until(() => fs.readFileSync(`${p.dir}/received`, 'utf8').includes('logs/out'))
-    fs.chownSync(`${p.dir}/logs/err`, 65534, 65534)
     rotate(65534)
     await until(() => read(p, 'out') === 'after SIGHUP\n')
     process.kill(pid, 'SIGTERM')
@@ -131,6 +130,42 @@ asRoot(
       told[0],
       /Permission denied.*privileges were dropped, and user 65534 must be able to write the file/,
     )
+  },
+)
+
+asRoot(
+  'a log file that the start makes is the new user’s, who can open it anew; others are left alone',
+  async (t) => {
+    const p = place(t)
+    logs(p)
+    fs.chmodSync(p.dir, 0o755)
+    fs.writeFileSync(`${p.dir}/logs/err`, '', { mode: 0o600 })
+    const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+    fs.chmodSync(`${p.dir}/log`, 0o666)
+    const body = `async action(signal) { await once(signal, 'abort') }
+  async onSignal(signal) {
+    await super.onSignal(signal)
+    console.log('after ' + signal)
+  }`
+    const script = p.write('a.mjs', program({ body, options: "user: 'nobody', group: 'games'," }))
+    t.is((await run(p, script, [], { env: local(p) })).status, 0)
+    const pid = pidIn(p)
+    const owner = (name) => {
+      const { uid, gid, mode } = fs.statSync(`${p.dir}/logs/${name}`)
+      return [uid, gid, mode & 0o777]
+    }
+    t.deepEqual(owner('out'), [65534, 60, 0o640])
+    t.deepEqual(owner('err'), [0, 0, 0o600])
+    process.kill(pid, 'SIGHUP')
+    await until(() => read(p, 'out') === 'after SIGHUP\n')
+    process.kill(pid, 'SIGTERM')
+    await until(() => !isAlive(pid))
+    await receiver.stop()
+    t.deepEqual(
+      receiver.messages().filter((message) => message.includes('/logs/out')),
+      [],
+    )
+    t.is(receiver.messages().filter((message) => message.includes('/logs/err')).length, 1)
   },
 )
 

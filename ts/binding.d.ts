@@ -133,6 +133,14 @@ export interface NativeLimit {
   hard?: number
 }
 
+/** An open log file. */
+export interface NativeLog {
+  /** A descriptor that is the caller's. */
+  fd: number
+  /** It was not there before. */
+  made: boolean
+}
+
 /** What became of a start. */
 export interface NativeOutcome {
   /** The daemon's pid; the rest tells why there is none. */
@@ -249,6 +257,8 @@ export interface NativeWhom {
   group?: string
   /** The daemon's name. */
   daemonName: string
+  /** Descriptors of files that become theirs. */
+  files: Array<number>
 }
 
 /** A child that has ended and that nobody has waited for. */
@@ -268,8 +278,8 @@ export declare function notify(address: string, state: string): number
  */
 export declare function notifyStayInTouch(address: string): number
 
-/** Opens a log file, or /dev/null; returns a descriptor that is the caller's. */
-export declare function openLog(path?: string | undefined | null): number
+/** Opens a log file, or /dev/null. */
+export declare function openLog(path?: string | undefined | null): NativeLog
 
 /** The threads of this process without its main one. */
 export declare function otherThreads(): Array<number>

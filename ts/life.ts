@@ -8,7 +8,7 @@ import { captureStderr, inBackground } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
-import { openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
+import { madeLogs, openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
 import { wireSignals } from './signals.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
 
@@ -348,6 +348,7 @@ function giveUp(names?: { user: string | undefined; group: string | undefined })
   }
   const whom = names && {
     daemonName: options.name,
+    files: madeLogs(),
     ...(names.user !== undefined && { user: names.user }),
     ...(names.group !== undefined && { group: names.group }),
   }

@@ -78,7 +78,7 @@ export interface DaemonOptions extends ConfinementOptions {
   umask?: number | undefined
   /**
    * Where standard output goes once the daemon runs: an absolute path, appended to; made with mode
-   * 0640; never through a symbolic link. Or `'syslog'`: every line is a message with `LOG_INFO`.
+   * 0640, for `user`; never through a symbolic link. Or `'syslog'`: every line is a message with `LOG_INFO`.
    * @defaultValue `/dev/null`; attached: untouched
    */
   stdout?: string | undefined

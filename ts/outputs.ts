@@ -8,7 +8,14 @@ import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import { LOG_ERR, syslog } from './syslog.js'
 
-type Output = { to: 'nowhere'; fd: number } | { to: 'syslog' } | { to: 'file'; path: string; fd: number }
+/** `made`: by this start, whose the descriptor still is. */
+interface LogFile {
+  to: 'file'
+  path: string
+  fd: number
+  made: boolean
+}
+type Output = { to: 'nowhere'; fd: number } | { to: 'syslog' } | LogFile
 
 const NOWHERE = '/dev/null'
 
@@ -23,9 +30,9 @@ export function openOutputs(options: ResolvedOptions, attached: boolean): void {
   const wanted = [options.stdout, options.stderr].map((to) => to ?? (attached ? undefined : NOWHERE))
   outputs = wanted.map((path) => {
     if (path === undefined) return undefined
-    if (path === NOWHERE) return { to: 'nowhere', fd: native.openLog() }
+    if (path === NOWHERE) return { to: 'nowhere', fd: native.openLog().fd }
     if (path === SYSLOG) return { to: 'syslog' }
-    return { to: 'file', path, fd: native.openLog(path) }
+    return { to: 'file', path, ...native.openLog(path) }
   })
   if (!wanted.includes(SYSLOG)) return
   native.streamsStart(options.name)
@@ -43,6 +50,7 @@ export function takeOutputs(): void {
     const wasTerminal = inPlace && process.getBuiltinModule('node:tty').isatty(number)
     if (output.to === 'syslog') native.streamsRedirect(number)
     else native.redirect(output.fd, number)
+    if (output.to === 'file') output.made = false
     if (wasTerminal) leaveTerminal(number)
   }
 }
@@ -61,6 +69,11 @@ function leaveTerminal(number: number): void {
   Object.defineProperty(stream, '_writev', { value: undefined })
 }
 
+/** The descriptors of log files that this start has made: they are to belong to the user that it becomes. */
+export function madeLogs(): number[] {
+  return outputs.flatMap((output) => (output?.to === 'file' && output.made ? [output.fd] : []))
+}
+
 /** Privileges were dropped: a file that can no longer be opened has a likely cause. */
 export function outputsBelongToAnother(): void {
   dropped = true
@@ -71,7 +84,7 @@ export function reopenOutputs(): void {
   for (const [index, output] of outputs.entries()) {
     if (output?.to !== 'file') continue
     try {
-      native.redirect(native.openLog(output.path), index + 1)
+      native.redirect(native.openLog(output.path).fd, index + 1)
     } catch (error) {
       syslog(LOG_ERR, `${(error as Error).message}. ${hint(error as DaemonError)}`)
     }

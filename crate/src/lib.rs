@@ -412,12 +412,25 @@ pub fn exit_now(status: i32) {
     ending::exit_now(status)
 }
 
-/// Opens a log file, or /dev/null; returns a descriptor that is the caller's.
+/// An open log file.
+#[napi(object)]
+pub struct NativeLog {
+    /// A descriptor that is the caller's.
+    pub fd: i32,
+    /// It was not there before.
+    pub made: bool,
+}
+
+/// Opens a log file, or /dev/null.
 #[napi(catch_unwind)]
-pub fn open_log(env: &Env, path: Option<String>) -> napi::Result<i32> {
+pub fn open_log(env: &Env, path: Option<String>) -> napi::Result<NativeLog> {
     use std::os::fd::IntoRawFd;
-    let opened = path.map_or_else(takeover::null, |path| takeover::open_log(path.as_ref()));
-    Ok(opened.map_err(|error| thrown(env, error))?.into_raw_fd())
+    let opened = match path {
+        Some(path) => takeover::open_log(path.as_ref()),
+        None => takeover::null().map(|null| (null, false)),
+    };
+    let (fd, made) = opened.map_err(|error| thrown(env, error))?;
+    Ok(NativeLog { fd: fd.into_raw_fd(), made })
 }
 
 /// Makes `fd` the process's descriptor `number`; `fd` is closed.
@@ -528,6 +541,8 @@ pub struct NativeWhom {
     pub group: Option<String>,
     /// The daemon's name.
     pub daemon_name: String,
+    /// Descriptors of files that become theirs.
+    pub files: Vec<i32>,
 }
 
 /// One capability.
@@ -657,6 +672,7 @@ pub fn drop_privileges(
         user: whom.user,
         group: whom.group,
         daemon_name: whom.daemon_name,
+        files: whom.files,
     });
     streams::retire();
     let dropped = privileges::drop(whom.as_ref(), &confinement.into());

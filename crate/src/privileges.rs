@@ -33,9 +33,11 @@ mod target;
 mod threads;
 
 use std::fmt;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
 
 pub use self::confinement::{Capability, Confinement, Landlock, Limit, UNLIMITED};
 #[cfg(not(target_os = "linux"))]
@@ -54,6 +56,9 @@ pub struct Whom {
     pub group: Option<String>,
     /// The daemon's name, which stands in for either.
     pub daemon_name: String,
+    /// Open files that become theirs, where ids change: log files that this process has made, and that they
+    /// are to open anew.
+    pub files: Vec<RawFd>,
 }
 
 /// What was done.
@@ -171,6 +176,22 @@ impl From<LookupError> for Error {
 pub fn drop(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped, Error> {
     refuse_io_uring()?;
     carry_out(whom, confinement)
+}
+
+/// Gives the target its files. One that cannot be given is a warning: it is open, and will do for now.
+fn give_files(whom: &Whom, target: &Target) -> Vec<String> {
+    let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.group.gid));
+    let give = |&fd: &RawFd| {
+        // SAFETY: the caller's open descriptor, for the length of the call.
+        let file = unsafe { BorrowedFd::borrow_raw(fd) };
+        let errno = nix::unistd::fchown(file, Some(uid), Some(gid)).err()?;
+        Some(format!(
+            "Cannot give a log file that was made to {target}: fchown: {}. It cannot be opened anew: give \
+             it to that user by hand.",
+            errno.desc()
+        ))
+    };
+    whom.files.iter().filter_map(give).collect()
 }
 
 /// A kernel thread polls the ring for libuv and does, with the ids that it had

@@ -262,8 +262,8 @@ impl HandOver {
 
 /// Opens a log file to append to: mode 0640 where it is new, never through a symbolic link, and
 /// never a file that another user could have planted: with further links, or theirs in a directory
-/// where all can write.
-pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
+/// where all can write. And whether it was made.
+pub fn open_log(path: &std::path::Path) -> Result<(OwnedFd, bool)> {
     use nix::errno::Errno;
     use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
     let fail = |call, errno: Errno| {
@@ -283,13 +283,14 @@ pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
         | OFlag::O_NONBLOCK;
     let create = flags | OFlag::O_CREAT | OFlag::O_EXCL;
     let mode = Mode::from_bits_truncate(0o640);
-    let file = match nix::fcntl::open(path, create, mode) {
+    let (file, made) = match nix::fcntl::open(path, create, mode) {
         Ok(fd) => {
             fchmod(&fd, mode).map_err(|e| fail("fchmod", e))?;
-            fd
+            (fd, true)
         }
         Err(Errno::EEXIST) => {
-            nix::fcntl::open(path, flags, Mode::empty()).map_err(|e| fail("open", e))?
+            let opened = nix::fcntl::open(path, flags, Mode::empty());
+            (opened.map_err(|e| fail("open", e))?, false)
         }
         Err(errno) => return Err(fail("open", errno)),
     };
@@ -304,7 +305,7 @@ pub fn open_log(path: &std::path::Path) -> Result<OwnedFd> {
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
     if (kind == SFlag::S_IFREG && found.st_nlink == 1) || kind == SFlag::S_IFCHR {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|e| fail("fcntl", e))?;
-        return Ok(file);
+        return Ok((file, made));
     }
     let message = format!(
         "Refusing the log file {}: it must be a regular file with one link, or a character device",

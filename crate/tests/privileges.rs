@@ -62,6 +62,7 @@ fn drop_warned(
         user: user.map(str::to_owned),
         group: group.map(str::to_owned),
         daemon_name: daemon_name.to_owned(),
+        files: Vec::new(),
     };
     let dropped = privileges::drop(Some(&whom), &Confinement::default())?;
     Ok((dropped.identity.unwrap(), dropped.warnings))

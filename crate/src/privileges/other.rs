@@ -4,7 +4,7 @@
 use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getuid, setgid, setuid};
+use nix::unistd::{getegid, geteuid, getgid, getuid, setgid, setuid};
 
 use super::*;
 
@@ -21,12 +21,15 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
              noNewPrivileges, limits, nice, oomScoreAdjust and landlock.",
         ));
     }
-    let Some(target) = whom.map(Target::choose).transpose()? else {
+    let Some(whom) = whom else {
         return Ok(Dropped { identity: None, warnings: Vec::new() });
     };
+    let mut target = Target::choose(whom)?;
     let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.group.gid));
     let there = || (getuid(), geteuid(), getgid(), getegid()) == (uid, uid, gid, gid);
     if geteuid().is_root() {
+        let given = give_files(whom, &target);
+        target.warnings.extend(given);
         change(&target, uid, gid)?;
     } else if !there() {
         return Err(Error {

@@ -9,7 +9,7 @@ use super::everywhere::Everywhere;
 use super::landlock::Ruleset;
 use super::root::Root;
 use super::threads::{Tasks, Thread};
-use super::{Confinement, Dropped, Error, Target, Whom, limits, rings, try_to_regain};
+use super::{Confinement, Dropped, Error, Target, Whom, give_files, limits, rings, try_to_regain};
 use crate::holder::Identity as File;
 use crate::{accounts, ending, syslog};
 
@@ -35,8 +35,12 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
     };
     let mut plan = Plan::make(target.as_ref(), groups, becomes, confinement, &threads, root)?;
     let mut everywhere = Everywhere::reach(tasks)?;
+    let mut warnings = match (whom, &target) {
+        (Some(whom), Some(target)) if becomes => give_files(whom, target),
+        _ => Vec::new(),
+    };
 
-    let mut warnings = plan.carry_out(&mut everywhere)?;
+    warnings.extend(plan.carry_out(&mut everywhere)?);
     let identity = target.as_ref().map(|target| target.identity(plan.groups.clone()));
     warnings.extend(target.into_iter().flat_map(|target| target.warnings));
     Ok(Dropped { identity, warnings })
