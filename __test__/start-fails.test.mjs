@@ -57,6 +57,10 @@ const failures = {
     before: 'if (isDaemon) process.exit(0)',
     says: /exited with status 0 before it was ready: .*must reach `start\(\)` of a Daemon named 'sample'/,
   },
+  'setup exits with 0, saying nothing': {
+    body: 'setup() { process.exit(0) }',
+    says: /exited with status 0 before it was ready: .*and `setup` must return/,
+  },
   'the script is killed': {
     before: "if (isDaemon) process.kill(process.pid, 'SIGKILL')",
     says: /was killed by SIGKILL before it was ready/,

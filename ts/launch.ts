@@ -113,7 +113,7 @@ function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
   }
   const why =
     printed.exitCode === 0 && said === ''
-      ? `: its script must reach \`start()\` of a Daemon named '${name}'`
+      ? `: its script must reach \`start()\` of a Daemon named '${name}', and \`setup\` must return`
       : said
   return error('ERR_DAEMON_START_FAILED', `exited with status ${printed.exitCode} before it was ready${why}`)
 }
