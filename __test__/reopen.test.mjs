@@ -93,22 +93,27 @@ test('a file that cannot be opened anew is told, and the old one stays', async (
   t.regex(told[0], /Cannot open the log file .*\/logs\/out: open: .*symbolic link.*goes on to the old file/)
 })
 
+/** A daemon that becomes another user, and prints to its log file after each signal; and what it logs. */
+async function asNobody(t, p) {
+  fs.chmodSync(p.dir, 0o755)
+  const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+  fs.chmodSync(`${p.dir}/log`, 0o666)
+  const body = `async action(signal) { await once(signal, 'abort') }
+  async onSignal(signal) {
+    await super.onSignal(signal)
+    console.log('after ' + signal)
+  }`
+  const script = p.write('a.mjs', program({ body, options: "user: 'nobody', group: 'games'," }))
+  t.is((await run(p, script, [], { env: local(p) })).status, 0)
+  return { pid: pidIn(p), receiver }
+}
+
 asRoot(
   'where privileges were dropped, the new user must be able to open the file: else it is told how',
   async (t) => {
     const p = place(t)
     logs(p)
-    fs.chmodSync(p.dir, 0o755)
-    const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
-    fs.chmodSync(`${p.dir}/log`, 0o666)
-    const body = `async action(signal) { await once(signal, 'abort') }
-  async onSignal(signal) {
-    await super.onSignal(signal)
-    console.log('after ' + signal)
-  }`
-    const script = p.write('a.mjs', program({ body, options: "user: 'nobody'," }))
-    t.is((await run(p, script, [], { env: local(p) })).status, 0)
-    const pid = pidIn(p)
+    const { pid, receiver } = await asNobody(t, p)
     const rotate = (owner) => {
       fs.renameSync(`${p.dir}/logs/out`, `${p.dir}/logs/old`)
       fs.writeFileSync(`${p.dir}/logs/out`, '', { mode: 0o640 })
@@ -138,18 +143,8 @@ asRoot(
   async (t) => {
     const p = place(t)
     logs(p)
-    fs.chmodSync(p.dir, 0o755)
     fs.writeFileSync(`${p.dir}/logs/err`, '', { mode: 0o600 })
-    const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
-    fs.chmodSync(`${p.dir}/log`, 0o666)
-    const body = `async action(signal) { await once(signal, 'abort') }
-  async onSignal(signal) {
-    await super.onSignal(signal)
-    console.log('after ' + signal)
-  }`
-    const script = p.write('a.mjs', program({ body, options: "user: 'nobody', group: 'games'," }))
-    t.is((await run(p, script, [], { env: local(p) })).status, 0)
-    const pid = pidIn(p)
+    const { pid, receiver } = await asNobody(t, p)
     const owner = (name) => {
       const { uid, gid, mode } = fs.statSync(`${p.dir}/logs/${name}`)
       return [uid, gid, mode & 0o777]
