@@ -626,6 +626,25 @@ fn capabilities_that_ids_leave_behind_are_given_up_on_every_thread() {
 }
 
 #[test]
+fn files_become_the_new_users_and_one_that_cannot_is_a_warning() {
+    in_a_process("files_become_the_new_users_and_one_that_cannot_is_a_warning", || {
+        use std::os::fd::AsRawFd;
+        let path = std::env::temp_dir().join(format!("tsdaemonize-{}", std::process::id()));
+        let file = fs::File::create(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let closed = 9999;
+        let whom = Whom { files: vec![file.as_raw_fd(), closed], ..nobody() };
+        let dropped = privileges::drop(Some(&whom), &Confinement::default()).unwrap();
+        let identity = dropped.identity.unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (identity.uid, identity.gid));
+        let [warning] = dropped.warnings.as_slice() else { panic!("{:?}", dropped.warnings) };
+        assert!(warning.contains("Cannot give a log file that was made to"), "{warning}");
+        assert!(warning.contains("fchown: Bad file"), "{warning}");
+    });
+}
+
+#[test]
 fn what_is_kept_is_in_every_set_of_every_thread_and_nothing_else() {
     in_a_process("what_is_kept_is_in_every_set_of_every_thread_and_nothing_else", || {
         fn assert_kept() {
