@@ -4,7 +4,7 @@
 /** node:util */
 export const { getSystemErrorMap, inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
-export const { existsSync, readdirSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs')
+export const { existsSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs')
 /** node:path */
 export const { basename, dirname, extname, isAbsolute, join, resolve } = process.getBuiltinModule('node:path')
 /** Milliseconds on a clock that is never set. `performance` would load all of node:perf_hooks. */

@@ -20,10 +20,9 @@ const CONTAINER_INITS = new Set([
 export function startedByManager(): boolean {
   if (process.pid === 1) return true
   if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) return true
-  const parent = process.ppid
   const name = parentName()
   if (name === 'systemd' && startedByOldSystemd()) return true
-  return SUPERVISORS.has(name) || (parent === 1 && CONTAINER_INITS.has(name))
+  return SUPERVISORS.has(name) || (process.ppid === 1 && CONTAINER_INITS.has(name))
 }
 
 /** Before version 248 systemd does not set SYSTEMD_EXEC_PID (systemd.exec(5)). Its services are children

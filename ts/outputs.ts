@@ -8,7 +8,7 @@ import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import { LOG_ERR, syslog } from './syslog.js'
 
-/** `made`: by this start, whose the descriptor still is. */
+/** `made`: by this start, and `fd` is still its descriptor. */
 interface LogFile {
   to: 'file'
   path: string

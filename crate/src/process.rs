@@ -6,7 +6,6 @@
 //! soon its pid is reused.
 
 use std::fs;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -323,12 +322,8 @@ pub fn other_threads() -> Vec<i32> {
 
 /// Whether a thread of this process does anything at this moment; one that has ended does not.
 pub fn is_awake(thread: i32) -> bool {
-    // Read at once: each start asks for a dozen of them.
-    let mut line = [0u8; 1024];
-    let stat = fs::File::open(format!("{THREADS}/{thread}/stat"));
-    let length = stat.and_then(|mut file| file.read(&mut line)).unwrap_or(0);
-    let line = String::from_utf8_lossy(&line[..length]);
-    Stat::parse(&line).is_some_and(|now| now.state != 'S')
+    let line = fs::read(format!("{THREADS}/{thread}/stat")).unwrap_or_default();
+    Stat::parse(&String::from_utf8_lossy(&line)).is_some_and(|now| now.state != 'S')
 }
 
 /// Ends all processes of a session, and waits for their end. The session's leader must be a child of
