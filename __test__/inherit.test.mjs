@@ -203,11 +203,8 @@ test('the guardian of a start keeps nothing of the launcher open', async (t) => 
     () => fs.existsSync(join(p.dir, 'pid')) && Number(fs.readFileSync(join(p.dir, 'pid'))),
   )
   const open = Object.values(descriptors(proc(daemon).ppid))
-  t.is(open.length, 2)
-  t.deepEqual(
-    open.filter((target) => !target.startsWith('socket:')),
-    [p.pidFile()],
-  )
+  // To the launcher; its end of a pipe, for as long as it uses the launcher's memory; and the pidfile.
+  t.deepEqual(open.map((target) => target.replace(/:.*/, '')).sort(), [p.pidFile(), 'pipe', 'socket'])
   p.write('on', '')
   t.is((await started).status, 0)
 })

@@ -196,7 +196,7 @@ withStrace('a SIGTERM in the midst of the preparations waits until nothing is ha
 const GIB = 2 ** 30
 const available = process.availableMemory?.() ?? freemem()
 const withMemory = available > 4 * GIB ? test : test.skip
-withMemory('one with 2 GB of Buffers starts a daemon, and no process keeps that memory', async (t) => {
+withMemory('one with 2 GB of Buffers starts a daemon, and no process copies or keeps them', async (t) => {
   const p = place(t)
   const source = {
     before: 'const held = isDaemon ? [] : [1, 2, 3, 4].map((byte) => Buffer.alloc(512 << 20, byte))',
@@ -212,6 +212,9 @@ withMemory('one with 2 GB of Buffers starts a daemon, and no process keeps that 
   const launcher = run(p, p.write('a.mjs', sample(source)))
   await until(() => fs.existsSync(join(p.dir, 'pid')))
   t.true(rss(launcher.pid) > 2 * GIB)
+  // After fork(2) they would be shared by two memories, until one of both writes to its copy.
+  const rollup = fs.readFileSync(`/proc/${launcher.pid}/smaps_rollup`, 'utf8')
+  t.true(Number(/^Shared_Dirty: +(\d+) kB$/m.exec(rollup)[1]) < GIB / 4 / 1024, rollup)
   p.write('on', '')
   await until(() => processesOf(p).length === 2, 'the end of the guardian')
   t.true(rss(pidIn(p)) < GIB / 4)

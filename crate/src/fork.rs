@@ -1,14 +1,16 @@
 //! What runs between fork and exec. All of it stands here.
 //!
-//! Node has many threads; a child of its fork has one, and every lock that another thread held
-//! stays locked in it for ever. So both children make **only async-signal-safe calls**
-//! (signal-safety(7)): no allocation, no formatting, no Rust value with a destructor that does
-//! anything, no panic. Whatever they need is in [`Prepared`], made by [`crate::launch`] before.
+//! Node has many threads; a child has one. On Linux both children use the launcher's memory, in which the
+//! other threads go on; where they have a copy, every lock that another thread held stays locked in it for
+//! ever. So both make **only async-signal-safe calls** (signal-safety(7)): no allocation, no formatting, no
+//! Rust value with a destructor that does anything, no panic; and they write to their own stacks, to errno
+//! and to one string of [`Prepared`], which [`crate::launch`] makes before, with whatever they need.
 //!
 //! Child 1 becomes the session leader, forks child 2, and is then the **guardian** of the start: it
 //! says how child 2 died, or ends it with its process group when the launcher is gone or the time
 //! is up. Child 2 becomes the daemon.
 
+use std::ffi::CString;
 use std::os::fd::RawFd;
 
 use libc::{c_char, c_int, pid_t};
@@ -37,18 +39,18 @@ pub const STEP_FAILED: u8 = b'X';
 pub const STEPS: [&str; 8] =
     ["setpgid", "prctl", "write", "dup2", "fcntl", "close_range", "sigprocmask", "execve"];
 
-/// Everything that the children use, prepared before the fork. Plain values only.
+/// Everything that the children use, prepared before the fork. They read it, and free nothing of it.
 #[derive(Debug)]
-pub struct Prepared<'a> {
-    /// The program, its arguments and its environment, as execve(2) takes them.
-    pub file: *const c_char,
-    /// NULL-terminated.
-    pub argv: *const *const c_char,
-    /// NULL-terminated.
-    pub envp: *const *const c_char,
-    /// The working directory to start in, or NULL.
-    pub cwd: *const c_char,
-    /// Ten bytes within an environment string: child 2 writes its pid there.
+pub struct Prepared {
+    /// The program.
+    pub file: CString,
+    /// Its arguments.
+    pub argv: Strings,
+    /// Its environment.
+    pub env: Strings,
+    /// The working directory to start in.
+    pub cwd: Option<CString>,
+    /// Ten bytes within a string of `env`: child 2 writes its pid there.
     pub pid_slot: *mut u8,
     /// /dev/null, the two memfds, the hand-over socket: to become 0, 1, 2 and `hand_target`.
     pub null: RawFd,
@@ -66,24 +68,54 @@ pub struct Prepared<'a> {
     pub lock_target: RawFd,
     /// The guardian's end of its socket.
     pub guard: RawFd,
-    /// What child 2 keeps, sorted ascending: 0, 1, 2, the targets, and `keepFds`.
-    pub keep: &'a [RawFd],
-    /// The pidfile's path, or NULL, with its device and inode.
-    pub pidfile: *const c_char,
-    /// `st_dev`.
+    /// Open wherever the launcher's memory is used; close-on-exec.
+    pub here: RawFd,
+    /// What the daemon keeps: 0, 1, 2, the targets, and `keepFds`.
+    pub keep: Vec<RawFd>,
+    /// What child 2 does not close: these and `here`, sorted ascending.
+    pub spared: Vec<RawFd>,
+    /// The pidfile's path.
+    pub pidfile: Option<CString>,
+    /// Its `st_dev`.
     pub dev: u64,
-    /// `st_ino`.
+    /// Its `st_ino`.
     pub ino: u64,
     /// CLOCK_MONOTONIC, in milliseconds: when the start has failed.
     pub deadline: i64,
+}
+
+// SAFETY: its pointers lead to what it owns, and nobody else has them.
+unsafe impl Send for Prepared {}
+
+/// Strings as execve(2) takes them.
+#[derive(Debug)]
+pub struct Strings {
+    /// What the pointers lead to.
+    _strings: Vec<Vec<u8>>,
+    /// To each of them, and NULL.
+    pointers: Vec<*const c_char>,
+}
+
+impl Strings {
+    /// Of these, each with its NUL.
+    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let strings: Vec<_> = strings.into_iter().collect();
+        let each = strings.iter().map(|s| s.as_ptr().cast());
+        let pointers = each.chain([std::ptr::null()]).collect();
+        Self { _strings: strings, pointers }
+    }
+
+    fn as_ptr(&self) -> *const *const c_char {
+        self.pointers.as_ptr()
+    }
 }
 
 /// Child 1. Called right after fork, with all signals blocked.
 ///
 /// # Safety
 ///
-/// Only in a fresh child of fork, once; every pointer and descriptor of `p` must be valid.
-pub unsafe fn child_1(p: &Prepared<'_>) -> ! {
+/// Only in a fresh child of [`sys::fork_beside`], once; every descriptor of `p` must be open.
+pub unsafe fn child_1(p: &Prepared) -> ! {
     // SAFETY: async-signal-safe calls on prepared values; see this file's head.
     unsafe {
         reset_dispositions();
@@ -112,7 +144,7 @@ extern "C" fn on_sigchld(_: c_int) {}
 
 /// What child 2 is given.
 struct Child2<'a> {
-    prepared: &'a Prepared<'a>,
+    prepared: &'a Prepared,
     guardian: pid_t,
 }
 
@@ -126,7 +158,7 @@ extern "C" fn run_child_2(what: *mut libc::c_void) -> c_int {
 
 /// Child 2: becomes the daemon's image, or says what hindered it. On Linux it uses the guardian's memory,
 /// which stands still meanwhile; no signal handler is set, so that none runs there.
-unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
+unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
     // SAFETY: async-signal-safe calls on prepared values.
     unsafe {
         // Default again: the guardian's handler for SIGCHLD was inherited.
@@ -159,16 +191,16 @@ unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
         if p.lock >= 0 {
             check(p, 3, libc::dup2(p.lock, p.lock_target));
         }
-        for &fd in p.keep {
+        for &fd in &p.keep {
             check(p, 4, libc::fcntl(fd, libc::F_SETFD, 0));
         }
-        if close_all_but(p.keep) != 0 {
+        if close_all_but(&p.spared) != 0 {
             check(p, 5, -1);
         }
 
         // Where that directory is gone, the flags that need it fail, in Node's own words.
-        if !p.cwd.is_null() {
-            libc::chdir(p.cwd);
+        if let Some(cwd) = &p.cwd {
+            libc::chdir(cwd.as_ptr());
         }
 
         // SIGUSR1 stays blocked over the exec: until Node handles it, it would end the process.
@@ -177,14 +209,14 @@ unsafe fn child_2(p: &Prepared<'_>, guardian: pid_t) -> ! {
         libc::sigemptyset(&mut mask);
         libc::sigaddset(&mut mask, libc::SIGUSR1);
         check(p, 6, libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()));
-        libc::execve(p.file, p.argv, p.envp);
+        libc::execve(p.file.as_ptr(), p.argv.as_ptr(), p.env.as_ptr());
         check(p, 7, -1);
         libc::_exit(127)
     }
 }
 
 /// Reports a failed step with its errno, and ends child 2.
-unsafe fn check(p: &Prepared<'_>, step: u8, result: c_int) {
+unsafe fn check(p: &Prepared, step: u8, result: c_int) {
     if result >= 0 {
         return;
     }
@@ -202,16 +234,13 @@ unsafe fn check(p: &Prepared<'_>, step: u8, result: c_int) {
 
 /// The guardian: waits for the first of child 2's end, the launcher's word, the launcher's end, and
 /// the deadline.
-unsafe fn guard(p: &Prepared<'_>, child: pid_t) -> ! {
+unsafe fn guard(p: &Prepared, child: pid_t) -> ! {
     // SAFETY: async-signal-safe calls on prepared values.
     unsafe {
         // As in child 2, so that the group exists for the kill whoever runs first.
         libc::setpgid(child, child);
-        let mine = if p.lock < 0 {
-            [p.guard, p.guard]
-        } else {
-            [p.guard.min(p.lock), p.guard.max(p.lock)]
-        };
+        let mut mine = [p.guard, p.here, if p.lock < 0 { p.here } else { p.lock }];
+        mine.sort_unstable();
         // Nothing of the launcher's stays open here: not its terminal, not a pipe that a reader
         // waits on. Should this fail, they close when the start is over.
         close_all_but(&mine);
@@ -250,7 +279,7 @@ unsafe fn guard(p: &Prepared<'_>, child: pid_t) -> ! {
 }
 
 /// Ends child 2 with its process group, removes the pidfile, and says what it was.
-unsafe fn end(p: &Prepared<'_>, child: pid_t, what: u8) -> ! {
+unsafe fn end(p: &Prepared, child: pid_t, what: u8) -> ! {
     // SAFETY: async-signal-safe calls. `child` has not been waited for, so neither its pid nor its
     // process group's id can belong to anyone else.
     unsafe {
@@ -264,7 +293,7 @@ unsafe fn end(p: &Prepared<'_>, child: pid_t, what: u8) -> ! {
     }
 }
 
-unsafe fn verdict(p: &Prepared<'_>, what: u8, number: c_int) {
+unsafe fn verdict(p: &Prepared, what: u8, number: c_int) {
     let n = number.to_ne_bytes();
     let message: [u8; VERDICT] = [what, n[0], n[1], n[2], n[3]];
     // SAFETY: the buffer is ours. MSG_NOSIGNAL: the launcher may be gone.
@@ -272,18 +301,16 @@ unsafe fn verdict(p: &Prepared<'_>, what: u8, number: c_int) {
 }
 
 /// Unlinks the pidfile while it is locked, and only if the name still leads to it.
-unsafe fn remove_pidfile(p: &Prepared<'_>) {
-    if p.pidfile.is_null() {
-        return;
-    }
+unsafe fn remove_pidfile(p: &Prepared) {
+    let Some(path) = &p.pidfile else { return };
     // SAFETY: stat and unlink are async-signal-safe; the path was prepared.
     #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
     unsafe {
         let mut found: libc::stat = std::mem::zeroed();
-        if libc::lstat(p.pidfile, &mut found) == 0
+        if libc::lstat(path.as_ptr(), &mut found) == 0
             && found.st_dev as u64 == p.dev
             && found.st_ino as u64 == p.ino
-            && libc::unlink(p.pidfile) != 0
+            && libc::unlink(path.as_ptr()) != 0
         {
             libc::ftruncate(p.lock, 0);
         }

@@ -27,7 +27,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::error::{Code, Error, Result};
-use crate::fork::{self, Prepared};
+use crate::fork::{self, Prepared, Strings};
 use crate::pidfile::{PidFile, Place};
 use crate::process;
 use crate::sys;
@@ -98,7 +98,7 @@ pub struct Failure {
 }
 
 /// Steps 1 to 3. Takes a few milliseconds; no signal ends the process in between.
-pub fn launch(plan: &Plan) -> Result<Launch> {
+pub fn launch(plan: Plan) -> Result<Launch> {
     let _deferred = Deferred::begin();
     for &fd in &plan.keep_fds {
         // SAFETY: asks for flags only; a closed descriptor is an error, not undefined.
@@ -110,9 +110,10 @@ pub fn launch(plan: &Plan) -> Result<Launch> {
         }
     }
     let pidfile = plan.place.as_ref().map(PidFile::acquire).transpose()?;
+    let timeout = plan.timeout;
     match prepare_and_fork(plan, pidfile.as_ref()) {
         Ok((guardian, hand, guard, out, err)) => {
-            Ok(Launch { guardian, hand, guard, out, err, pidfile, timeout: plan.timeout })
+            Ok(Launch { guardian, hand, guard, out, err, pidfile, timeout })
         }
         Err(error) => {
             if let Some(pidfile) = pidfile {
@@ -125,7 +126,7 @@ pub fn launch(plan: &Plan) -> Result<Launch> {
 
 type Forked = (Pid, UnixStream, UnixStream, File, File);
 
-fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
+fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
     let os =
         |call| move |errno: i32| Error::os(Code::StartFailed, "Cannot start a daemon", call, errno);
     let io = |call| {
@@ -162,6 +163,8 @@ fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
     let child_out = above(out.try_clone().map_err(io("fcntl"))?)?;
     let child_err = above(err.try_clone().map_err(io("fcntl"))?)?;
     let null = above(null)?;
+    let (gone, here) = std::io::pipe().map_err(io("pipe"))?;
+    let here = above(here.into())?;
     let lock = match pidfile {
         Some(pidfile) => {
             // SAFETY: the pidfile outlives this borrow.
@@ -178,7 +181,8 @@ fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
     let mut hand_over =
         format!("{}=0000000000 {hand_target} {lock_number} {nonce}\0", takeover::VARIABLE)
             .into_bytes();
-    let slot = takeover::VARIABLE.len() + 1;
+    // SAFETY: it lies within the string: it was made with ten digits there.
+    let pid_slot = unsafe { hand_over.as_mut_ptr().add(takeover::VARIABLE.len() + 1) };
     // The first frame waits in the socket when the daemon boots. Nobody reads before: what does not
     // fit must not block.
     hand.set_nonblocking(true).map_err(io("ioctl"))?;
@@ -186,23 +190,22 @@ fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
         .map_err(io("write"))?;
     hand.set_nonblocking(false).map_err(io("ioctl"))?;
 
-    let argv = pointers(&plan.argv, None);
-    // SAFETY: `slot` lies within the string: it was made with ten digits there.
-    let pid_slot = unsafe { hand_over.as_mut_ptr().add(slot) };
-    let envp = pointers(&plan.env, Some(hand_over.as_ptr().cast()));
     let named = pidfile.map(PidFile::for_child).transpose()?;
-    let mut keep = plan.keep_fds.clone();
+    let (dev, ino) = named.as_ref().map_or((0, 0), |(_, id)| (id.dev, id.ino));
+    let mut keep = plan.keep_fds;
     keep.extend([0, 1, 2, hand_target]);
     if lock.is_some() {
         keep.push(lock_target);
     }
-    keep.sort_unstable();
-    keep.dedup();
+    let mut spared = keep.clone();
+    spared.push(here.as_raw_fd());
+    spared.sort_unstable();
+    let bytes = |strings: Vec<CString>| strings.into_iter().map(CString::into_bytes_with_nul);
     let prepared = Prepared {
-        file: plan.file.as_ptr(),
-        argv: argv.as_ptr(),
-        envp: envp.as_ptr(),
-        cwd: plan.cwd.as_ref().map_or(std::ptr::null(), |cwd| cwd.as_ptr()),
+        file: plan.file,
+        argv: Strings::new(bytes(plan.argv)),
+        env: Strings::new(bytes(plan.env).chain([hand_over])),
+        cwd: plan.cwd,
         pid_slot,
         null: null.as_raw_fd(),
         out: child_out.as_raw_fd(),
@@ -212,30 +215,25 @@ fn prepare_and_fork(plan: &Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
         lock: lock.as_ref().map_or(-1, AsRawFd::as_raw_fd),
         lock_target,
         guard: guard_child.as_raw_fd(),
-        keep: &keep,
-        pidfile: named.as_ref().map_or(std::ptr::null(), |(path, _)| path.as_ptr()),
-        dev: named.as_ref().map_or(0, |(_, id)| id.dev),
-        ino: named.as_ref().map_or(0, |(_, id)| id.ino),
+        here: here.as_raw_fd(),
+        keep,
+        spared,
+        pidfile: named.map(|(path, _)| path),
+        dev,
+        ino,
         deadline: fork::now_ms() + i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX / 2),
     };
 
-    // SAFETY: the child only calls `child_1`, which keeps to async-signal-safe calls and never
-    // returns. All signals are blocked in this thread, and so in the child until it has reset them.
-    let guardian = unsafe { libc::fork() };
-    if guardian == 0 {
-        // SAFETY: a fresh child of fork; everything in `prepared` lives on its copy of this stack.
-        unsafe { fork::child_1(&prepared) }
-    }
-    if guardian < 0 {
-        return Err(os("fork")(Errno::last_raw())
-            .hint("Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)"));
-    }
+    // SAFETY: `child_1` keeps to async-signal-safe calls, and never returns. All signals are blocked in
+    // this thread, and so in the child until it has reset them. Its descriptors are open until it is there.
+    let guardian = unsafe { sys::fork_beside(prepared, gone.into(), fork::child_1) }.map_err(
+        |(call, errno)| {
+            os(call)(errno).hint(
+                "Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)",
+            )
+        },
+    )?;
     Ok((Pid::from_raw(guardian), hand, guard, File::from(out), File::from(err)))
-}
-
-fn pointers(strings: &[CString], last: Option<*const libc::c_char>) -> Vec<*const libc::c_char> {
-    let own = strings.iter().map(|s| s.as_ptr());
-    own.chain(last).chain([std::ptr::null()]).collect()
 }
 
 impl Launch {

@@ -215,7 +215,7 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
 #[napi(catch_unwind, ts_return_type = "Promise<NativeOutcome>")]
 pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
     let helper = Helper::start(env, "launch")?;
-    let started = core_plan(plan).and_then(|plan| launch::launch(&plan));
+    let started = core_plan(plan).and_then(launch::launch);
     let launch = started.map_err(|error| thrown(env, error))?;
     helper.run(env, move || Ok(outcome(launch.wait())))
 }

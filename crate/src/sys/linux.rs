@@ -117,30 +117,6 @@ pub unsafe fn wait_for_word_or_end(fd: RawFd, _child: libc::pid_t, millis: i64) 
     }
 }
 
-/// Forks a child that calls `run(what)`. As with vfork(2), it uses this process's memory, but a stack of
-/// its own, and this process stands still until the child executes a program or ends: no page is copied,
-/// however large this process is. The child's pid; -1, with errno, where there is none.
-///
-/// # Safety
-///
-/// Async-signal-safe. `run` must not return, nor let a signal handler run, nor unwind; what it writes to, this
-/// process finds written.
-pub unsafe fn fork_until_exec(
-    run: extern "C" fn(*mut libc::c_void) -> libc::c_int,
-    what: *mut libc::c_void,
-) -> libc::pid_t {
-    /// Much more than the child needs; what it does not touch costs nothing.
-    #[repr(C, align(16))]
-    struct Stack([std::mem::MaybeUninit<u8>; 64 << 10]);
-    let mut stack = Stack([const { std::mem::MaybeUninit::uninit() }; 64 << 10]);
-    // SAFETY: the stack grows downwards from its end, and is there until this call returns, when the child
-    // has left it. The rest is the caller's part.
-    unsafe {
-        let top = (&raw mut stack).add(1).cast();
-        libc::clone(run, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, what)
-    }
-}
-
 /// Closes every descriptor but the sorted ones given, by the list in /proc/self/fd, read without
 /// opendir(3), which allocates. 0, or -1 with errno.
 ///

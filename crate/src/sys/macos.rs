@@ -73,6 +73,26 @@ pub unsafe fn fork_until_exec(
     }
 }
 
+/// Forks a child that calls `run(&what)`, and goes on beside it. Its pid; or the call that failed, and its
+/// errno. The child has a copy of the memory, so that nothing has to wait until it is `gone`.
+///
+/// # Safety
+///
+/// `run` must be async-signal-safe.
+pub unsafe fn fork_beside<T: Send + 'static>(
+    what: T,
+    _gone: OwnedFd,
+    run: unsafe fn(&T) -> !,
+) -> Result<libc::pid_t, (&'static str, i32)> {
+    // SAFETY: the caller's part.
+    match unsafe { libc::fork() } {
+        -1 => Err(("fork", Errno::last_raw())),
+        // SAFETY: a fresh child of fork.
+        0 => unsafe { run(&what) },
+        child => Ok(child),
+    }
+}
+
 /// So many descriptors are asked for at a time: what a child of fork has on its stack.
 const LISTED: usize = 1024;
 

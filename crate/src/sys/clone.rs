@@ -1,0 +1,122 @@
+//! Linux: children that use the memory of the process that forks them, so that no page is copied, however
+//! large that is. Each has a stack of its own; the errno is that of the thread that forks, which meanwhile
+//! does nothing that could set it.
+
+use std::fs::File;
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use libc::{c_int, c_void, pid_t};
+use nix::errno::Errno;
+
+/// More than a child of [`fork_until_exec`] needs; what it does not touch costs nothing.
+const SMALL: usize = 48 << 10;
+/// The same for one of [`fork_beside`], on whose stack the other one's is.
+const LARGE: usize = 128 << 10;
+
+#[repr(C, align(16))]
+struct Stack<const SIZE: usize>([MaybeUninit<u8>; SIZE]);
+
+/// clone(2) with a stack, which grows downwards from its end.
+unsafe fn clone_on<const SIZE: usize>(
+    stack: &mut Stack<SIZE>,
+    flags: c_int,
+    run: extern "C" fn(*mut c_void) -> c_int,
+    what: *mut c_void,
+) -> pid_t {
+    // SAFETY: the end is one past the stack's last byte; the rest is the caller's part.
+    unsafe {
+        let end = (&raw mut *stack).add(1).cast();
+        libc::clone(run, end, flags | libc::CLONE_VM | libc::SIGCHLD, what)
+    }
+}
+
+/// Forks a child that calls `run(what)`. As with vfork(2), this process stands still until the child executes
+/// a program or ends. The child's pid; -1, with errno, where there is none.
+///
+/// # Safety
+///
+/// Async-signal-safe. `run` must not return, nor let a signal handler run, nor unwind; what it writes to, this
+/// process finds written.
+pub unsafe fn fork_until_exec(
+    run: extern "C" fn(*mut c_void) -> c_int,
+    what: *mut c_void,
+) -> pid_t {
+    let mut stack = Stack([const { MaybeUninit::uninit() }; SMALL]);
+    // SAFETY: the stack is there until this call returns, when the child has left it.
+    unsafe { clone_on(&mut stack, libc::CLONE_VFORK, run, what) }
+}
+
+/// Forks a child that calls `run(&what)`, and goes on beside it. A thread is made for it, to fork it and to
+/// keep what it uses until `gone` reads end of file: the writing end is to be open, and close-on-exec, wherever
+/// this memory is used. Where no such child can be had, it gets a copy of the memory, by fork(2). Its pid; or
+/// the call that failed, and its errno.
+///
+/// # Safety
+///
+/// `run` must be async-signal-safe, and not unwind; a signal handler that runs there must be its own. What it
+/// writes to, this process finds written.
+pub unsafe fn fork_beside<T: Send + 'static>(
+    what: T,
+    gone: OwnedFd,
+    run: unsafe fn(&T) -> !,
+) -> Result<pid_t, (&'static str, i32)> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("guardian".into()).stack_size(LARGE + (64 << 10));
+    let made = thread.spawn(move || {
+        let mut fresh = Beside { what, run };
+        let mut stack = Stack([const { MaybeUninit::uninit() }; LARGE]);
+        // SAFETY: stack and value are there until the child has left this memory. A child of fork is alone
+        // with its copy. The rest is the caller's part.
+        let child = unsafe {
+            let shared = match leaves_the_thread_alone() {
+                true => clone_on(&mut stack, 0, run_beside::<T>, (&raw mut fresh).cast()),
+                false => -1,
+            };
+            match shared {
+                -1 => match libc::fork() {
+                    0 => run(&fresh.what),
+                    copied => copied,
+                },
+                _ => shared,
+            }
+        };
+        let _ = tell.send(if child < 0 { Err(("fork", Errno::last_raw())) } else { Ok(child) });
+        if child > 0 {
+            // A signal is no reason to go on: `read_to_end` reads on.
+            let _ = File::from(gone).read_to_end(&mut Vec::new());
+        }
+    });
+    made.map_err(|error| ("pthread_create", error.raw_os_error().unwrap_or(0)))?;
+    told.recv().unwrap_or(Err(("fork", libc::EAGAIN)))
+}
+
+/// What a child beside is given.
+struct Beside<T> {
+    what: T,
+    run: unsafe fn(&T) -> !,
+}
+
+extern "C" fn run_beside<T>(fresh: *mut c_void) -> c_int {
+    // SAFETY: called by `fork_beside` alone, with a value that outlives the child.
+    unsafe {
+        let fresh = &*fresh.cast::<Beside<T>>();
+        (fresh.run)(&fresh.what)
+    }
+}
+
+/// glibc before 2.25 writes into the thread that makes such a child that it has no id, and takes it for one
+/// that has ended: its stack could be another thread's while it still runs on it.
+#[cfg(target_env = "gnu")]
+fn leaves_the_thread_alone() -> bool {
+    // SAFETY: a string that is there for ever.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let minor = version.to_str().ok().and_then(|v| v.split('.').nth(1)?.parse::<u32>().ok());
+    minor.is_some_and(|minor| minor >= 25)
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn leaves_the_thread_alone() -> bool {
+    true
+}
