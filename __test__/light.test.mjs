@@ -34,3 +34,12 @@ test('neither an import nor a daemon loads the big modules of Node', async (t) =
     [],
   )
 })
+
+test('what is read faster still says its names: those of the classes, and of the functions in a stack', async (t) => {
+  const { Daemon, DaemonError } = await import(library)
+  t.deepEqual([Daemon.name, DaemonError.name], ['Daemon', 'DaemonError'])
+  t.regex(
+    t.throws(() => new Daemon({ umask: -1 })).stack,
+    /at checkInteger .*at resolveOptions .*at new Daemon /s,
+  )
+})
