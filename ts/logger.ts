@@ -1,8 +1,8 @@
 // The one logger of the process, behind `syslog` and the daemon's own messages.
 
 import type { NativeTransport } from './binding.js'
-import { basename, extname } from './builtin.js'
 import { native } from './native.js'
+import { nameOf } from './program.js'
 
 let open = false
 let background = false
@@ -52,6 +52,5 @@ export function captureStderr(): void {
 
 /** What openlog(3) takes for a program that gives none: its name. */
 export function defaultIdent(): string {
-  const script = process.argv[1] ?? process.argv0
-  return basename(script, extname(script))
+  return nameOf(process.argv[1] ?? process.argv0)
 }

@@ -1,10 +1,11 @@
 // The options of a Daemon: what they mean, and the check before anything is done.
 
 import type { NativeConfinement } from './binding.js'
-import { basename, extname, isAbsolute, resolve } from './builtin.js'
+import { isAbsolute, resolve } from './builtin.js'
 import { type Check, checkAbsolute, checkInteger, checkText, hasControls, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue } from './errors.js'
+import { nameOf } from './program.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
 export interface DaemonOptions extends ConfinementOptions {
@@ -148,6 +149,8 @@ const LOG_DAEMON = 3 << 3
 const LAST_FACILITY = 23 << 3
 /** The longest that a timer of Node can be, and an int of the kernel. */
 const LARGEST = 2 ** 31 - 1
+/** A name's bytes. */
+const LONGEST_NAME = 64
 const NAME = 'one path component of 1 to 64 bytes without control characters'
 
 /** What each option takes, and the check of it. */
@@ -266,7 +269,7 @@ function toPath(script: string | URL): string | undefined {
 }
 
 function defaultName(script: string | undefined): string {
-  const name = script === undefined ? '' : basename(script, extname(script))
+  const name = script === undefined ? '' : nameOf(script)
   // Of a script whose own name will not do; and of `node -e`, where only a client can be.
   return isName(name) ? name : 'daemon'
 }
@@ -286,10 +289,9 @@ function pidFileDir(asked: string | null | undefined, name: string): PidFileDir 
 }
 
 function isName(name: string): boolean {
-  const bytes = Buffer.byteLength(name)
-  return (
-    bytes >= 1 && bytes <= 64 && name !== '.' && name !== '..' && !name.includes('/') && !hasControls(name)
-  )
+  // At most three bytes are a character's: the shorter need not be counted.
+  const fits = name.length <= LONGEST_NAME / 3 || Buffer.byteLength(name) <= LONGEST_NAME
+  return name !== '' && fits && name !== '.' && name !== '..' && !name.includes('/') && !hasControls(name)
 }
 
 function checkName(value: unknown, option: string): void {

@@ -70,6 +70,14 @@ export function daemonCommand(
   }
 }
 
+/** What a program is called: its script's base name without the extension. Node's own functions for that take
+ * a tenth of a millisecond of each command. */
+export function nameOf(script: string): string {
+  const file = script.slice(script.lastIndexOf('/') + 1)
+  const dot = file.lastIndexOf('.')
+  return dot > 0 ? file.slice(0, dot) : file
+}
+
 /** The working directory; `undefined` where it was removed. */
 function directory(): string | undefined {
   try {

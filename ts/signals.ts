@@ -31,6 +31,9 @@ function numbers(): Record<string, number | undefined> {
   return process.getBuiltinModule('node:os').constants.signals
 }
 
+/** The listeners that tell the guard of a signal. */
+const ours = new Set<unknown>()
+
 /**
  * Hands every signal to `deliver`. Those that come before the returned function is called wait until
  * then, unless `early` takes them.
@@ -48,14 +51,16 @@ export function wireSignals(
   if (isDeno) native.ignoreSigusr1()
   for (const signal of DAEMON_SIGNALS) {
     if (isDeno && signal === 'SIGUSR1') continue
-    // Once all listeners have been called: one of the program's own may block. Or throw: ours go first.
-    const take = () => process.nextTick(native.guardTaken, signal)
-    takers.set(signal, take)
-    process.prependListener(signal, take)
-    process.prependListener(signal, () => {
+    // Once all listeners have been called: one of the program's own may block. Or throw: ours goes first.
+    const take = () => void Promise.resolve(signal).then(native.guardTaken)
+    const listener = () => {
+      take()
       if (open && early(signal)) return
       turn = turn.then(() => deliver(signal))
-    })
+    }
+    ours.add(take).add(listener)
+    takers.set(signal, take)
+    process.prependListener(signal, listener)
   }
   native.guardChain()
   // libuv puts its own handler in place when the first listener of a signal comes: also when a
@@ -73,6 +78,8 @@ export function wireSignals(
 /** What the program does with a signal is its own; that it was not blocked, the guard is told. */
 function watchAgain(signal: NodeJS.Signals, take: () => void): void {
   const listeners = process.listeners(signal) as unknown[]
-  if (listeners.length > 0 && !listeners.includes(take)) process.prependListener(signal, take)
+  if (listeners.length > 0 && !listeners.some((listener) => ours.has(listener))) {
+    process.prependListener(signal, take)
+  }
   native.guardChain()
 }
