@@ -35,6 +35,8 @@ export interface Identity {
 const FLUSH_MS = 2000
 const LATE_FLUSH_MS = 200
 const FOREVER = new Promise<never>(() => {})
+/** So many turns of the microtasks a `shutdown` has before a timer is made for it. */
+const AT_ONCE = 10
 /** The longest timer that Node has; it holds the event loop while `action` is pending. */
 const LONG_MS = 2 ** 31 - 1
 
@@ -245,22 +247,28 @@ function complain(error: unknown): void {
 
 /** Whether `shutdown` did its work in time. */
 async function shutdown(deadline: number): Promise<boolean> {
+  let pending = true
   let timer: NodeJS.Timeout | undefined
-  let soon: NodeJS.Immediate | undefined
-  const limit = new Promise<'late'>((resolve) => {
-    // Most are done at once, and a process's first timer takes a moment to make.
-    soon = setImmediate(() => {
+  const work = Promise.resolve().then(() => behaviour.shutdown())
+  const settled = () => {
+    pending = false
+  }
+  work.then(settled, settled)
+  try {
+    // Most are done at once, and a race with a process's first timer takes a moment to make.
+    for (let turns = AT_ONCE; pending && turns > 0; turns--) await undefined
+    if (!pending) {
+      await work
+      return true
+    }
+    const limit = new Promise<'late'>((resolve) => {
       timer = setTimeout(resolve, deadline - now(), 'late')
     })
-  })
-  try {
-    const work = Promise.resolve().then(() => behaviour.shutdown())
     if ((await Promise.race([work, limit])) !== 'late') return true
     syslog(LOG_WARNING, `shutdown was cut off after ${options.stopTimeout} ms`)
   } catch (error) {
     syslog(LOG_ERR, text(error))
   } finally {
-    clearImmediate(soon)
     clearTimeout(timer)
   }
   return false
