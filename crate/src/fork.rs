@@ -126,6 +126,7 @@ pub unsafe fn child_1(p: &Prepared) -> ! {
         // ppoll(2) must wake when child 2 ends: SIGCHLD needs a handler, and is blocked but there.
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_sigchld as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
 
         let mut fresh = Child2 { prepared: p, guardian: libc::getpid() };
@@ -318,16 +319,10 @@ unsafe fn remove_pidfile(p: &Prepared) {
 }
 
 /// Default for every signal; by way of "ignored", which discards what is pending.
-unsafe fn reset_dispositions() {
-    // SAFETY: sigaction is async-signal-safe; signals that cannot be set are refused, which is fine.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        for signal in 1..=64 {
-            action.sa_sigaction = libc::SIG_IGN;
-            libc::sigaction(signal, &action, std::ptr::null_mut());
-            action.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(signal, &action, std::ptr::null_mut());
-        }
+fn reset_dispositions() {
+    for signal in 1..=64 {
+        sys::set_disposition(signal, libc::SIG_IGN);
+        sys::set_disposition(signal, libc::SIG_DFL);
     }
 }
 

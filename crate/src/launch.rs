@@ -226,13 +226,12 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
 
     // SAFETY: `child_1` keeps to async-signal-safe calls, and never returns. All signals are blocked in
     // this thread, and so in the child until it has reset them. Its descriptors are open until it is there.
-    let guardian = unsafe { sys::fork_beside(prepared, gone.into(), fork::child_1) }.map_err(
-        |(call, errno)| {
+    let guardian =
+        unsafe { sys::fork_beside(prepared, gone, fork::child_1) }.map_err(|(call, errno)| {
             os(call)(errno).hint(
                 "Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)",
             )
-        },
-    )?;
+        })?;
     Ok((Pid::from_raw(guardian), hand, guard, File::from(out), File::from(err)))
 }
 

@@ -2,32 +2,30 @@
 //! large that is. Each has a stack of its own; the errno is that of the thread that forks, which meanwhile
 //! does nothing that could set it.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::{PipeReader, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 
 use libc::{c_int, c_void, pid_t};
 use nix::errno::Errno;
 
-/// More than a child of [`fork_until_exec`] needs; what it does not touch costs nothing.
-const SMALL: usize = 48 << 10;
-/// The same for one of [`fork_beside`], on whose stack the other one's is.
-const LARGE: usize = 128 << 10;
+/// More than a child of [`fork_until_exec`] needs.
+const SMALL: usize = 32 << 10;
+/// The same for one of [`fork_beside`], on whose stack the other one's is. What is not touched costs nothing.
+const LARGE: usize = 256 << 10;
 
 #[repr(C, align(16))]
 struct Stack<const SIZE: usize>([MaybeUninit<u8>; SIZE]);
 
 /// clone(2) with a stack, which grows downwards from its end.
 unsafe fn clone_on<const SIZE: usize>(
-    stack: &mut Stack<SIZE>,
+    stack: *mut Stack<SIZE>,
     flags: c_int,
     run: extern "C" fn(*mut c_void) -> c_int,
     what: *mut c_void,
 ) -> pid_t {
     // SAFETY: the end is one past the stack's last byte; the rest is the caller's part.
     unsafe {
-        let end = (&raw mut *stack).add(1).cast();
+        let end = stack.add(1).cast();
         libc::clone(run, end, flags | libc::CLONE_VM | libc::SIGCHLD, what)
     }
 }
@@ -45,7 +43,7 @@ pub unsafe fn fork_until_exec(
 ) -> pid_t {
     let mut stack = Stack([const { MaybeUninit::uninit() }; SMALL]);
     // SAFETY: the stack is there until this call returns, when the child has left it.
-    unsafe { clone_on(&mut stack, libc::CLONE_VFORK, run, what) }
+    unsafe { clone_on(&raw mut stack, libc::CLONE_VFORK, run, what) }
 }
 
 /// Forks a child that calls `run(&what)`, and goes on beside it. A thread is made for it, to fork it and to
@@ -59,19 +57,19 @@ pub unsafe fn fork_until_exec(
 /// writes to, this process finds written.
 pub unsafe fn fork_beside<T: Send + 'static>(
     what: T,
-    gone: OwnedFd,
+    mut gone: PipeReader,
     run: unsafe fn(&T) -> !,
 ) -> Result<pid_t, (&'static str, i32)> {
     let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::Builder::new().name("guardian".into()).stack_size(LARGE + (64 << 10));
+    let thread = std::thread::Builder::new().name("guardian".into()).stack_size(256 << 10);
     let made = thread.spawn(move || {
         let mut fresh = Beside { what, run };
-        let mut stack = Stack([const { MaybeUninit::uninit() }; LARGE]);
+        let mut stack = Box::<Stack<LARGE>>::new_uninit();
         // SAFETY: stack and value are there until the child has left this memory. A child of fork is alone
         // with its copy. The rest is the caller's part.
         let child = unsafe {
             let shared = match leaves_the_thread_alone() {
-                true => clone_on(&mut stack, 0, run_beside::<T>, (&raw mut fresh).cast()),
+                true => clone_on(stack.as_mut_ptr(), 0, run_beside::<T>, (&raw mut fresh).cast()),
                 false => -1,
             };
             match shared {
@@ -83,9 +81,11 @@ pub unsafe fn fork_beside<T: Send + 'static>(
             }
         };
         let _ = tell.send(if child < 0 { Err(("fork", Errno::last_raw())) } else { Ok(child) });
-        if child > 0 {
-            // A signal is no reason to go on: `read_to_end` reads on.
-            let _ = File::from(gone).read_to_end(&mut Vec::new());
+        if child > 0 && gone.read_to_end(&mut Vec::new()).is_err() {
+            // Nothing tells when it is gone: so nothing is freed.
+            loop {
+                std::thread::park();
+            }
         }
     });
     made.map_err(|error| ("pthread_create", error.raw_os_error().unwrap_or(0)))?;

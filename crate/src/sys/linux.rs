@@ -117,6 +117,18 @@ pub unsafe fn wait_for_word_or_end(fd: RawFd, _child: libc::pid_t, millis: i64) 
     }
 }
 
+/// sigaction(2) with SIG_DFL or SIG_IGN. Async-signal-safe. Not the C library's, which for SIGABRT takes a lock,
+/// and in a child that shares the memory of its parent, that one's: a child that is killed would keep it.
+pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
+    // What the kernel takes: the handler first; flags, mask and what else there is are zero.
+    let action = [to, 0, 0, 0];
+    // SAFETY: the kernel reads the structure, which is no longer than this, and writes nothing.
+    unsafe {
+        let (new, old) = (action.as_ptr(), std::ptr::null_mut::<usize>());
+        libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>());
+    }
+}
+
 /// Closes every descriptor but the sorted ones given, by the list in /proc/self/fd, read without
 /// opendir(3), which allocates. 0, or -1 with errno.
 ///

@@ -81,7 +81,7 @@ pub unsafe fn fork_until_exec(
 /// `run` must be async-signal-safe.
 pub unsafe fn fork_beside<T: Send + 'static>(
     what: T,
-    _gone: OwnedFd,
+    _gone: std::io::PipeReader,
     run: unsafe fn(&T) -> !,
 ) -> Result<libc::pid_t, (&'static str, i32)> {
     // SAFETY: the caller's part.
@@ -90,6 +90,16 @@ pub unsafe fn fork_beside<T: Send + 'static>(
         // SAFETY: a fresh child of fork.
         0 => unsafe { run(&what) },
         child => Ok(child),
+    }
+}
+
+/// sigaction(2) with SIG_DFL or SIG_IGN. Async-signal-safe.
+pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
+    // SAFETY: zero is a value of the structure; signals that cannot be set are refused.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = to;
+        libc::sigaction(signal, &action, std::ptr::null_mut());
     }
 }
 
