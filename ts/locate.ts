@@ -1,6 +1,6 @@
 // Where the native module of this platform is.
 
-import { dirname, existsSync, join } from './builtin.js'
+import { dirname, existsSync } from './builtin.js'
 import { isSingleExecutable } from './runtime.js'
 
 const { platform, arch } = process
@@ -12,7 +12,7 @@ const names: string[] =
 /** Where this code is. A bundle in CommonJS has no import.meta; in an executable it is that one's place. */
 const here = import.meta.dirname ?? (typeof __dirname === 'string' ? __dirname : dirname(process.execPath))
 /** The folder of this package, unless this is a bundle. */
-export const own: string = join(here, '..')
+export const own: string = dirname(here)
 
 /** The file of the native module; `undefined` where there is none. */
 export function locate(): string | undefined {
@@ -29,10 +29,10 @@ export function locate(): string | undefined {
 function filesOf(names: string[]): string[] {
   const file = (name: string) => `tsdaemonize.${name}.node`
   for (const place of [
-    (name: string) => join(own, file(name)),
-    (name: string) => join(own, '..', `tsdaemonize-${name}`, file(name)),
-    (name: string) => join(here, file(name)),
-    (name: string) => (isSingleExecutable() ? join(dirname(process.execPath), file(name)) : undefined),
+    (name: string) => `${own}/${file(name)}`,
+    (name: string) => `${dirname(own)}/tsdaemonize-${name}/${file(name)}`,
+    (name: string) => `${here}/${file(name)}`,
+    (name: string) => (isSingleExecutable() ? `${dirname(process.execPath)}/${file(name)}` : undefined),
     resolved,
   ]) {
     const found = names.map(place).filter((path) => path !== undefined && existsSync(path))
@@ -45,7 +45,7 @@ function resolved(name: string): string | undefined {
   try {
     return process
       .getBuiltinModule('node:module')
-      .createRequire(join(here, 'index.js'))
+      .createRequire(`${here}/index.js`)
       .resolve(`tsdaemonize-${name}`)
   } catch {
     return undefined

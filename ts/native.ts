@@ -3,7 +3,7 @@
 // names, which a program that runs as root must not.
 
 import type * as Binding from './binding.js'
-import { join, readFileSync } from './builtin.js'
+import { readFileSync } from './builtin.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
 import { libc, locate, own } from './locate.js'
 import { isBun } from './runtime.js'
@@ -89,7 +89,7 @@ function install(): string {
 /** This package's, as npm takes it; in a bundle nobody knows it. */
 function version(): string {
   try {
-    const { name, version } = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8'))
+    const { name, version } = JSON.parse(readFileSync(`${own}/package.json`, 'utf8'))
     return name === 'tsdaemonize' ? `@${version}` : ''
   } catch {
     return ''
