@@ -5,7 +5,16 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,8 +30,11 @@ const SETTLED = 1500
 
 const library = new URL('../dist/index.js', import.meta.url).href
 const dir = mkdtempSync(join(tmpdir(), 'tsdaemonize-bench-'))
-const env = { PATH: process.env.PATH, RUNTIME_DIRECTORY: join(dir, 'run'), BENCH: dir }
-mkdirSync(env.RUNTIME_DIRECTORY)
+/** statfs(2): of a tmpfs, which /run is nearly everywhere. There is the pidfile, if this machine has one. */
+const TMPFS = 0x01021994
+const tmpfs = ['/run', '/dev/shm'].find((path) => existsSync(path) && statfsSync(path).type === TMPFS)
+const run = mkdtempSync(join(tmpfs ?? dir, 'tsdaemonize-bench-'))
+const env = { PATH: process.env.PATH, RUNTIME_DIRECTORY: run, BENCH: dir }
 
 function program(name, source) {
   writeFileSync(join(dir, name), source)
@@ -31,6 +43,9 @@ function program(name, source) {
 
 const empty = program('empty.mjs', '')
 const importing = program('importing.mjs', `import '${library}'`)
+mkdirSync(join(dir, 'node_modules'))
+symlinkSync(new URL('..', import.meta.url).pathname, join(dir, 'node_modules/tsdaemonize'))
+const naming = program('naming.mjs', "import 'tsdaemonize'")
 /** Opens MORE descriptors, and starts a daemon that does nothing. */
 const daemon = program(
   'daemon.mjs',
@@ -78,14 +93,15 @@ class Beside {
 }
 
 function measureTimes() {
-  const [start, status, stop, load] = Array.from({ length: 4 }, () => new Beside())
+  const [start, status, stop, load, byName] = Array.from({ length: 5 }, () => new Beside())
   for (let run = 0; run < TIMED_RUNS; run++) {
     start.take(daemon, 'start')
     status.take(daemon, 'status')
     stop.take(daemon, 'stop')
     load.take(importing)
+    byName.take(naming)
   }
-  return { start, status, stop, load }
+  return { start, status, stop, load, byName }
 }
 
 async function measureMemory() {
@@ -157,7 +173,7 @@ const ms = (number) => `${number.toFixed(1)} ms`
 const mib = (numbers) => `${(median(numbers) / MIB).toFixed(2)} MiB`
 const times = (number) => number.toFixed(2)
 
-function rows({ start, status, stop, load }, memory, calls) {
+function rows({ start, status, stop, load, byName }, memory, calls) {
   const boot = median([start, status, stop, load].map(({ boot }) => boot))
   const ratio = (what, { spent, ratio }, target) => [
     what,
@@ -179,6 +195,13 @@ function rows({ start, status, stop, load }, memory, calls) {
     ratio('`status`', status, 1.3),
     ratio('`stop` of a daemon that exits at once', stop, 1.3),
     ['import of the package', `+${ms(load.more)}`, '', 'at most 5 ms', load.more <= 5],
+    [
+      'the same by its name, which Node resolves',
+      `+${ms(byName.more)}`,
+      '',
+      'at most 5 ms',
+      byName.more <= 5,
+    ],
     more('resident memory of a daemon, over a bare Node with the same action (RSS)', memory.rss, 3),
     more('the same, shared pages divided (PSS)', memory.pss, 3),
     more('of it private', memory.own, 2),
@@ -212,7 +235,7 @@ function page(table) {
 
 \`npm run bench\` writes this page. Each row is the median of ${RUNS} runs, of times of ${TIMED_RUNS}. What is compared ran in
 turns, A B A B, in the same minutes on the same machine. A *boot* is what a bare Node takes for an empty program, just
-before: a daemon is a second Node, so that two boots are the floor of a start.
+before: a daemon is a second Node, so that two boots are the floor of a start. The programs import the package by its path.
 
 - ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB; Linux ${release()}
 - Node ${process.versions.node}, V8 ${process.versions.v8}; tsdaemonize ${version()}
@@ -221,8 +244,9 @@ before: a daemon is a second Node, so that two boots are the floor of a start.
 |---|---|---|---|---|
 ${lines.map(text).join('\n')}
 
-Memory is read from \`/proc/PID/smaps_rollup\`, ${SETTLED / 1000} s after the start, of a daemon and of a bare Node side by side. System calls are
-counted with strace, in child 1 up to its fork and in child 2 up to the execve.
+The pidfile was on ${tmpfs === undefined ? 'a disk' : `a tmpfs (\`${tmpfs}\`), as \`/run\` is`}. Memory is read from \`/proc/PID/smaps_rollup\`, ${SETTLED / 1000} s after the start,
+of a daemon and of a bare Node side by side. System calls are counted with strace, in child 1 up to its fork and in child 2
+up to the execve.
 
 Also measured: [syslog](benchmarks-syslog.md), and [other ways to a background process](benchmarks-peers.md).
 `
@@ -252,5 +276,5 @@ try {
   if (!flags.print) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), page(table))
 } finally {
   for (const pid of processesOf(dir)) process.kill(Number(pid), 'SIGKILL')
-  rmSync(dir, { recursive: true, force: true })
+  for (const path of [run, dir]) rmSync(path, { recursive: true, force: true })
 }

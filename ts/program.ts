@@ -158,17 +158,23 @@ export function withoutLaunchersOwn(flags: readonly string[], otherScript = fals
 }
 
 function environmentOf(env: Readonly<Record<string, string | undefined>>): string[] {
-  return variables(env).map(([name, value]) => `${name}=${value}`)
+  return variables(env).map((variable) => variable.join('='))
 }
 
-/** The variables of an environment without those of the launcher's own run. */
+/** The variables of an environment without those of the launcher's own run: names and values. */
 export function variables(env: Readonly<Record<string, string | undefined>>): [string, string][] {
-  return Object.entries(env).flatMap(([name, value]): [string, string][] => {
-    if (value === undefined || LAUNCHERS_VARIABLES.has(name) || name.startsWith('TSDAEMONIZE_')) return []
-    if (name !== 'NODE_OPTIONS') return [[name, value]]
+  const kept: [string, string][] = []
+  for (const name of Object.keys(env)) {
+    const value = env[name]
+    if (value === undefined || LAUNCHERS_VARIABLES.has(name) || name.startsWith('TSDAEMONIZE_')) continue
+    if (name !== 'NODE_OPTIONS') {
+      kept.push([name, value])
+      continue
+    }
     const flags = withoutLaunchersOwn(splitNodeOptions(value))
-    return flags.length > 0 ? [[name, flags.map(quoted).join(' ')]] : []
-  })
+    if (flags.length > 0) kept.push([name, flags.map(quoted).join(' ')])
+  }
+  return kept
 }
 
 /** As Node splits NODE_OPTIONS: at spaces; double quotes group, and a backslash in them escapes. */
