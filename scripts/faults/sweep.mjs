@@ -130,7 +130,7 @@ export async function tryPoint(point) {
     const judge = { start: judgeStart, drop: judgeStart, stop: judgeStop, leave: judgeLeave }[point.sweep]
     const wrong = await judge(w, point, { ...told, ...result })
     if (wrong.length > 0) wrong.push(`status ${result.status}, signal ${result.signal}, ${told.stderr()}`)
-    return { reached, wrong }
+    return { reached, wrong, status: result.status }
   } finally {
     await destroy(w)
   }
