@@ -283,6 +283,10 @@ impl<'a> Tracer<'a> {
             name.push_str("_wake");
         }
         let path = self.path(tid, &name, &args);
+        // What another thread does while one sends may come before it or after.
+        if self.sending.is_some_and(|sender| sender != tid && self.cast.of(sender).0 == pid) {
+            self.cast.process(pid).enter(Phase::Sent);
+        }
         self.advance(tid, pid, &name, &args, &path);
         let process = self.cast.process(pid);
         let (role, phase) = (process.role, process.phase);
