@@ -24,7 +24,7 @@ import { MIB, median, memory, processesOf } from './bench/measure.mjs'
 const { values: flags } = parseArgs({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
 const RUNS = Math.max(15, Number(flags.runs ?? 25))
 /** What takes a tenth of a second is done more often. */
-const TIMED_RUNS = 4 * RUNS
+const TIMED_RUNS = 8 * RUNS
 /** A process is looked at so long after its start, in milliseconds: then a bare Node has settled. */
 const SETTLED = 1500
 
