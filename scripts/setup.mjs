@@ -51,6 +51,9 @@ if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/binding.d.ts'], cr
     'build:native',
   ])
 }
-if (!existsSync('dist/index.js') || !isCurrent(['dist/index.js'], [...filesIn('ts'), 'tsconfig.json'])) {
+if (
+  !existsSync('dist/index.js') ||
+  !isCurrent(['dist/index.js'], [...filesIn('ts'), 'tsconfig.json', 'scripts/bundle.mjs'])
+) {
   run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])
 }

@@ -2,7 +2,8 @@
 //! what becomes of it.
 //!
 //! 1. open and lock the pidfile ([`crate::pidfile`]);
-//! 2. socketpairs for the hand-over and for the guardian, two memfds, /dev/null; every string;
+//! 2. socketpairs for the hand-over and for the guardian, two memfds, /dev/null, a pipe that ends when the
+//!    children use this memory no more; every string;
 //! 3. fork; the children are in [`crate::fork`];
 //! 4. [`Launch::wait`]: the daemon says "ready"; the guardian is asked to stand down, and does; the
 //!    daemon is marked ready in the pidfile; the daemon is told "go". Anything else is a failure,
