@@ -24,6 +24,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Error;
 use super::threads::Tasks;
+use crate::sys::Action;
 
 /// SIGSETXID of glibc, SIGSYNCCALL of musl.
 const SIGNAL: c_int = if cfg!(target_env = "musl") { 34 } else { 33 };
@@ -256,17 +257,6 @@ fn ask(
     }
 }
 
-/// `struct sigaction` as the kernel has it on 64-bit machines. The C library
-/// does not let its own signal be touched, and its structure is another one.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Action {
-    handler: usize,
-    flags: usize,
-    restorer: usize,
-    mask: u64,
-}
-
 impl Action {
     /// As the C library gives it to the kernel, with the restorer that returns
     /// from a handler: set for a signal that nobody uses, and read back.
@@ -292,15 +282,5 @@ impl Action {
     /// Puts it in place for [`SIGNAL`]; returns what was there.
     fn install(&self) -> io::Result<Self> {
         Self::exchange(SIGNAL, Some(self))
-    }
-
-    fn exchange(signal: c_int, new: Option<&Self>) -> io::Result<Self> {
-        let mut old = Self { handler: 0, flags: 0, restorer: 0, mask: 0 };
-        let new = new.map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: rt_sigaction(2) reads `new`, if given, and writes `old`; both
-        // are the kernel's structure, whose set of signals has 8 bytes.
-        let result =
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut old, 8_usize) };
-        if result == 0 { Ok(old) } else { Err(io::Error::last_os_error()) }
     }
 }

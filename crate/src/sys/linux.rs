@@ -117,16 +117,37 @@ pub unsafe fn wait_for_word_or_end(fd: RawFd, _child: libc::pid_t, millis: i64) 
     }
 }
 
-/// sigaction(2) with SIG_DFL or SIG_IGN. Async-signal-safe. Not the C library's, which for SIGABRT takes a lock,
-/// and in a child that shares the memory of its parent, that one's: a child that is killed would keep it.
-pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
-    // What the kernel takes: the handler first; flags, mask and what else there is are zero.
-    let action = [to, 0, 0, 0];
-    // SAFETY: the kernel reads the structure, which is no longer than this, and writes nothing.
-    unsafe {
-        let (new, old) = (action.as_ptr(), std::ptr::null_mut::<usize>());
-        libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>());
+/// `struct sigaction` as the kernel has it on 64-bit machines. The C library does not let its own signals be
+/// touched, and its structure is another one.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Action {
+    handler: usize,
+    flags: usize,
+    restorer: usize,
+    mask: u64,
+}
+
+impl Action {
+    const DEFAULT: Self = Self { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+
+    /// rt_sigaction(2): puts `new` in place, if given, and returns what was there. Async-signal-safe.
+    pub fn exchange(signal: libc::c_int, new: Option<&Self>) -> std::io::Result<Self> {
+        let mut old = Self::DEFAULT;
+        let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: rt_sigaction(2) reads `new`, if given, and writes `old`; both
+        // are the kernel's structure, whose set of signals has 8 bytes.
+        let result =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut old, 8_usize) };
+        if result == 0 { Ok(old) } else { Err(std::io::Error::last_os_error()) }
     }
+}
+
+/// SIG_DFL or SIG_IGN for a signal. Async-signal-safe. Not by the C library's sigaction, which for SIGABRT takes
+/// a lock, and in a child that shares the memory of its parent, that one's: a child that is killed would keep it.
+pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
+    // Those that cannot be set are refused.
+    let _ = Action::exchange(signal, Some(&Action { handler: to, ..Action::DEFAULT }));
 }
 
 /// Closes every descriptor but the sorted ones given, by the list in /proc/self/fd, read without
