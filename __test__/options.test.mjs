@@ -425,7 +425,7 @@ test('a working directory that does not exist fails the start', async (t) => {
   const p = place(t)
   const source = sample({ options: `cwd: '${p.dir}/missing'` })
   const error = await t.throwsAsync(start(p, {}, source), { code: 'ERR_DAEMON_START_FAILED' })
-  const says = `Cannot change to the working directory ${p.dir}/missing: chdir: No such file or directory. `
+  const says = `Cannot change to the working directory ${p.dir}/missing: ENOENT: no such file or directory, chdir. `
   t.true(error.message.endsWith(`${says}Create it, or name another with \`cwd\``), error.message)
   t.deepEqual(processesOf(p), [])
 })

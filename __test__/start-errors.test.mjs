@@ -1,7 +1,7 @@
 // What a launcher's program, and the person at the command line, is told of a start that failed.
 
 import { constants } from 'node:os'
-import { place, processesOf, run, sample, test } from './kit.mjs'
+import { command, place, processesOf, run, sample, test } from './kit.mjs'
 
 /** A program that prints the error's own fields. */
 const CATCHES = `import { inspect } from 'node:util'
@@ -61,25 +61,33 @@ test('the error carries exitCode, or signal, and what was printed', async (t) =>
   t.false('exitCode' in killed)
 })
 
-test('the error carries errno, syscall and path where a system call failed', async (t) => {
+test('the error carries errno, its symbol, syscall and path where a system call failed', async (t) => {
   const { ENOENT } = constants.errno
   t.like(await caught(t, { options: "cwd: '/missing'" }), {
     code: 'ERR_DAEMON_START_FAILED',
-    cause: { class: 'DaemonError', errno: -ENOENT, syscall: 'chdir', path: '/missing' },
+    cause: { class: 'DaemonError', errno: -ENOENT, errnoCode: 'ENOENT', syscall: 'chdir', path: '/missing' },
   })
   t.like(await caught(t, { options: "pidFilePath: '/missing'" }), {
     code: 'ERR_DAEMON_PIDFILE',
     errno: -ENOENT,
+    errnoCode: 'ENOENT',
     syscall: 'stat',
     path: '/missing',
   })
   t.like(await caught(t, { options: "stdout: '/missing/log'" }), {
     code: 'ERR_DAEMON_START_FAILED',
-    cause: { class: 'DaemonError', errno: -ENOENT, syscall: 'open', path: '/missing/log' },
+    cause: {
+      class: 'DaemonError',
+      errno: -ENOENT,
+      errnoCode: 'ENOENT',
+      syscall: 'open',
+      path: '/missing/log',
+    },
   })
   t.like(await caught(t, { options: "args: ['x'.repeat(1 << 20)]" }), {
     code: 'ERR_DAEMON_START_FAILED',
     errno: -constants.errno.E2BIG,
+    errnoCode: 'E2BIG',
     syscall: 'execve',
     path: process.execPath,
   })
@@ -117,4 +125,30 @@ test('the command line shows what the daemon printed, and its own error, once', 
   t.is(count(exits.stderr, 'not today'), 1, exits.stderr)
   const log = await attempt({ options: "stdout: '/missing/log'" })
   t.is(log.stderr.trim().split('\n').length, 1, log.stderr)
+})
+
+test('without a descriptor left, the message says so as Node would, whichever call it is that fails', async (t) => {
+  const p = place(t)
+  const last = `const told = []
+    await fs.promises.readFile(process.argv[1])
+    const filler = []
+    for (;;) try { filler.push(fs.openSync('/dev/null')) } catch { break }
+    for (let free = 1; free < 12; free++) {
+      fs.closeSync(filler.pop())
+      await new Sample(options).start().catch(({ message, code, errno, errnoCode, syscall }) =>
+        told.push({ message, code, errno, errnoCode, syscall }))
+    }
+    for (const fd of filler) fs.closeSync(fd)
+    console.log(JSON.stringify(told))`
+  const script = p.write('a.mjs', sample({ last: `if (isDaemon) process.exit(0)\n${last}` }))
+  const { stdout, stderr } = await command(p, 'prlimit', ['--nofile=64:64', process.execPath, script])
+  const told = JSON.parse(stdout || `"${stderr}"`)
+  const calls = new Set()
+  for (const { message, code, errno, errnoCode, syscall } of told) {
+    if (code === 'ERR_DAEMON_START_FAILED' && errno === undefined) continue
+    t.like({ errno, errnoCode }, { errno: -constants.errno.EMFILE, errnoCode: 'EMFILE' }, message)
+    t.true(message.includes(`: EMFILE: too many open files, ${syscall}`), message)
+    calls.add(syscall)
+  }
+  for (const call of ['open', 'socketpair', 'memfd_create']) t.true(calls.has(call), [...calls].join())
 })

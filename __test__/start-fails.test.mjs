@@ -93,19 +93,19 @@ const failures = {
   // In the take-over.
   'the working directory is missing': {
     options: "cwd: '/missing/directory'",
-    says: /Cannot change to the working directory \/missing\/directory: chdir: No such file/,
+    says: /Cannot change to the working directory \/missing\/directory: ENOENT: no such file or directory, chdir/,
   },
   'the working directory is a file': {
     options: "cwd: '/etc/passwd'",
-    says: /Cannot change to the working directory \/etc\/passwd: chdir: Not a directory/,
+    says: /Cannot change to the working directory \/etc\/passwd: ENOTDIR: not a directory, chdir/,
   },
   "the log's directory is missing": {
     options: "stdout: '/missing/directory/log'",
-    says: /Cannot open the log file \/missing\/directory\/log: open: No such file.*Create its directory/,
+    says: /Cannot open the log file \/missing\/directory\/log: ENOENT: no such file or directory, open.*Create its directory/,
   },
   'the log is a symbolic link': {
     options: "stderr: process.env.DIR + '/link'",
-    says: /Cannot open the log file .*\/link: open: .*It is a symbolic link/,
+    says: /Cannot open the log file .*\/link: ELOOP: .*, open. It is a symbolic link/,
   },
   'the log has a second name': {
     options: "stdout: process.env.DIR + '/second'",
@@ -113,7 +113,7 @@ const failures = {
   },
   'the log is a directory': {
     options: "stdout: process.env.DIR + '/run'",
-    says: /Cannot open the log file .*\/run: open: Is a directory/,
+    says: /Cannot open the log file .*\/run: EISDIR: is a directory, open/,
   },
 
   // In setup.
@@ -203,7 +203,7 @@ const failures = {
   },
   'the arguments are too long': {
     options: "args: ['x'.repeat(1 << 20)]",
-    says: /did not start: execve .*: Argument list too long/,
+    says: /did not start: E2BIG: argument list too long, execve '.*'/,
   },
   'a descriptor to be kept is closed': {
     options: 'keepFds: [777]',
@@ -211,7 +211,7 @@ const failures = {
   },
   'the pidfile directory is missing': {
     options: "pidFilePath: process.env.DIR + '/missing'",
-    says: /Cannot keep a pidfile in the directory .*\/missing: stat: No such file.*Create it, or name another/,
+    says: /Cannot keep a pidfile in the directory .*\/missing: ENOENT: no such file or directory, stat.*Create it, or name another/,
   },
   'the pidfile directory is a file': {
     options: "pidFilePath: '/etc/passwd'",
@@ -246,11 +246,11 @@ test('a start fails, tells why and leaves nothing where the interpreter is gone,
   const p = place(t)
   const script = p.write('a.mjs', sample())
   for (const [take, says] of [
-    ['unlinkSync(node)', /did not start: execve .*\/node: No such file or directory/],
-    ['chmodSync(node, 0o644)', /did not start: execve .*\/node: Permission denied/],
+    ['unlinkSync(node)', /did not start: ENOENT: no such file or directory, execve '.*\/node'/],
+    ['chmodSync(node, 0o644)', /did not start: EACCES: permission denied, execve '.*\/node'/],
     [
       "unlinkSync(node); fs.writeFileSync(node, 'text', { mode: 0o755 })",
-      /did not start: execve .*\/node: Exec format error/,
+      /did not start: ENOEXEC: exec format error, execve '.*\/node'/,
     ],
   ]) {
     const node = copyOfNode(p)
@@ -278,9 +278,24 @@ ls -A "$RUN"
 exit $status`
 
 for (const [what, options, then, says] of [
-  ['has no space', 'size=4k', 'head -c 4096 /dev/zero >"$RUN/filler"', /write .*sample\.pid: No space left/],
-  ['has no inodes', 'nr_inodes=2', 'echo >"$RUN/filler"', /sample\.pid: open: No space left on device/],
-  ['is read-only', 'size=4k', 'mount -o remount,ro "$RUN"', /sample\.pid: open: Read-only file system/],
+  [
+    'has no space',
+    'size=4k',
+    'head -c 4096 /dev/zero >"$RUN/filler"',
+    /ENOSPC: no space left on device, write '.*sample\.pid'/,
+  ],
+  [
+    'has no inodes',
+    'nr_inodes=2',
+    'echo >"$RUN/filler"',
+    /sample\.pid: ENOSPC: no space left on device, open/,
+  ],
+  [
+    'is read-only',
+    'size=4k',
+    'mount -o remount,ro "$RUN"',
+    /sample\.pid: EROFS: read-only file system, open/,
+  ],
 ]) {
   const register = canMount ? test : test.skip
   register(`a start fails, tells why and leaves nothing where the pidfile directory ${what}`, async (t) => {
@@ -312,7 +327,7 @@ asUser(
     fs.chmodSync(p.run, 0o555)
     const { status, stderr } = await run(p, p.write('a.mjs', sample()))
     t.is(status, 1)
-    t.regex(stderr, /sample\.pid: open: Permission denied\. Run it as a user who may write there/)
+    t.regex(stderr, /sample\.pid: EACCES: permission denied, open\. Run it as a user who may write there/)
     fs.chmodSync(p.run, 0o755)
     await nothingLeft(t, p)
   },

@@ -118,7 +118,7 @@ mounts(
     await until(() => received().length > 0, 'the message')
     t.regex(
       received()[0],
-      /^<155>.*? sample: DaemonError: Cannot change to the working directory \/missing: chdir: No such file or directory\./,
+      /^<155>.*? sample: DaemonError: Cannot change to the working directory \/missing: ENOENT: no such file or directory, chdir\./,
     )
   },
 )

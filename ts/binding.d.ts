@@ -159,7 +159,9 @@ export interface NativeOutcome {
   syscall?: string
   /** Its errno, negative. */
   errno?: number
-  /** The text of that errno. */
+  /** Its symbol. */
+  errnoCode?: string
+  /** The two as Node's own errors tell them. */
   reason?: string
   /** What it printed. */
   stdout: Buffer
@@ -269,14 +271,14 @@ export interface NativeZombie {
   startTicks: number
 }
 
-/** Tells the service manager; returns the errno of a failure, negative, or 0. */
-export declare function notify(address: string, state: string): number
+/** Tells the service manager; returns why that failed, if it did. */
+export declare function notify(address: string, state: string): string | null
 
 /**
  * Keeps the way to the service manager open, for what is told after the root directory has become
- * another; returns the errno of a failure, negative, or 0.
+ * another; returns why that failed, if it did.
  */
-export declare function notifyStayInTouch(address: string): number
+export declare function notifyStayInTouch(address: string): string | null
 
 /** Opens a log file, or /dev/null. */
 export declare function openLog(path?: string | undefined | null): NativeLog

@@ -107,12 +107,10 @@ export function exitStatus(verb: string, error: unknown): number {
   return verb === 'reload' && code === 'ERR_DAEMON_NOT_RUNNING' ? NOT_RUNNING_TO_RELOAD : FAILED
 }
 
-/** EPERM is 1 and EACCES 13 wherever Node runs. */
 function lacksRight(error: unknown): boolean {
   for (let e = error; e instanceof Error; e = e.cause) {
-    const { code, errno } = e as NodeJS.ErrnoException
-    if (code === 'ERR_DAEMON_PRIVILEGES' || code === 'EACCES' || code === 'EPERM') return true
-    if (e instanceof DaemonError && (errno === -1 || errno === -13)) return true
+    const { code, errnoCode = code } = e as { code?: string; errnoCode?: string }
+    if (code === 'ERR_DAEMON_PRIVILEGES' || errnoCode === 'EACCES' || errnoCode === 'EPERM') return true
   }
   return false
 }

@@ -26,6 +26,7 @@ export type DaemonErrorCode =
 /** What a {@link DaemonError} knows beside its code. */
 export interface DaemonErrorDetails {
   errno?: number
+  errnoCode?: string
   syscall?: string
   path?: string
   pid?: number
@@ -42,6 +43,8 @@ export class DaemonError extends Error {
   readonly code: DaemonErrorCode
   /** Where a system call failed: its errno, negative, as in Node's own errors. */
   declare readonly errno?: number
+  /** Where a system call failed: the symbol of its errno, such as `'EMFILE'`. */
+  declare readonly errnoCode?: string
   /** Where a system call failed: its name. */
   declare readonly syscall?: string
   /** The file concerned. */

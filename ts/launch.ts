@@ -123,17 +123,18 @@ function stepError(
   outcome: Outcome,
   error: (code: DaemonErrorCode, what: string, details: DaemonErrorDetails) => DaemonError,
 ): DaemonError {
-  const { syscall = '', errno = 0, reason = '' } = outcome
+  const { syscall = '', errno = 0, errnoCode = '', reason = '' } = outcome
   const onPidFile = syscall === 'write' && options.pidFileDir
   const path = onPidFile
     ? `${onPidFile.path}/${options.name}.pid`
     : syscall === 'execve'
       ? process.execPath
       : undefined
-  const what = `did not start: ${syscall}${path === undefined ? '' : ` ${path}`}: ${reason}`
+  const what = `did not start: ${reason}, ${syscall}${path === undefined ? '' : ` '${path}'`}`
   return error(onPidFile ? 'ERR_DAEMON_PIDFILE' : 'ERR_DAEMON_START_FAILED', what, {
     syscall,
     errno,
+    errnoCode,
     ...(path !== undefined && { path }),
   })
 }

@@ -137,13 +137,13 @@ function changeDirectory(path: string): void {
     process.chdir(path)
   } catch (cause) {
     const { errno = 0 } = cause as NodeJS.ErrnoException
-    const [, words = ''] = getSystemErrorMap().get(errno) ?? []
-    const reason = words.charAt(0).toUpperCase() + words.slice(1)
+    const [errnoCode = `errno ${-errno}`, words = 'unknown'] = getSystemErrorMap().get(errno) ?? []
+    const reason = `${errnoCode}: ${words}`
     throw new DaemonError(
       'ERR_DAEMON_START_FAILED',
-      `Cannot change to the working directory ${path}: chdir: ${reason}. ` +
+      `Cannot change to the working directory ${path}: ${reason}, chdir. ` +
         'Create it, or name another with `cwd`',
-      { errno, syscall: 'chdir', path },
+      { errno, errnoCode, syscall: 'chdir', path },
     )
   }
 }

@@ -56,15 +56,15 @@ export function meetManager(): void {
 /** Sends lines of `NAME=value`. A manager that cannot be reached is a LOG_WARNING. */
 export function tellManager(...lines: string[]): void {
   if (address === undefined) return
-  const errno = native.notify(address, lines.join('\n'))
-  if (errno !== 0) syslog(LOG_WARNING, `Cannot tell the service manager at ${address}: errno ${-errno}`)
+  const reason = native.notify(address, lines.join('\n'))
+  if (reason !== null) syslog(LOG_WARNING, `Cannot tell the service manager at ${address}: ${reason}`)
 }
 
 /** The root directory is about to become another, from where the manager's socket cannot be reached. */
 export function stayInTouch(): void {
   if (address === undefined) return
-  const errno = native.notifyStayInTouch(address)
-  if (errno !== 0) syslog(LOG_WARNING, `Cannot reach the service manager at ${address}: errno ${-errno}`)
+  const reason = native.notifyStayInTouch(address)
+  if (reason !== null) syslog(LOG_WARNING, `Cannot reach the service manager at ${address}: ${reason}`)
 }
 
 /** A reload begins; `tellManager('READY=1')` ends it. */

@@ -91,9 +91,9 @@ export function reopenOutputs(): void {
   }
 }
 
-function hint({ errno }: DaemonError): string {
+function hint({ errnoCode }: DaemonError): string {
   const kept = 'What is printed goes on to the old file'
-  const denied = errno === -13 || errno === -1
+  const denied = errnoCode === 'EACCES' || errnoCode === 'EPERM'
   if (!denied || !dropped) return kept
   const user = process.getuid?.()
   return `${kept}: privileges were dropped, and user ${user} must be able to write the file, or to make it (in logrotate: \`create 0640 USER GROUP\`)`

@@ -50,7 +50,7 @@ pub struct LookupError {
 
 impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.syscall, std::io::Error::from_raw_os_error(self.errno))
+        write!(f, "{}, {}", crate::error::reason(self.errno), self.syscall)
     }
 }
 

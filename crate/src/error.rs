@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use nix::errno::Errno;
+
 /// The `code` of a `DaemonError`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -63,6 +65,29 @@ pub struct Error {
     pub pid: Option<i32>,
 }
 
+/// The symbol of an errno: `EMFILE`.
+pub fn symbol(errno: i32) -> String {
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno => format!("errno {errno}"),
+        known => format!("{known:?}"),
+    }
+}
+
+/// An errno as Node's own errors tell it: `EMFILE: too many open files`.
+pub fn reason(errno: i32) -> String {
+    let words = Errno::from_raw(errno).desc();
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    // Not of an abbreviation, such as I/O.
+    let is_word = letters.as_str().starts_with(|letter: char| letter.is_ascii_lowercase());
+    let rest = if is_word { letters.as_str() } else { words };
+    format!(
+        "{}: {}{rest}",
+        symbol(errno),
+        first.filter(|_| is_word).map_or_else(String::new, String::from)
+    )
+}
+
 /// The result of what may fail with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -72,10 +97,10 @@ impl Error {
         Self { code, message: message.into(), errno: None, syscall: None, path: None, pid: None }
     }
 
-    /// A failed system call: `message` goes before its name and the text of its errno.
+    /// A failed system call: `message` goes before its errno and its name, which stand as in Node's own errors.
     pub fn os(code: Code, message: impl AsRef<str>, syscall: &'static str, errno: i32) -> Self {
-        let text = nix::errno::Errno::from_raw(errno).desc();
-        let mut error = Self::new(code, format!("{}: {syscall}: {text}", message.as_ref()));
+        let why = reason(errno);
+        let mut error = Self::new(code, format!("{}: {why}, {syscall}", message.as_ref()));
         error.errno = Some(errno);
         error.syscall = Some(syscall);
         error
@@ -98,5 +123,18 @@ impl Error {
         self.message.push_str(". ");
         self.message.push_str(hint);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_is_told_as_node_tells_it() {
+        assert_eq!(reason(libc::EMFILE), "EMFILE: too many open files");
+        assert_eq!(reason(libc::EIO), "EIO: I/O error");
+        assert_eq!(reason(libc::EWOULDBLOCK), reason(libc::EAGAIN));
+        assert!(reason(524).starts_with("errno 524: "), "{}", reason(524));
     }
 }

@@ -57,6 +57,7 @@ fn thrown(env: &Env, error: Error) -> napi::Error {
         object.set_named_property("code", error.code.as_str())?;
         if let Some(errno) = error.errno {
             object.set_named_property("errno", -errno)?;
+            object.set_named_property("errnoCode", error::symbol(errno))?;
         }
         if let Some(syscall) = error.syscall {
             object.set_named_property("syscall", syscall)?;
@@ -182,7 +183,9 @@ pub struct NativeOutcome {
     pub syscall: Option<String>,
     /// Its errno, negative.
     pub errno: Option<i32>,
-    /// The text of that errno.
+    /// Its symbol.
+    pub errno_code: Option<String>,
+    /// The two as Node's own errors tell them.
     pub reason: Option<String>,
     /// What it printed.
     pub stdout: Buffer,
@@ -205,7 +208,8 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
         signal: status.filter(|s| libc::WIFSIGNALED(*s)).map(|s| libc::WTERMSIG(s)),
         syscall: failure.step.map(|(name, _)| name.to_owned()),
         errno: failure.step.map(|(_, errno)| -errno),
-        reason: failure.step.map(|(_, e)| nix::errno::Errno::from_raw(e).desc().to_owned()),
+        errno_code: failure.step.map(|(_, errno)| error::symbol(errno)),
+        reason: failure.step.map(|(_, errno)| error::reason(errno)),
         stdout: outcome.stdout.into(),
         stderr: outcome.stderr.into(),
     }
@@ -882,17 +886,17 @@ pub fn syslog_stats() -> NativeSyslogStats {
     }
 }
 
-/// Tells the service manager; returns the errno of a failure, negative, or 0.
+/// Tells the service manager; returns why that failed, if it did.
 #[napi(catch_unwind)]
-pub fn notify(address: String, state: String) -> i32 {
-    notify::notify(&address, &state).map_or_else(|errno| -(errno as i32), |()| 0)
+pub fn notify(address: String, state: String) -> Option<String> {
+    notify::notify(&address, &state).err().map(|errno| error::reason(errno as i32))
 }
 
 /// Keeps the way to the service manager open, for what is told after the root directory has become
-/// another; returns the errno of a failure, negative, or 0.
+/// another; returns why that failed, if it did.
 #[napi(catch_unwind)]
-pub fn notify_stay_in_touch(address: String) -> i32 {
-    notify::stay_in_touch(&address).map_or_else(|errno| -(errno as i32), |()| 0)
+pub fn notify_stay_in_touch(address: String) -> Option<String> {
+    notify::stay_in_touch(&address).err().map(|errno| error::reason(errno as i32))
 }
 
 /// CLOCK_MONOTONIC in microseconds.

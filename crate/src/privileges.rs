@@ -114,11 +114,11 @@ impl Error {
     }
 
     fn of_call(syscall: &'static str, errno: i32, what: &str, advice: &str) -> Self {
-        let reason = std::io::Error::from_raw_os_error(errno);
+        let reason = crate::error::reason(errno);
         Self {
             errno: Some(errno),
             syscall: Some(syscall),
-            ..Self::new(format!("{what}: {syscall}: {reason}. {advice}"))
+            ..Self::new(format!("{what}: {reason}, {syscall}. {advice}"))
         }
     }
 
@@ -186,9 +186,9 @@ fn give_files(whom: &Whom, target: &Target) -> Vec<String> {
         let file = unsafe { BorrowedFd::borrow_raw(fd) };
         let errno = nix::unistd::fchown(file, Some(uid), Some(gid)).err()?;
         Some(format!(
-            "Cannot give a log file that was made to {target}: fchown: {}. It cannot be opened anew: give \
+            "Cannot give a log file that was made to {target}: {}, fchown. It cannot be opened anew: give \
              it to that user by hand.",
-            errno.desc()
+            crate::error::reason(errno as i32)
         ))
     };
     whom.files.iter().filter_map(give).collect()

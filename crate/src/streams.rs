@@ -408,7 +408,8 @@ impl Thread {
             Ok(keeper) => (state.keeper, state.failure) = (Some(keeper), None),
             Err(errno) => {
                 if state.failure.replace(errno as i32).is_none() {
-                    let text = format!("Cannot read what the daemon prints: {}", errno.desc());
+                    let why = crate::error::reason(errno as i32);
+                    let text = format!("Cannot read what the daemon prints: {why}");
                     syslog::log(libc::LOG_ERR, text.as_bytes());
                 }
             }

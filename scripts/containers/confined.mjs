@@ -48,12 +48,12 @@ const nowhere = first('a read-only root and nowhere to write, PID 1: a warning, 
   async body(box) {
     const logs = await box.logs()
     check(
-      /Cannot keep the pidfile \/var\/run\/beacon\.pid: .*Read-only.*Going on without/.test(logs),
+      /Cannot keep the pidfile \/var\/run\/beacon\.pid: .*read-only.*Going on without/.test(logs),
       `a warning: ${logs}`,
     )
     const { status, stderr } = await box.sh(`${BEACON} start`)
     check(
-      status === 1 && /Cannot keep the pidfile.*Read-only/.test(stderr),
+      status === 1 && /Cannot keep the pidfile.*read-only/.test(stderr),
       `in the background it is refused, with the reason: ${stderr}`,
     )
     check((await look(box)).pids.length === 1, 'no other process is left')
