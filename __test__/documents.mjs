@@ -2,9 +2,8 @@
 // transcripts of terminals, typed line by line.
 
 import fs from 'node:fs'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { command, isAlive, root, until } from './kit.mjs'
+import { command, isAlive, root, until, userName } from './kit.mjs'
 
 /** Documents whose programs and transcripts a suite of their own runs. */
 const ELSEWHERE = ['docs/containers.md', 'docs/testing.md']
@@ -89,7 +88,7 @@ function plain(p, text) {
   return text
     .replaceAll(p.run, '/run/user/1000')
     .replaceAll(p.dir, '/home/mina')
-    .replaceAll(`user ${userInfo().username},`, 'user mina,')
+    .replaceAll(`user ${userName},`, 'user mina,')
     .replace(/\d+(?:[-:.T]\d+)*Z?/g, '#')
 }
 

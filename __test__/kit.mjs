@@ -3,6 +3,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +18,18 @@ export const isRoot = process.getuid() === 0
 export const test = ava.serial
 /** A test that needs root; named as skipped for others. */
 export const asRoot = isRoot ? test : test.skip
+/** A test that needs an ordinary user; named as skipped for root. `npm run test:users` runs it. */
+export const asUser = isRoot ? test.skip : test
+/** The user as whom the tests run, as `status` names it: by its number, where it has no entry. */
+export const userName = nameOfUser()
+
+function nameOfUser() {
+  try {
+    return userInfo().username
+  } catch {
+    return `${process.getuid()}`
+  }
+}
 
 /** A directory of the test's own, with `run/` for pidfiles. What runs from there ends with the test. */
 export function place(t) {

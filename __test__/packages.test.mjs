@@ -13,9 +13,11 @@ const { version } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8
 /** The packages, with this machine's own binary as the only one: made once. */
 const made = fs.mkdtempSync(join(tmpdir(), 'tsd-packages-'))
 let tarballs
+// Its usual place is in the home directory, which may not be there.
+process.env.npm_config_cache = join(made, 'npm')
 
 test.before(() => {
-  tarballs = makePackages({ artifacts: ownBuild(), packages: `${made}/packages/` })
+  tarballs = makePackages({ artifacts: ownBuild(`${made}/artifacts/`), packages: `${made}/packages/` })
 })
 
 test.after.always(() => fs.rmSync(made, { recursive: true }))

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { fails, nothingLeft } from './failed.mjs'
-import { command, isRoot, place, run, sample, test } from './kit.mjs'
+import { asUser, command, isRoot, place, run, sample, test } from './kit.mjs'
 
 const failures = {
   // Before start(), in the daemon's process alone.
@@ -319,7 +319,6 @@ for (const [what, options, then, says] of [
   })
 }
 
-const asUser = isRoot ? test.skip : test
 asUser(
   'a start fails, tells why and leaves nothing where the pidfile directory is not writable',
   async (t) => {

@@ -16,6 +16,7 @@ import {
   sample,
   test,
   until,
+  userName,
 } from './kit.mjs'
 
 /** Starts a program, which must succeed; the pid of its daemon. */
@@ -52,6 +53,28 @@ test('start resolves with the pid once setup is done, with status 0 and the daem
   t.deepEqual(JSON.parse(stdout), { pid })
   t.true(fs.existsSync(join(p.dir, 'done')))
   t.deepEqual(processesOf(p), [pid])
+})
+
+test('neither a home directory nor the variables of a login are needed', async (t) => {
+  const p = place(t)
+  const script = p.write('sample.mjs', sample({ last: 'await new Sample(options).serviced()' }))
+  for (const HOME of [undefined, '/nonexistent']) {
+    const env = { HOME, USER: undefined, LOGNAME: undefined, SHELL: undefined, TMPDIR: undefined }
+    const does = async (verb, status = 0) => {
+      const result = await run(p, script, [verb], { env })
+      t.is(result.status, status, result.stderr)
+      t.is(result.stderr, '')
+      return result.stdout
+    }
+    await does('start')
+    const pid = pidIn(p)
+    t.true((await does('status')).startsWith(`sample is running: pid ${pid}, user ${userName}, since `))
+    t.is(proc(pid).cmdline[0], 'sample')
+    await does('restart')
+    await does('reload')
+    await does('stop')
+    t.is(await does('status', 3), 'sample is not running\n')
+  }
 })
 
 test('what runs before start() runs in both processes, what follows it in the launcher alone', async (t) => {

@@ -1,7 +1,6 @@
 // stop, restart, kill and status: what they do, what they say, and to whom.
 
 import fs from 'node:fs'
-import { userInfo } from 'node:os'
 import { Daemon } from '../dist/index.js'
 import {
   asRoot,
@@ -15,6 +14,7 @@ import {
   sample,
   test,
   until,
+  userName,
 } from './kit.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
@@ -151,7 +151,7 @@ test('status tells pid, start, user and memory of the one that runs', async (t) 
   t.deepEqual(Object.keys(status), ['state', 'pid', 'startedAt', 'user', 'rss'])
   t.is(status.state, 'running')
   t.is(status.pid, pid)
-  t.is(status.user, userInfo().username)
+  t.is(status.user, userName)
   t.true(status.startedAt instanceof Date)
   // The kernel counts in ticks of a hundredth of a second; the two clocks may be set in between.
   t.true(status.startedAt >= before - 100 && status.startedAt <= after + 100)

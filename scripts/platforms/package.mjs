@@ -53,8 +53,7 @@ function complete(dir, target) {
 }
 
 /** A folder like artifacts/ with what `npm run build` has made. */
-export function ownBuild() {
-  const artifacts = `${cache}own/`
+export function ownBuild(artifacts = `${cache}own/`) {
   rmSync(artifacts, { recursive: true, force: true })
   for (const name of TARGETS.map(binaryOf).filter((name) => existsSync(root + name))) {
     cpSync(root + name, artifacts + name)
