@@ -58,14 +58,64 @@ test('a rotation under load, by renaming and SIGHUP, loses no line and doubles n
   )
 })
 
+for (const [what, handles] of [
+  ['keeps it for itself', ''],
+  ['throws', "throw new Error('no configuration')"],
+  ['never settles', 'await new Promise(() => {})'],
+]) {
+  test(`SIGHUP rotates the logs before an \`onSignal\` that ${what}`, async (t) => {
+    const p = place(t)
+    logs(p)
+    // Prints once for each SIGHUP: also for one whose turn for `onSignal` never comes.
+    const body = `async action(signal) {
+      let printed = 0
+      process.on('SIGHUP', () => setImmediate(() => console.log('after ' + ++printed)))
+      console.log('acts')
+      await once(signal, 'abort')
+    }
+    async onSignal(signal) {
+      if (signal === 'SIGTERM') return super.onSignal(signal)
+      console.log('got ' + signal)
+      ${handles}
+    }`
+    const script = p.write('a.mjs', sample({ body, options: FILES }))
+    t.is((await run(p, script)).status, 0)
+    const pid = pidIn(p)
+    await until(() => read(p, 'out') === 'acts\n')
+    for (const round of [1, 2]) {
+      fs.renameSync(`${p.dir}/logs/out`, `${p.dir}/logs/out.${round}`)
+      process.kill(pid, 'SIGHUP')
+      await until(() => fs.existsSync(`${p.dir}/logs/out`) && read(p, 'out').includes(`after ${round}`))
+    }
+    t.is(read(p, 'out.1'), 'acts\n')
+    t.is(read(p, 'out.2'), 'got SIGHUP\nafter 1\n', 'anew before it is called')
+  })
+}
+
+test('a rotation while the daemon starts is not missed', async (t) => {
+  const p = place(t)
+  logs(p)
+  const body = `async setup() {
+    fs.renameSync(process.env.DIR + '/logs/out', process.env.DIR + '/logs/old')
+    let told = false
+    process.once('SIGHUP', () => { told = true })
+    process.kill(process.pid, 'SIGHUP')
+    while (!told) await sleep(1)
+  }
+  async action(signal) { console.log('acts'); await once(signal, 'abort') }
+  async onSignal(signal) { if (signal !== 'SIGHUP') await super.onSignal(signal) }`
+  const script = p.write('a.mjs', sample({ body, options: FILES }))
+  t.is((await run(p, script)).status, 0)
+  await until(() => fs.existsSync(`${p.dir}/logs/out`) && read(p, 'out') === 'acts\n')
+  t.is(read(p, 'old'), '')
+})
+
 test('a file that cannot be opened anew is told, and the old one stays', async (t) => {
   const p = place(t)
   logs(p)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
   const body = `async action(signal) { await once(signal, 'abort') }
   async onSignal(signal) {
-    if (signal === 'SIGHUP') fs.renameSync(process.env.DIR + '/logs/out', process.env.DIR + '/logs/old')
-    if (signal === 'SIGHUP') fs.symlinkSync('/dev/null', process.env.DIR + '/logs/out')
     await super.onSignal(signal)
     if (signal === 'SIGUSR1') this.reopen()
     console.log('after ' + signal)
@@ -75,6 +125,8 @@ test('a file that cannot be opened anew is told, and the old one stays', async (
   const script = p.write('a.mjs', program({ body, before }))
   t.is((await run(p, script, [], { env: local(p) })).status, 0)
   const pid = pidIn(p)
+  fs.renameSync(`${p.dir}/logs/out`, `${p.dir}/logs/old`)
+  fs.symlinkSync('/dev/null', `${p.dir}/logs/out`)
   process.kill(pid, 'SIGHUP')
   await until(() => read(p, 'err').includes('after SIGHUP'))
   t.is(read(p, 'old'), 'after SIGHUP\n')

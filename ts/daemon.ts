@@ -72,8 +72,9 @@ export class Daemon {
 
   /**
    * Gets SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGCHLD and SIGPIPE, one at a time. By
-   * default SIGTERM ends the daemon, attached SIGINT too; SIGHUP reopens its log files; and all others
-   * are ignored. An override passes on what it does not handle with `super.onSignal(signal)`.
+   * default SIGTERM ends the daemon, attached SIGINT too, and all others are ignored. An override passes
+   * on what it does not handle with `super.onSignal(signal)`. On SIGHUP the log files (`stdout`, `stderr`)
+   * were opened anew before this is called, whatever it does.
    */
   protected async onSignal(signal: NodeJS.Signals): Promise<void> {
     await life.onSignal(signal)
@@ -287,7 +288,7 @@ export class Daemon {
 
   /**
    * In the daemon: opens its log files (`stdout`, `stderr`) anew, for who has renamed them. What cannot
-   * be opened is a LOG_ERR, and the old file stays. SIGHUP does this by default.
+   * be opened is a LOG_ERR, and the old file stays. SIGHUP always does this.
    */
   reopen(): void {
     life.reopen()

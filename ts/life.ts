@@ -89,6 +89,7 @@ export async function live(
     }
     if (isLeaving()) return FOREVER
     takeOutputs()
+    if (rotated) reopenOutputs()
     // With LOG_PERROR, what becomes of the pidfile is said where it is kept.
     if (!attached) native.keepPidfile(false)
     phase = 'running'
@@ -121,7 +122,7 @@ function takeOver(): () => void {
   openOutputs(options, attached)
   if (attached) meetManager()
   native.guardStart(options.name, options.blockedTimeout)
-  return wireSignals(deliver, early)
+  return wireSignals(deliver, atOnce)
 }
 
 /** For the log and, while the daemon starts, for the person who starts it. */
@@ -172,16 +173,24 @@ function emptyLoop(): void {
 
 /** The default `onSignal`. */
 export async function onSignal(signal: NodeJS.Signals): Promise<void> {
-  if (signal === 'SIGHUP') reopenOutputs()
   if (signal !== 'SIGTERM' && !(signal === 'SIGINT' && attached)) return
   syslog(LOG_INFO, `Received ${signal}. Exiting.`)
   cause = signal
   await exit(0)
 }
 
-/** Before the daemon is ready, what asks for its end ends the start. Then its launcher may have said
- * that it runs, and signals are `onSignal`'s. */
-function early(signal: NodeJS.Signals): boolean {
+/** SIGHUP came before the outputs were redirected. */
+let rotated = false
+
+/** What does not wait for `onSignal` to be done with earlier signals. Returns whether the signal ends here.
+ *
+ * SIGHUP opens the log files anew, whatever `onSignal` makes of it. Before the daemon is ready, what asks
+ * for its end ends the start. Then its launcher may have said that it runs, and signals are `onSignal`'s. */
+function atOnce(signal: NodeJS.Signals): boolean {
+  if (signal === 'SIGHUP') {
+    if (phase === 'starting' || phase === 'ready') rotated = true
+    else reopenOutputs()
+  }
   const ending = phase === 'starting' && (signal === 'SIGTERM' || signal === 'SIGINT')
   if (ending && attached) void exit(0)
   else if (ending) {

@@ -35,12 +35,12 @@ function numbers(): Record<string, number | undefined> {
 const ours = new Set<unknown>()
 
 /**
- * Hands every signal to `deliver`. Those that come before the returned function is called wait until
- * then, unless `early` takes them.
+ * Hands every signal to `atOnce` and, unless that has dealt with it, to `deliver`: one at a time, and those
+ * that come before the returned function is called, when it is.
  */
 export function wireSignals(
   deliver: (signal: NodeJS.Signals) => Promise<void>,
-  early: (signal: NodeJS.Signals) => boolean,
+  atOnce: (signal: NodeJS.Signals) => boolean,
 ): () => void {
   let open: (() => void) | undefined
   let turn = new Promise<void>((resolve) => {
@@ -55,7 +55,7 @@ export function wireSignals(
     const take = () => void Promise.resolve(signal).then(native.guardTaken)
     const listener = () => {
       take()
-      if (open && early(signal)) return
+      if (atOnce(signal)) return
       turn = turn.then(() => deliver(signal))
     }
     ours.add(take).add(listener)
