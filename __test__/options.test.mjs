@@ -157,7 +157,9 @@ test('unknown options, and what is no options at all, are refused', (t) => {
     const error = t.throws(() => new Daemon({ [option]: 1 }), { code: VALUE, instanceOf: TypeError })
     t.regex(
       error.message,
-      new RegExp(`^\`options\` must be made of known options \\(detach, name, .*\\); got '${option}'$`),
+      new RegExp(
+        `^\`options\` must be made of known options \\(detach, name, .*\\); got '${option}'(?:\\. Did you mean '\\w+'\\?)?$`,
+      ),
     )
     t.throws(() => new Daemon({ [option]: undefined }), { code: VALUE })
   }
@@ -170,6 +172,39 @@ test('unknown options, and what is no options at all, are refused', (t) => {
     new Daemon(Object.create({ name: '../x' }, { pidFilePath: { value: '/x', enumerable: true } })).pidFile,
     new Daemon({ pidFilePath: '/x' }).pidFile,
   )
+})
+
+test('a name that is misspelt is told with the nearest known one, wherever names are known', async (t) => {
+  const refused = (given) => new Daemon(given)
+  const transport = (given) => syslog.openlog('sample', 0, syslog.LOG_USER, given)
+  for (const [attempt, given, meant] of [
+    [refused, { pidfile: '/run' }, 'pidFilePath'],
+    [refused, { Name: 'x' }, 'name'],
+    [refused, { stdOut: '/x' }, 'stdout'],
+    [refused, { keepfds: [] }, 'keepFds'],
+    [refused, { start_timeout: 1 }, 'startTimeout'],
+    [refused, { 'stop-timeout': 1 }, 'stopTimeout'],
+    [refused, { detatch: true }, 'detach'],
+    [refused, { umsak: 0 }, 'umask'],
+    [refused, { facility: 24 }, 'syslogFacility'],
+    [refused, { colour: 1 }],
+    [refused, { limits: { nofiles: 1 } }, 'nofile'],
+    [refused, { limits: { nofile: { Soft: 1 } } }, 'soft'],
+    [refused, { landlock: { reed: [] } }, 'read'],
+    [refused, { capabilities: ['NET_BIND_SERVICE'] }, 'CAP_NET_BIND_SERVICE'],
+    [refused, { capabilities: ['CAP_NET_BIND_SERVCIE'] }, 'CAP_NET_BIND_SERVICE'],
+    [transport, { type: 'UPD', host: 'x' }, 'udp'],
+    [transport, { type: 'udp', hots: 'x' }, 'host'],
+  ]) {
+    const { message } = t.throws(() => attempt(given), { code: VALUE, instanceOf: TypeError })
+    const [, named] = message.match(/; got '[^']*'(?:\. Did you mean '(.*)'\?)?$/)
+    t.is(named, meant, message)
+  }
+  const daemon = new Daemon({ name: 'nobody', pidFilePath: '/nowhere' })
+  for (const signal of ['HUP', 'sighup', 'SIGHPU']) {
+    const { message } = await t.throwsAsync(daemon.kill(signal), { code: VALUE })
+    t.regex(message, /\. Did you mean 'SIGHUP'\?$/, signal)
+  }
 })
 
 test('names and paths that are unusual are taken as they are', (t) => {

@@ -120,6 +120,31 @@ asRoot(
   },
 )
 
+asRoot('a group alone makes the user another, which the start and the log say', async (t) => {
+  for (const [who, becomes, more] of [
+    ["group: 'games'", 'daemon', {}],
+    ['group: 60', 'daemon', {}],
+    ["name: 'games', group: 'daemon'", 'games', { name: 'games' }],
+    ['', 'daemon', { body: "setup() { this.dropPrivileges(null, 'games') }" }],
+  ]) {
+    const { pid, p, stderr } = await started(t, { ...more, options: who })
+    const user = becomes === 'games' ? 5 : 1
+    t.deepEqual(threads(pid)[0].uids, [user, user, user, user], who)
+    const warning =
+      /^(\w+: )?Only the group "\w+" was given, and no user: the user becomes "(\w+)"\. Give `user` with `group`\.$/gm
+    const [[, , told]] = stderr.matchAll(warning)
+    t.is(told, becomes, stderr)
+    // With LOG_PERROR, what goes to the log.
+    const logged = () =>
+      [...fs.readFileSync(`${p.dir}/printed`, 'utf8').matchAll(warning)].some(([, ident]) => ident)
+    await until(logged, 'the log')
+  }
+  for (const who of ["user: 'games', group: 'daemon'", "user: 'games'"]) {
+    const { p } = await started(t, { options: who })
+    t.notRegex(fs.readFileSync(`${p.dir}/printed`, 'utf8'), /Only the group/)
+  }
+})
+
 asRoot('dropPrivileges() in setup, after what only root can do; the identity is told', async (t) => {
   const { pid, p } = await started(t, {
     body: `async setup() {

@@ -91,16 +91,34 @@ test('no verb, an unknown one, and an argument too many: usage, status 2, and no
     [['frobnicate'], "unknown command 'frobnicate'"],
     [['toString'], "unknown command 'toString'"],
     [['frobnicate', 'now'], "unknown command 'frobnicate'"],
+    [['strat'], "unknown command 'strat': did you mean 'start'?"],
+    [['reboot'], "unknown command 'reboot'"],
+    [['Status'], "unknown command 'Status': did you mean 'status'?"],
+    [['relaod'], "unknown command 'relaod': did you mean 'reload'?"],
+    [['--'], 'no command'],
+    [['--', 'start'], 'no command'],
+    [['stop', '--', '--port', '80'], "unexpected argument '--'"],
+    [['status', '--jsno'], "unexpected argument '--jsno': did you mean '--json'?"],
+    [
+      ['start', '--port', '80'],
+      "unexpected argument '--port'. The program's own arguments stand behind --: tool.mjs start -- --port 80",
+    ],
+    [
+      ['run', 'now', '--', 'x'],
+      "unexpected argument 'now'. The program's own arguments stand behind --: tool.mjs run -- now",
+    ],
     [['--json'], "unknown command '--json'"],
-    [['start', 'now'], "unexpected argument 'now'"],
-    [['start', '--json'], "unexpected argument '--json'"],
+    [['start', 'now'], "unexpected argument 'now'. "],
+    [['start', '--json'], "unexpected argument '--json'. "],
     [['status', '--xml'], "unexpected argument '--xml'"],
     [['status', '--json', 'now'], "unexpected argument 'now'"],
   ]) {
     const { status, stdout, stderr } = await run(p, script, args)
     t.is(status, 2, args.join(' '))
     t.is(stdout, '')
-    t.true(stderr.startsWith(`tool.mjs: ${why}\n\nUsage: tool.mjs start | stop |`), stderr)
+    t.true(stderr.startsWith(`tool.mjs: ${why}`), stderr)
+    if (!why.endsWith(' '))
+      t.true(stderr.startsWith(`tool.mjs: ${why}\n\nUsage: tool.mjs start | stop |`), stderr)
   }
   for (const args of [['--help'], ['-h'], ['start', '--help']]) {
     const { status, stdout, stderr } = await run(p, script, args)
@@ -110,6 +128,41 @@ test('no verb, an unknown one, and an argument too many: usage, status 2, and no
   }
   t.deepEqual(fs.readdirSync(p.run), [])
   t.deepEqual(processesOf(p), [])
+})
+
+test('what stands behind -- is all that the program gets as its arguments, in the daemon and attached', async (t) => {
+  const p = place(t)
+  const body = `setup() { fs.appendFileSync(process.env.DIR + '/got', JSON.stringify(process.argv.slice(1)) + '\\n') }`
+  const script = p.write('a.mjs', cli({ body }))
+  const got = () =>
+    fs
+      .readFileSync(`${p.dir}/got`, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  const own = ['--port', '80', '--', '--help', 'start', '']
+  for (const [verb, ...args] of [
+    ['start', '--', ...own],
+    ['restart'],
+    ['restart', '--', 'x'],
+    ['restart', '--'],
+  ]) {
+    const { status, stderr } = await run(p, script, [verb, ...args])
+    t.is(status, 0, stderr)
+  }
+  t.is((await run(p, script, ['stop'])).status, 0)
+  const running = run(p, script, ['run', '--', ...own])
+  await until(() => got().length === 5)
+  process.kill(running.pid, 'SIGTERM')
+  t.is((await running).status, 0)
+  t.deepEqual(got(), [[script, ...own], [script], [script, 'x'], [script], [script, ...own]])
+
+  // Who reads the arguments itself, and says which verb it is, keeps them.
+  const last = 'await new Sample(options).serviced([process.argv[3]])'
+  const other = p.write('b.mjs', sample({ body, last }))
+  t.is((await run(p, other, ['8080', 'start'])).status, 0)
+  t.deepEqual(got().at(-1), [other, '8080', 'start'])
+  t.is((await run(p, other, ['8080', 'stop'])).status, 0)
 })
 
 test('run is the daemon itself, attached: its exit status is the command’s', async (t) => {

@@ -7,6 +7,7 @@ import { command, place, processesOf, run, sample, test } from './kit.mjs'
 const CATCHES = `import { inspect } from 'node:util'
 const plain = (e) => e instanceof Error
   ? { class: e.constructor.name, name: e.name, message: e.message, stack: e.stack, ...e,
+      stdout: e.stdout, stderr: e.stderr,
       ...('cause' in e && { cause: plain(e.cause) }), ...(e.errors && { errors: e.errors.map(plain) }) }
   : e
 const tell = (e) => console.log(JSON.stringify({ ...plain(e), shown: inspect(e).length }))`
@@ -123,6 +124,10 @@ test('the command line shows what the daemon printed, and its own error, once', 
 
   const exits = await attempt({ body: "setup() { console.error('not today'); process.exit(3) }" })
   t.is(count(exits.stderr, 'not today'), 1, exits.stderr)
+  const uncaught = await attempt({
+    before: "console.error('first')\nif (isDaemon) throw new Error('at once')",
+  })
+  t.is(count(uncaught.stderr, ' at file'), 1, uncaught.stderr)
   const log = await attempt({ options: "stdout: '/missing/log'" })
   t.is(log.stderr.trim().split('\n').length, 1, log.stderr)
 })
@@ -151,4 +156,30 @@ test('without a descriptor left, the message says so as Node would, whichever ca
     calls.add(syscall)
   }
   for (const call of ['open', 'socketpair', 'memfd_create']) t.true(calls.has(call), [...calls].join())
+})
+
+test('of a start that nobody catches, Node shows a line that can be read, and what was printed once', async (t) => {
+  const p = place(t)
+  p.write('broken.mjs', 'const a = b c')
+  const says = "console.log('reading the configuration'); console.error('line 3 is odd')"
+  for (const [what, source] of [
+    ['setup throws', { body: `setup() { ${says}; throw new TypeError('no port given') }` }],
+    ['setup exits', { body: `setup() { ${says}; process.exit(3) }` }],
+    ['setup is killed', { body: `setup() { ${says}; process.kill(process.pid, 'SIGKILL') }` }],
+    ['setup hangs', { body: `setup() { ${says}; return sleep(1e6) }`, options: 'startTimeout: 3000' }],
+    ['a module does not parse', { before: `if (isDaemon) { ${says}; await import('./broken.mjs') }` }],
+    ['the import throws', { before: `if (isDaemon) { ${says}; throw new Error('not like that') }` }],
+    ['an option is wrong', { options: "stdOut: '/x'", before: says }],
+  ]) {
+    const { stdout, stderr } = await run(p, p.write('a.mjs', sample(source)), [])
+    const times = (words) => (stdout + stderr).split(words).length - 1
+    for (const words of ['reading the configuration', 'line 3 is odd']) {
+      // The source text that V8 shows has the words, too.
+      t.is(times(words) - times(`('${words}')`), 1, `${what}: ${stdout}${stderr}`)
+    }
+    t.true(times('const a = b c') <= 1, stderr)
+    const [, line] = stderr.match(/dist\/index\.js:\d+\n(.*)\n/)
+    t.regex(line, /^ +[\w ,.:;(){}=>'`$?![\]\\]+$/, what)
+    t.true(line.length < 150, line)
+  }
 })

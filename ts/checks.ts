@@ -1,7 +1,7 @@
 // Checks of values that a program gives: each throws a TypeError that names the value.
 
 import { isAbsolute } from './builtin.js'
-import { invalidType, invalidValue } from './errors.js'
+import { invalidType, invalidValue, unknownName } from './errors.js'
 
 /** One check: of a value, called by the option's name. */
 export type Check = (value: unknown, option: string) => void
@@ -62,7 +62,8 @@ export function checkObject(
   for (const [key, entry] of Object.entries(value)) {
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined
     if (check === undefined) {
-      throw invalidValue(option, key, `${takes}, with no other keys than ${Object.keys(checks).join(', ')}`)
+      const known = Object.keys(checks)
+      throw unknownName(option, key, `${takes}, with no other keys than ${known.join(', ')}`, known)
     }
     if (entry !== undefined) check(entry, `${option}.${key}`)
   }

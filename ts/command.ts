@@ -1,14 +1,15 @@
 // The command line of a daemon, with the exit statuses of the Linux Standard Base (init scripts).
 
 import { inspect, writeSync } from './builtin.js'
-import { DaemonError } from './errors.js'
+import { ahead, DaemonError } from './errors.js'
+import { nearest } from './nearest.js'
 import type { Status } from './status.js'
 
-/** What the verbs do. */
+/** What the verbs do. `own` are the program's own arguments; `undefined` where there is no `--`. */
 export interface Verbs {
   name: string
-  start(): Promise<unknown>
-  run(): Promise<unknown>
+  start(own: readonly string[] | undefined): Promise<unknown>
+  run(own: readonly string[] | undefined): Promise<unknown>
   stop(): Promise<unknown>
   status(): Promise<Status>
   reload(): Promise<void>
@@ -22,9 +23,15 @@ const USAGE = `Usage: PROGRAM start | stop | restart | reload | status [--json] 
   reload   have it read its configuration again (SIGHUP)
   status   say whether it runs; --json for programs
   run      run it in the foreground, attached to this terminal or manager
+
+What stands behind -- after start, restart or run is for the program itself.
 `
 
 const VERBS = ['start', 'stop', 'restart', 'reload', 'status', 'run']
+/** Those that bring up a program, which may have arguments of its own. */
+const STARTING = ['start', 'restart', 'run']
+const JSON_FLAG = '--json'
+const OWN = '--'
 
 const FAILED = 1
 const USAGE_ERROR = 2
@@ -34,31 +41,40 @@ const NOT_RUNNING_TO_RELOAD = 7
 
 /** Runs one verb and sets `process.exitCode`. */
 export async function runCommand(args: readonly string[], verbs: Verbs): Promise<void> {
-  const [verb, ...rest] = args
-  if (args.includes('--help') || args.includes('-h')) {
+  const end = args.includes(OWN) ? args.indexOf(OWN) : args.length
+  const [verb, ...rest] = args.slice(0, end)
+  const own = end < args.length ? args.slice(end + 1) : undefined
+  if (verb === '--help' || verb === '-h' || rest.includes('--help') || rest.includes('-h')) {
     process.stdout.write(usage())
     process.exitCode = 0
     return
   }
   if (verb === undefined) return misuse('no command')
-  if (!VERBS.includes(verb)) return misuse(`unknown command '${verb}'`)
-  const json = verb === 'status' && rest[0] === '--json'
+  if (!VERBS.includes(verb)) return misuse(`unknown command '${verb}'`, nearest(verb, VERBS))
+  const json = verb === 'status' && rest[0] === JSON_FLAG
   const surplus = rest[json ? 1 : 0]
-  if (surplus !== undefined) return misuse(`unexpected argument '${surplus}'`)
+  if (STARTING.includes(verb)) {
+    if (surplus !== undefined) return misplaced(verb, rest)
+  } else if (surplus !== undefined || own) {
+    return misuse(
+      `unexpected argument '${surplus ?? OWN}'`,
+      verb === 'status' && surplus ? nearest(surplus, [JSON_FLAG]) : undefined,
+    )
+  }
   try {
     switch (verb) {
       case 'start':
-        await verbs.start()
+        await verbs.start(own)
         return done(0)
       case 'run':
-        await verbs.run()
+        await verbs.run(own)
         return done(0)
       case 'stop':
         await verbs.stop()
         return done(0)
       case 'restart':
         await verbs.stop()
-        await verbs.start()
+        await verbs.start(own)
         return done(0)
       case 'reload':
         await verbs.reload()
@@ -85,19 +101,30 @@ function usage(): string {
   return USAGE.replace('PROGRAM', program)
 }
 
-function misuse(what: string): void {
-  process.stderr.write(`${program()}: ${what}\n\n${usage()}`)
+function misuse(what: string, meant?: string): void {
+  const hint = meant === undefined ? '' : `: did you mean '${meant}'?`
+  process.stderr.write(`${program()}: ${what}${hint}\n\n${usage()}`)
   done(USAGE_ERROR)
+}
+
+/** Somebody wants the program to have arguments. */
+function misplaced(verb: string, rest: readonly string[]): void {
+  misuse(
+    `unexpected argument '${rest[0]}'. The program's own arguments stand behind ${OWN}: ` +
+      `${program()} ${verb} ${OWN} ${rest.join(' ')}`,
+  )
 }
 
 /** What the daemon had printed, why it failed, and its own error with stack and causes; nothing twice. */
 function tell(name: string, { message, stdout = '', stderr = '', cause }: DaemonError): void {
   process.stdout.write(stdout)
-  if (!message.endsWith(stderr.trim())) process.stderr.write(stderr)
+  const told = message.endsWith(ahead(stderr, cause))
+  if (!told) process.stderr.write(stderr)
   process.stderr.write(`${name}: ${message}\n`)
   // An error of this package says all in its message.
   const hasStack = cause instanceof Error && !(cause instanceof DaemonError)
-  if (hasStack && !stderr.includes(cause.stack ?? '')) process.stderr.write(`${inspect(cause)}\n`)
+  const shown = !told && hasStack && stderr.includes(cause.stack ?? '')
+  if (hasStack && !shown) process.stderr.write(`${inspect(cause)}\n`)
 }
 
 /** The exit status of a verb that failed. */

@@ -3,7 +3,7 @@
 
 import type { NativeConfinement, NativeLandlock, NativeLimit } from './binding.js'
 import { type Check, checkAbsolute, checkEach, checkInteger, checkObject, ofType } from './checks.js'
-import { invalidType, invalidValue } from './errors.js'
+import { invalidType, invalidValue, unknownName } from './errors.js'
 
 /** The capabilities of capabilities(7), in the order of their numbers. */
 const CAPABILITIES = [
@@ -171,7 +171,8 @@ export const CONFINEMENT_CHECKS: Record<keyof Required<ConfinementOptions>, Chec
     checkEach(value, option, 'an array of names, such as CAP_NET_BIND_SERVICE', (name, at) => {
       const takes = 'a name of capabilities(7), such as CAP_NET_BIND_SERVICE'
       if (typeof name !== 'string') throw invalidType(at, name, takes)
-      if (!(CAPABILITIES as readonly string[]).includes(name)) throw invalidValue(at, name, takes)
+      const known: readonly string[] = CAPABILITIES
+      if (!known.includes(name)) throw unknownName(at, name, takes, known)
     }),
   noNewPrivileges: ofType('boolean'),
   limits: (value, option) =>

@@ -2,13 +2,13 @@
 
 import { now } from './builtin.js'
 import { exitStatus, runCommand } from './command.js'
-import { DaemonError, invalidType, invalidValue } from './errors.js'
+import { DaemonError, invalidType, unknownName } from './errors.js'
 import { become, type Hello, handOver, managed } from './handover.js'
 import { isAhead, isRepeated, launch, placeOf, startedEarlier } from './launch.js'
 import * as life from './life.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
-import { signalNumber } from './signals.js'
+import { signalNames, signalNumber } from './signals.js'
 import { type Status, statusOf } from './status.js'
 
 /** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
@@ -27,6 +27,8 @@ const LOOK_MS = 20
 export class Daemon {
   readonly #options: ResolvedOptions
   readonly #place: ReturnType<typeof placeOf>
+  /** What the program gets as its arguments in the daemon, where the command line says. */
+  #arguments: readonly string[] | undefined
 
   /**
    * @param options - see {@link DaemonOptions}
@@ -132,6 +134,7 @@ export class Daemon {
       life.refuse(error)
     }
     if (this.#place) this.#hold(attached)
+    if (this.#arguments) process.argv.splice(2, process.argv.length, ...this.#arguments)
     return life.live(
       this.#options,
       {
@@ -231,7 +234,7 @@ export class Daemon {
   async kill(signal: NodeJS.Signals): Promise<void> {
     if (typeof signal !== 'string') throw invalidType('signal', signal, SIGNAL)
     const number = signalNumber(signal)
-    if (number === undefined) throw invalidValue('signal', signal, SIGNAL)
+    if (number === undefined) throw unknownName('signal', signal, SIGNAL, signalNames())
     if (this.#isYetToStart()) {
       throw new DaemonError('ERR_DAEMON_NOT_RUNNING', `The daemon '${this.name}' is not running`)
     }
@@ -256,9 +259,13 @@ export class Daemon {
    * The command line: `start | stop | restart | reload | status [--json] | run`. Sets
    * `process.exitCode` as the Linux Standard Base does for init scripts.
    *
-   * @param args - the arguments after the script's name, by default
+   * What stands behind `--` after `start`, `restart` or `run` is the program's own: from `setup` on, it is all
+   * that `process.argv` has beside Node and the script.
+   *
+   * @param given - the arguments after the script's name, by default
    */
-  async serviced(args: readonly string[] = process.argv.slice(2)): Promise<void> {
+  async serviced(given?: readonly string[]): Promise<void> {
+    const args = given ?? process.argv.slice(2)
     if (args.length === 0 && life.awaits(this.name)) {
       life.refuse(
         new Error(
@@ -267,10 +274,20 @@ export class Daemon {
         ),
       )
     }
+    // Who gives other arguments than the process's has read those already.
+    const take = (own: readonly string[] | undefined) => {
+      this.#arguments = own ?? (given ? undefined : [])
+    }
     await runCommand(args, {
       name: this.name,
-      start: () => this.#start(true),
-      run: () => this.#start(false, (error) => exitStatus('run', error)),
+      start: (own) => {
+        take(own)
+        return this.#start(true)
+      },
+      run: (own) => {
+        take(own)
+        return this.#start(false, (error) => exitStatus('run', error))
+      },
       stop: () => this.stop(),
       status: () => this.status(),
       reload: () => this.kill('SIGHUP'),

@@ -1,6 +1,7 @@
 // Every error of this package, and how an error travels from the daemon to its launcher.
 
 import { inspect } from './builtin.js'
+import { nearest } from './nearest.js'
 
 /** The `code` of a {@link DaemonError}. */
 export type DaemonErrorCode =
@@ -37,6 +38,9 @@ export interface DaemonErrorDetails {
   cause?: unknown
 }
 
+/** What of a DaemonError is not always enumerable. */
+const PRINTED = ['stdout', 'stderr'] as const
+
 /** What goes wrong with a daemon. The message says what happened, to what, and what to do. */
 export class DaemonError extends Error {
   /** Which failure it is. */
@@ -65,11 +69,32 @@ export class DaemonError extends Error {
     super(message, 'cause' in details ? { cause } : {})
     this.code = code
     Object.assign(this, rest)
+    for (const key of PRINTED) {
+      const printed = rest[key]
+      if (printed !== undefined && isTold(printed, message, cause)) hidden(this, key, printed)
+    }
   }
 
   override get name(): string {
     return 'DaemonError'
   }
+}
+
+/** Of what the daemon printed, so many of the last characters stand in a message; the error has them all. */
+export const QUOTED = 4000
+
+/**
+ * Whether message and cause have all of that, so that it is not to be shown once more. What Node prints of an
+ * error that nobody catches ends with the error's own text, or that and Node's version.
+ */
+export function isTold(printed: string, message: string, cause: unknown): boolean {
+  return message.endsWith(ahead(printed, cause).slice(-QUOTED))
+}
+
+/** What was printed ahead of the cause. */
+export function ahead(printed: string, cause: unknown): string {
+  const end = cause instanceof Error && cause.stack ? printed.indexOf(cause.stack) : -1
+  return (end < 0 ? printed : printed.slice(0, end)).trim()
 }
 
 /** An argument of the wrong type. */
@@ -82,9 +107,20 @@ export function invalidValue(name: string, value: unknown, takes: string): TypeE
   return invalid('ERR_INVALID_ARG_VALUE', name, value, takes)
 }
 
-function invalid(code: string, name: string, value: unknown, takes: string): TypeError {
+/** A name that is none of the known ones: it may be misspelt. */
+export function unknownName(
+  name: string,
+  value: unknown,
+  takes: string,
+  known: readonly string[],
+): TypeError {
+  const meant = typeof value === 'string' ? nearest(value, known) : undefined
+  return invalid('ERR_INVALID_ARG_VALUE', name, value, takes, meant && `. Did you mean '${meant}'?`)
+}
+
+function invalid(code: string, name: string, value: unknown, takes: string, hint = ''): TypeError {
   const got = inspect(value, { depth: 0, maxStringLength: 100, breakLength: Number.POSITIVE_INFINITY })
-  return Object.assign(new TypeError(`\`${name}\` must be ${takes}; got ${got}`), { code })
+  return Object.assign(new TypeError(`\`${name}\` must be ${takes}; got ${got}${hint}`), { code })
 }
 
 /** An error as it goes from process to process. */
@@ -134,7 +170,7 @@ function toWire(thrown: unknown, depth: number, above: Set<unknown>): Wire {
     stack: String(read('stack')),
     properties: {},
   }
-  for (const key of Object.keys(thrown)) {
+  for (const key of new Set([...Object.keys(thrown), ...PRINTED])) {
     if (key === 'cause' || key === 'errors' || key === 'name') continue
     const { value } = plain(read(key))
     if (value !== undefined) (wire.properties as Record<string, unknown>)[key] = value
@@ -166,14 +202,15 @@ function fromWire(wire: Wire): unknown {
     const { code, ...details } = properties
     error = new DaemonError(code as DaemonErrorCode, message, { ...details, ...options })
   } else if (errors !== undefined) {
-    error = new AggregateError(errors.map(fromWire), message, options)
+    error = Object.assign(new AggregateError(errors.map(fromWire), message, options), properties)
   } else {
     const Class = CLASSES[name as keyof typeof CLASSES] ?? Error
     error = new Class(message, options)
     if (error.name !== name) hidden(error, 'name', name)
+    Object.assign(error, properties)
   }
   hidden(error, 'stack', stack)
-  return Object.assign(error, properties)
+  return error
 }
 
 function hidden(error: Error, key: string, value: unknown): void {

@@ -1,6 +1,13 @@
 // The launcher: from options to a running daemon, or to the truth about why there is none.
 
-import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails, reviveError } from './errors.js'
+import {
+  ahead,
+  DaemonError,
+  type DaemonErrorCode,
+  type DaemonErrorDetails,
+  QUOTED,
+  reviveError,
+} from './errors.js'
 import { become, type Hello, handOver } from './handover.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
@@ -8,9 +15,6 @@ import { daemonCommand } from './program.js'
 import { signalName } from './signals.js'
 
 type Outcome = Awaited<ReturnType<typeof native.launch>>
-
-/** Of the daemon's last words, so many characters stand in the message; the error has them all. */
-const QUOTED = 4000
 
 /** The daemons that this program has started, with the last pid of each: what the next one is told. */
 const started = new Map(handOver?.earlier.map(({ name, pid }) => [name, pid]))
@@ -95,7 +99,10 @@ function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
   if (outcome.report !== undefined) {
     const cause = reviveError(outcome.report)
     const own = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
-    return error('ERR_DAEMON_START_FAILED', `did not start: ${own}`, { cause })
+    // What Node prints of one that nobody caught has the line, too, where the stack has not.
+    const line = stderr.includes((cause as Error | undefined)?.stack ?? '\0') ? ahead(stderr, cause) : ''
+    const where = line === '' ? '' : `:\n${line.slice(-QUOTED)}`
+    return error('ERR_DAEMON_START_FAILED', `did not start: ${own}${where}`, { cause })
   }
   const said = stderr.trim() === '' ? '' : `:\n${stderr.trim().slice(-QUOTED)}`
   if (outcome.timedOut) {

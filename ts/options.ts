@@ -4,7 +4,7 @@ import type { NativeConfinement } from './binding.js'
 import { isAbsolute, resolve } from './builtin.js'
 import { type Check, checkAbsolute, checkInteger, checkText, hasControls, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
-import { invalidType, invalidValue } from './errors.js'
+import { invalidType, invalidValue, unknownName } from './errors.js'
 import { nameOf } from './program.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
@@ -221,7 +221,8 @@ export function resolveOptions(options: unknown): ResolvedOptions {
   for (const [option, value] of Object.entries(given)) {
     const check = Object.hasOwn(CHECKS, option) ? CHECKS[option as keyof DaemonOptions] : undefined
     if (check === undefined) {
-      throw invalidValue('options', option, `made of known options (${Object.keys(CHECKS).join(', ')})`)
+      const known = Object.keys(CHECKS)
+      throw unknownName('options', option, `made of known options (${known.join(', ')})`, known)
     }
     if (value !== undefined) check(value, option)
   }

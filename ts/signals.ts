@@ -20,6 +20,11 @@ export function signalNumber(signal: string): number | undefined {
   return numbers()[signal]
 }
 
+/** The names of all signals of this system. */
+export function signalNames(): string[] {
+  return Object.keys(numbers())
+}
+
 /** A signal's name. */
 export function signalName(number: number): NodeJS.Signals {
   const known = Object.entries(numbers()).find(([, value]) => value === number)

@@ -4,7 +4,7 @@
 import type { NativeTransport } from './binding.js'
 import { isAbsolute } from './builtin.js'
 import { hasControls } from './checks.js'
-import { invalidType, invalidValue } from './errors.js'
+import { invalidType, invalidValue, unknownName } from './errors.js'
 import { defaultIdent, isOpen, openLogger } from './logger.js'
 import { native } from './native.js'
 
@@ -283,11 +283,12 @@ function toNative(transport: SyslogTransport): NativeTransport {
   const { type, ...given } = transport as Record<string, unknown>
   const known = Object.hasOwn(TRANSPORTS, String(type)) ? TRANSPORTS[String(type)] : undefined
   if (typeof type !== 'string' || known === undefined) {
-    throw invalidValue('transport.type', type, `one of ${Object.keys(TRANSPORTS).join(', ')}`)
+    const types = Object.keys(TRANSPORTS)
+    throw unknownName('transport.type', type, `one of ${types.join(', ')}`, types)
   }
   for (const name of Object.keys(given)) {
     if (!known.includes(name)) {
-      throw invalidValue('transport', name, `made of type, ${known.join(', ')} for '${type}'`)
+      throw unknownName('transport', name, `made of type, ${known.join(', ')} for '${type}'`, known)
     }
   }
   if (known.includes('path')) return { kind: type, ...pathOf(given.path) }

@@ -160,7 +160,7 @@ impl From<LookupError> for Error {
 ///   supplementary groups, and no primary group; with one it is as good as the
 ///   name.
 /// - That a user or group that was given does not exist, and another one is
-///   used, is among [`Dropped::warnings`].
+///   used, is among [`Dropped::warnings`]; and so is that a group alone was given.
 /// - What was not asked for is never root: a daemon that happens to be called
 ///   `root` becomes `daemon`.
 ///

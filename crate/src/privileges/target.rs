@@ -30,6 +30,14 @@ impl Target {
                     |account| account.uid,
                     &mut warnings,
                 )?;
+                // Who gives a group alone may expect to stay who they are.
+                if let (None, Some(group)) = (user, group) {
+                    warnings.push(format!(
+                        "Only the group {group:?} was given, and no user: the user becomes {:?}. Give `user` \
+                         with `group`.",
+                        account.name
+                    ));
+                }
                 (account.uid, Some(account))
             }
         };
