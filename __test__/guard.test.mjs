@@ -43,6 +43,31 @@ test('detached, the smallest daemon of all ends at SIGTERM', async (t) => {
   t.deepEqual(fs.readdirSync(p.run), [])
 })
 
+test('in the background SIGINT is for onSignal, however long the event loop is blocked', async (t) => {
+  const p = place(t)
+  // Far longer than the guard waits.
+  const body = `async action(signal) {
+    ${ACTS}
+    for (const end = Date.now() + 2500; Date.now() < end; ) {}
+    await once(signal, 'abort')
+  }
+  async onSignal(signal) {
+    fs.appendFileSync(process.env.DIR + '/signals', signal + '\\n')
+    await super.onSignal(signal)
+  }`
+  const options = `blockedTimeout: 200, stderr: process.env.DIR + '/log', syslogOptions: syslog.LOG_PERROR`
+  t.is((await run(p, p.write('a.mjs', sample({ options, body })))).status, 0)
+  const pid = pidIn(p)
+  await until(() => fs.existsSync(`${p.dir}/acts`), 'the action')
+  process.kill(pid, 'SIGINT')
+  const signals = () => fs.existsSync(`${p.dir}/signals`) && fs.readFileSync(`${p.dir}/signals`, 'utf8')
+  await until(() => !isAlive(pid) || signals() === 'SIGINT\n', 'the signal')
+  t.true(isAlive(pid))
+  t.is(fs.readFileSync(`${p.dir}/log`, 'utf8'), '')
+  process.kill(pid, 'SIGTERM')
+  await until(() => !isAlive(pid), 'its end')
+})
+
 test('a shutdown that blocks the event loop is ended after stopTimeout', async (t) => {
   const { p, daemon, log } = await started(t, {
     options: 'stopTimeout: 200',

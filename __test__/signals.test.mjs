@@ -14,11 +14,12 @@ import {
   proc,
   processesOf,
   run,
+  sample,
   sleep,
   test,
   until,
 } from './kit.mjs'
-import { logged, notes, noting, reaped, start } from './living.mjs'
+import { logged, notes, noting, read, reaped, start } from './living.mjs'
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR1', 'SIGUSR2', 'SIGCHLD', 'SIGPIPE']
 const OTHERS = SIGNALS.filter((signal) => signal !== 'SIGTERM')
@@ -65,6 +66,36 @@ test('by default SIGTERM is logged and ends the daemon with status 0, and all ot
   t.is(logged(p), 'sample: Received SIGTERM. Exiting.\n')
   t.deepEqual(fs.readdirSync(p.run), [])
 })
+
+for (const [when, { before = '', setup = '' }] of Object.entries({
+  'the script runs, before start()': { before: 'if (isDaemon) await held()' },
+  'setup runs': { setup: 'await held()' },
+})) {
+  test(`in the background, signals that come while ${when} end no start: they are onSignal's`, async (t) => {
+    const p = place(t)
+    const held = `async function held() {
+      fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
+      while (!fs.existsSync(process.env.DIR + '/go')) await sleep(5)
+    }`
+    const body = `async setup() { ${setup} }
+    async onSignal(signal) {
+      fs.appendFileSync(process.env.DIR + '/signals', signal + '\\n')
+      await super.onSignal(signal)
+    }`
+    const starting = run(p, p.write('a.mjs', sample({ before: `${held}\n${before}`, body })))
+    const pid = await until(() => fs.existsSync(`${p.dir}/pid`) && Number(fs.readFileSync(`${p.dir}/pid`)))
+    const sent = OTHERS.filter((signal) => signal !== 'SIGCHLD' && signal !== 'SIGPIPE')
+    // Node's own listener takes SIGUSR1 while it boots.
+    const awaited = before === '' ? sent : sent.filter((signal) => signal !== 'SIGUSR1')
+    for (const signal of sent) process.kill(pid, signal)
+    fs.writeFileSync(`${p.dir}/go`, '')
+    t.like(await starting, { status: 0, stderr: '' })
+    const seen = () => read(`${p.dir}/signals`)
+    await until(() => awaited.every((signal) => seen().includes(signal)), 'the signals')
+    t.is(pidIn(p), pid)
+    t.true(isAlive(pid))
+  })
+}
 
 test('attached, SIGINT is as SIGTERM', async (t) => {
   const p = place(t)

@@ -52,7 +52,6 @@ for (const [who, signal, says] of [
   ['guardian', 'SIGKILL', /did not start: its start was killed from outside/],
   ['daemon', 'SIGKILL', /was killed by SIGKILL before it was ready/],
   ['daemon', 'SIGTERM', /Received SIGTERM while starting/],
-  ['daemon', 'SIGINT', /Received SIGINT while starting/],
 ]) {
   test(`a ${signal} to the ${who} ends the start, and the launcher says so`, async (t) => {
     const p = place(t)

@@ -19,20 +19,26 @@ export declare function exitNow(status: number): void
 /** What atexit(3) does in other runtimes: Bun ends without its handlers. */
 export declare function finish(): void
 
-/** Puts the guard's handler in front of libuv's, and lets the signals through in this thread. */
+/**
+ * Puts the guard's handler in front of libuv's, and lets the signals through in this thread: those
+ * that came during the boot, too.
+ */
 export declare function guardChain(): void
 
 /** The way out has begun: because of this signal, if any, and for at most `limit` ms. */
 export declare function guardLeaving(signal: string | undefined | null, limit: number): void
 
 /** Starts the guard's thread. */
-export declare function guardStart(name: string, blockedTimeout: number): void
+export declare function guardStart(name: string, blockedTimeout: number, attached: boolean): void
 
 /** JavaScript has taken this signal. */
 export declare function guardTaken(signal: string): void
 
 /** In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it. */
 export declare function holdPidfile(place: NativePlace, inherited: boolean): void
+
+/** Until JavaScript listens to these signals they wait. */
+export declare function holdSignals(signals: Array<string>): void
 
 /** For Deno: SIGUSR1 does nothing any more. */
 export declare function ignoreSigusr1(): void

@@ -23,6 +23,9 @@ export interface Hello {
   earlier: Earlier[]
 }
 
+/** The signals that would end the boot by default, and that are `onSignal`'s instead. SIGTERM ends it. */
+const PASSED_ON = ['SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR2']
+
 /** The hand-over that this process was started with, if it was. */
 export const handOver: Hello | undefined = take()
 /** Whether a service manager, or a container's init, started this very process. */
@@ -59,6 +62,7 @@ function take(): Hello | undefined {
   }
   delete process.env.TSDAEMONIZE_HANDOVER
   if (hello === null) return undefined
+  native.holdSignals(PASSED_ON.filter((signal) => process.listenerCount(signal) === 0))
   bewareOfTheDebugger()
   watchTheBoot()
   return JSON.parse(hello) as Hello

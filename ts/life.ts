@@ -121,7 +121,7 @@ function takeOver(): () => void {
   process.umask(options.umask)
   openOutputs(options, attached)
   if (attached) meetManager()
-  native.guardStart(options.name, options.blockedTimeout)
+  native.guardStart(options.name, options.blockedTimeout, attached)
   return wireSignals(deliver, atOnce)
 }
 
@@ -171,9 +171,14 @@ function emptyLoop(): void {
   if (phase === 'starting') failToStart(new Error('`setup` never settled: the event loop is empty'))
 }
 
+/** In the background nobody has a Ctrl-C for the daemon: SIGINT is a signal like others. */
+function asksForTheEnd(signal: NodeJS.Signals): boolean {
+  return signal === 'SIGTERM' || (signal === 'SIGINT' && attached)
+}
+
 /** The default `onSignal`. */
 export async function onSignal(signal: NodeJS.Signals): Promise<void> {
-  if (signal !== 'SIGTERM' && !(signal === 'SIGINT' && attached)) return
+  if (!asksForTheEnd(signal)) return
   syslog(LOG_INFO, `Received ${signal}. Exiting.`)
   cause = signal
   await exit(0)
@@ -191,7 +196,7 @@ function atOnce(signal: NodeJS.Signals): boolean {
     if (phase === 'starting' || phase === 'ready') rotated = true
     else reopenOutputs()
   }
-  const ending = phase === 'starting' && (signal === 'SIGTERM' || signal === 'SIGINT')
+  const ending = phase === 'starting' && asksForTheEnd(signal)
   if (ending && attached) void exit(0)
   else if (ending) {
     failToStart(new DaemonError('ERR_DAEMON_START_FAILED', `Received ${signal} while starting`, { signal }))

@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_millis(600);
 /// For the last words to reach the logger.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The signals that end a daemon.
+/// The signals that end a daemon; the second one only where it is attached.
 const ENDING: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
 
 /// How often each has arrived, and how often JavaScript has taken it.
@@ -48,13 +48,15 @@ struct Shared {
     wake: Wake,
     name: String,
     blocked: Duration,
+    attached: bool,
     leaving: Mutex<Option<Duration>>,
 }
 
 /// Starts the thread. Once in a process; a second call changes nothing.
-pub fn start(name: &str, blocked: Duration) -> std::io::Result<()> {
+pub fn start(name: &str, blocked: Duration, attached: bool) -> std::io::Result<()> {
     let wake = Wake::new()?;
-    let shared = Shared { wake, name: name.to_owned(), blocked, leaving: Mutex::new(None) };
+    let leaving = Mutex::new(None);
+    let shared = Shared { wake, name: name.to_owned(), blocked, attached, leaving };
     if SHARED.set(shared).is_err() {
         return Ok(());
     }
@@ -74,7 +76,9 @@ pub fn start(name: &str, blocked: Duration) -> std::io::Result<()> {
 /// Puts our handler in front of libuv's. Again and again, as listeners come and go: where ours
 /// stands already, or nobody listens, nothing is done.
 pub fn chain() {
-    for (index, signal) in ENDING.iter().enumerate() {
+    // In the background SIGINT is the program's, and no reason for an end.
+    let count = if SHARED.get().is_some_and(|shared| shared.attached) { 2 } else { 1 };
+    for (index, signal) in ENDING.iter().enumerate().take(count) {
         // SAFETY: sigaction with valid pointers. The handler only touches atomics and writes to an
         // eventfd, which is async-signal-safe, before it calls the one that stood there.
         unsafe {

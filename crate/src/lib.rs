@@ -9,6 +9,7 @@
 //! back, and nothing else; a panic becomes a JavaScript error.
 
 pub mod accounts;
+pub mod boot;
 pub mod ending;
 pub mod error;
 pub mod fork;
@@ -298,6 +299,12 @@ pub fn take_over() -> Option<String> {
     Some(hello)
 }
 
+/// Until JavaScript listens to these signals they wait.
+#[napi(catch_unwind)]
+pub fn hold_signals(signals: Vec<String>) {
+    boot::hold(&signals.iter().map(|signal| number(signal)).collect::<Vec<_>>());
+}
+
 /// In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it.
 #[napi(catch_unwind)]
 pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
@@ -360,19 +367,26 @@ pub fn keep_pidfile(attached: bool) {
 
 /// Starts the guard's thread.
 #[napi(catch_unwind)]
-pub fn guard_start(env: &Env, name: String, blocked_timeout: f64) -> napi::Result<()> {
-    guard::start(&name, millis(blocked_timeout)).map_err(|error| {
+pub fn guard_start(
+    env: &Env,
+    name: String,
+    blocked_timeout: f64,
+    attached: bool,
+) -> napi::Result<()> {
+    guard::start(&name, millis(blocked_timeout), attached).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
         let error = Error::os(Code::StartFailed, "Cannot start the guard", "pthread_create", errno);
         thrown(env, error)
     })
 }
 
-/// Puts the guard's handler in front of libuv's, and lets the signals through in this thread.
+/// Puts the guard's handler in front of libuv's, and lets the signals through in this thread: those
+/// that came during the boot, too.
 #[napi(catch_unwind)]
 pub fn guard_chain() {
     guard::chain();
     guard::unblock_signals();
+    boot::send_again();
 }
 
 /// For Deno, which hides its own flags: the command line of this process.
