@@ -139,7 +139,7 @@ test('while another starts it: status says "starting", a start loses, and ensure
   clearInterval(ticking)
   t.false(done)
   open(p, 'setup')
-  t.deepEqual(await ensured, { pid, started: false })
+  t.deepEqual(await ensured, { pid, started: false, stdout: '', stderr: '' })
   t.is((await start).status, 0)
   t.is((await daemonAt(p).status()).pid, pid)
 })
@@ -164,7 +164,25 @@ test("where another's start fails, ensure() starts its own", async (t) => {
   t.true(started)
   t.not(pid, first)
   t.deepEqual(processesOf(p), [pid])
-  t.deepEqual(await daemonAt(p, { script }).ensure(), { pid, started: false })
+  t.deepEqual(await daemonAt(p, { script }).ensure(), { pid, started: false, stdout: '', stderr: '' })
+})
+
+test('ensure() prints nothing of what the server prints, and gives it: once, to who started it', async (t) => {
+  const p = place(t)
+  const says = `setup() {
+    console.log('listening'); console.error('a warning'); process.stdout.write(Buffer.from('sch\\u00f6n'))
+  }`
+  const server = p.write('server.mjs', sample({ body: says }))
+  const last = `const client = new Daemon({ name: 'sample', pidFilePath: process.env.RUN, script: ${JSON.stringify(server)} })
+    const told = [await client.ensure(), await client.ensure()]
+    fs.writeFileSync(process.env.DIR + '/told', JSON.stringify(told))`
+  const { status, stdout, stderr } = await run(p, p.write('client.mjs', sample({ last })))
+  t.deepEqual([status, stdout, stderr], [0, '', ''])
+  const pid = pidIn(p)
+  t.deepEqual(JSON.parse(fs.readFileSync(`${p.dir}/told`, 'utf8')), [
+    { pid, started: true, stdout: 'listening\nschön', stderr: 'a warning\n' },
+    { pid, started: false, stdout: '', stderr: '' },
+  ])
 })
 
 test('ensure() detaches, whatever environment the client was called from', async (t) => {

@@ -322,7 +322,7 @@ asRoot(
     const { mode, uid, gid } = fs.statSync(dir)
     t.deepEqual([mode & 0o7777, uid, gid], [0o700, NOBODY.uid, NOBODY.gid])
     t.is(fs.readFileSync(`${dir}/${name}.pid`, 'utf8'), `${pid}\n`)
-    t.deepEqual(JSON.parse(await says('ensure')), { pid, started: false })
+    t.deepEqual(JSON.parse(await says('ensure')), { pid, started: false, stdout: '', stderr: '' })
     t.deepEqual(JSON.parse(await says('stop')), { pid, signal: 'SIGTERM' })
 
     const planted = {

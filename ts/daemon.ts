@@ -4,7 +4,7 @@ import { now } from './builtin.js'
 import { exitStatus, runCommand } from './command.js'
 import { DaemonError, invalidType, unknownName } from './errors.js'
 import { become, type Hello, handOver, managed } from './handover.js'
-import { isAhead, isRepeated, launch, placeOf, startedEarlier } from './launch.js'
+import { isAhead, isRepeated, launch, placeOf, show, startedEarlier } from './launch.js'
 import * as life from './life.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -103,7 +103,11 @@ export class Daemon {
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return { pid: earlier }
-    if (detach) return launch(this.#options)
+    if (detach) {
+      const launched = await launch(this.#options)
+      show(launched)
+      return { pid: launched.pid }
+    }
     if (become !== undefined) {
       throw new DaemonError(
         'ERR_DAEMON_START_FAILED',
@@ -163,22 +167,24 @@ export class Daemon {
 
   /**
    * The daemon's pid: started, or, where one runs or is just starting, of that one once it is ready.
-   * Always detached. Never settles in the daemon.
+   * Always detached. Prints nothing: what the daemon printed while it started is `stdout` and `stderr`, both
+   * empty where it was not started by this call. Never settles in the daemon.
    *
    * @throws DaemonError as `start`
    */
-  async ensure(): Promise<{ pid: number; started: boolean }> {
+  async ensure(): Promise<{ pid: number; started: boolean; stdout: string; stderr: string }> {
     assertSupported()
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
-    if (earlier !== undefined) return { pid: earlier, started: false }
+    if (earlier !== undefined) return found(earlier)
     const deadline = now() + this.#options.startTimeout
     for (;;) {
       const status = this.#place ? await this.status() : undefined
-      if (status?.state === 'running') return { pid: status.pid, started: false }
+      if (status?.state === 'running') return found(status.pid)
       if (status?.state !== 'starting') {
         try {
-          return { ...(await launch(this.#options)), started: true }
+          const { pid, stdout, stderr } = await launch(this.#options)
+          return { pid, started: true, stdout: stdout.toString(), stderr: stderr.toString() }
         } catch (error) {
           if ((error as DaemonError).code !== 'ERR_DAEMON_ALREADY_RUNNING') throw error
         }
@@ -320,4 +326,9 @@ export class Daemon {
   exitNow(code: number): never {
     return life.exitNow(code)
   }
+}
+
+/** What `ensure` answers for a daemon that it has not started. */
+function found(pid: number) {
+  return { pid, started: false, stdout: '', stderr: '' }
 }

@@ -46,8 +46,15 @@ export function placeOf(options: ResolvedOptions) {
   return dir && { dir: dir.path, name: options.name, private: dir.createPrivate }
 }
 
+/** A daemon that was started, and what it printed meanwhile. */
+export interface Launched {
+  pid: number
+  stdout: Buffer
+  stderr: Buffer
+}
+
 /** Starts the daemon in the background; resolves when it is ready. */
-export async function launch(options: ResolvedOptions): Promise<{ pid: number }> {
+export async function launch(options: ResolvedOptions): Promise<Launched> {
   const hello: Hello = {
     name: options.name,
     pidFileDir: options.pidFileDir?.path ?? null,
@@ -66,10 +73,14 @@ export async function launch(options: ResolvedOptions): Promise<{ pid: number }>
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome)
   started.set(options.name, pid)
+  return { pid, stdout: outcome.stdout, stderr: outcome.stderr }
+}
+
+/** Shows what a daemon printed while it started, where it would have shown it itself. */
+export function show({ stdout, stderr }: Launched): void {
   // To name process.stdout is to make it, and to load what it needs: only for something to print.
-  if (outcome.stdout.length > 0) print(process.stdout, outcome.stdout)
-  if (outcome.stderr.length > 0) print(process.stderr, outcome.stderr)
-  return { pid }
+  if (stdout.length > 0) print(process.stdout, stdout)
+  if (stderr.length > 0) print(process.stderr, stderr)
 }
 
 /** As console does: a reader that is gone is no error of the program's. */
