@@ -150,3 +150,12 @@ test('where the package of the platform was left out, the error names it and the
   t.true(stdout.includes(`the package tsdaemonize-${platform} is not installed`), stdout)
   t.true(stdout.includes(`npm install --include=optional tsdaemonize-${platform}@${version}\n`), stdout)
 })
+
+test('the development packages take the Node that runs here', async (t) => {
+  const p = place(t)
+  for (const name of ['package.json', 'package-lock.json']) p.write(name, fs.readFileSync(join(root, name)))
+  const args = ['ci', '--dry-run', '--offline', '--ignore-scripts', '--no-audit', '--no-fund']
+  const { status, stderr } = await command(p, 'npm', args)
+  t.is(status, 0, stderr)
+  t.notRegex(stderr, /EBADENGINE/)
+})
