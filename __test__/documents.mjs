@@ -23,6 +23,12 @@ export const runnable = documents.filter((document) => !ELSEWHERE.includes(docum
 
 export const read = (path) => fs.readFileSync(join(root, path), 'utf8')
 
+/** A document without its blocks, and without code in which brackets look like a link. */
+export const proseOf = (document) =>
+  read(document)
+    .replace(/^```.*?^```$/gms, '')
+    .replace(/`[^`\n]*`/g, (code) => (code.includes('](') ? '' : code))
+
 /** The fenced blocks of a document. A program has its name in its first line. */
 export function blocksOf(document) {
   const blocks = read(document).matchAll(/^```(\S*)\n(.*?)^```$/gms)

@@ -20,6 +20,7 @@ import {
   follow,
   install,
   programsOf,
+  proseOf,
   read,
   runnable,
   shell,
@@ -417,11 +418,7 @@ test('docs/api.md is what `npm run docs` writes', async (t) => {
 
 test('every link within the documents leads somewhere', (t) => {
   for (const document of documents) {
-    // In a block, and in code, it is none.
-    const text = read(document)
-      .replace(/^```.*?^```$/gms, '')
-      .replace(/`[^`\n]*`/g, (code) => (code.includes('](') ? '' : code))
-    for (const [, link] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+    for (const [, link] of proseOf(document).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
       const [path, anchor] = link.split('#')
       const target = path === '' ? document : join(dirname(document), path)
       t.true(fs.existsSync(join(root, target)), `${document}: ${link}`)

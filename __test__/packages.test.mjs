@@ -2,8 +2,9 @@
 
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { makePackages, ownBuild } from '../scripts/platforms/package.mjs'
+import { proseOf } from './documents.mjs'
 import { command, place, root, run, test } from './kit.mjs'
 
 const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
@@ -57,8 +58,10 @@ async function installed(t, p, tarballs) {
 test('the facade has the JavaScript, the public types and the documents, and nothing else', async (t) => {
   const p = packed(t)
   const files = await filesIn(p, p.facade)
-  const others = files.filter((name) => !/^dist\/[\w/]+(\.d\.ts|\.js)$/.test(name))
-  t.deepEqual(others, ['CHANGELOG.md', 'LICENSE.txt', 'README.md', 'package.json'])
+  const expected =
+    /^dist\/[\w/]+(\.d\.ts|\.js)$|^docs\/[\w-]+\.md$|^docs\/plots\/[\w-]+\.svg$|^examples\/[\w-]+\.ts$/
+  const others = files.filter((name) => !expected.test(name))
+  t.deepEqual(others, ['CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE.txt', 'README.md', 'package.json'])
   t.deepEqual(
     files.filter((name) => name.endsWith('.js')),
     ['dist/index.js', 'dist/pino.js', 'dist/testing/index.js', 'dist/testing/reaper.js', 'dist/winston.js'],
@@ -77,6 +80,23 @@ test('`npm pack` gives the same files', async (t) => {
   const listed = JSON.parse(stdout)
   const [{ files }] = Array.isArray(listed) ? listed : Object.values(listed)
   t.deepEqual(files.map(({ path }) => path).sort(), await filesIn(p, p.facade))
+})
+
+test('the links in the documents lead to what the facade has, or to the web', async (t) => {
+  const p = packed(t)
+  const files = await filesIn(p, p.facade)
+  for (const name of files.filter((name) => name.endsWith('.md'))) {
+    for (const [, link] of proseOf(name).matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) {
+      const target = join(dirname(name), link).replace(/\/$/, '')
+      const found = files.some((file) => file === target || file.startsWith(`${target}/`))
+      t.true(found, `${name}: ${link}`)
+    }
+  }
+})
+
+test('the facade is below 200 KB', (t) => {
+  const { size } = fs.statSync(tarballs[0])
+  t.true(size < 200_000, `${size}`)
 })
 
 test('the JavaScript of the facade is below 100 KB', (t) => {

@@ -27,7 +27,8 @@ export function makePackages({ artifacts = built, packages = `${root}packages/` 
   mkdirSync(facade, { recursive: true })
   const manifest = read(`${root}package.json`)
   const targets = TARGETS.filter((target) => existsSync(artifacts + binaryOf(target)))
-  for (const name of manifest.files) cpSync(root + name, `${facade}/${name}`, { recursive: true })
+  const included = manifest.files.filter((name) => !name.startsWith('!'))
+  for (const name of included) cpSync(root + name, `${facade}/${name}`, { recursive: true })
   const triples = targets.map(({ triple }) => triple)
   write(`${facade}/package.json`, { ...manifest, napi: { ...manifest.napi, targets: triples } })
 
