@@ -1,5 +1,5 @@
 // Installs what some tests run on beside this Node, from npm into .cache: a Node of every line that the
-// package supports, Bun, Deno, vitest and postject. What is there already stays; what cannot be had is skipped by
+// package supports, Bun, Deno, vitest, postject, and what runs programs in its own way. What is there already stays; what cannot be had is skipped by
 // name in the tests.
 
 import { spawnSync } from 'node:child_process'
@@ -29,6 +29,9 @@ export const denoPath = fileOf('deno', `${deno}/deno`)
 export const vitestPath = fileOf('vitest', 'vitest')
 /** Makes single-executable applications of Nodes that cannot do so themselves. */
 export const postjectPath = fileOf('postject', 'postject')
+/** What runs programs in its own way: the path of such a package, whether or not it is installed. */
+export const runnerOf = (name) => fileOf('runners', name)
+const RUNNERS = ['pm2@7', 'vite-node@6', 'zx@8', 'jiti@2']
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const line of LINES) install(`Node ${line}`, `nodes/${line}`, `${node}@${line}`, nodeOf(line))
@@ -36,6 +39,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   install('Deno', 'deno', `${deno}@2`, denoPath)
   install('vitest', 'vitest', 'vitest@4', vitestPath)
   install('postject', 'postject', 'postject@1.0.0-alpha.6', postjectPath)
+  install('runners of programs', 'runners', RUNNERS, runnerOf('jiti'))
 }
 
 function install(what, name, spec, path) {
@@ -50,6 +54,6 @@ function install(what, name, spec, path) {
     '--no-fund',
     '--ignore-scripts',
   ]
-  const { status } = spawnSync('npm', [...args, spec], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const { status } = spawnSync('npm', args.concat(spec), { stdio: ['ignore', 'ignore', 'inherit'] })
   if (status !== 0) console.log(`${what} cannot be installed: its tests are skipped.`)
 }

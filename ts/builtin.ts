@@ -4,8 +4,9 @@
 /** node:util */
 export const { getSystemErrorMap, inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
-export const { existsSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs')
+export const { existsSync, readFileSync, realpathSync, statSync, writeSync } =
+  process.getBuiltinModule('node:fs')
 /** node:path */
-export const { dirname, isAbsolute, resolve } = process.getBuiltinModule('node:path')
+export const { basename, dirname, isAbsolute, resolve } = process.getBuiltinModule('node:path')
 /** Milliseconds on a clock that is never set. `performance` would load all of node:perf_hooks. */
 export const now = () => process.uptime() * 1000

@@ -2,7 +2,8 @@
 
 import type { NativeTransport } from './binding.js'
 import { native } from './native.js'
-import { nameOf } from './program.js'
+import { ownScript } from './program.js'
+import { defaultName } from './name.js'
 
 let open = false
 let background = false
@@ -50,7 +51,7 @@ export function captureStderr(): void {
   captured = true
 }
 
-/** What openlog(3) takes for a program that gives none: its name. */
+/** What openlog(3) takes for a program that gives none: its name, or that of what runs `-e`. */
 export function defaultIdent(): string {
-  return nameOf(process.argv[1] ?? process.argv0)
+  return ownScript() === undefined ? defaultName(process.argv0) : defaultName()
 }

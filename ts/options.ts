@@ -2,10 +2,10 @@
 
 import type { NativeConfinement } from './binding.js'
 import { isAbsolute, resolve } from './builtin.js'
-import { type Check, checkAbsolute, checkInteger, checkText, hasControls, ofType } from './checks.js'
+import { type Check, checkAbsolute, checkInteger, checkText, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue, unknownName } from './errors.js'
-import { nameOf } from './program.js'
+import { defaultName, isName } from './name.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
 export interface DaemonOptions extends ConfinementOptions {
@@ -17,7 +17,8 @@ export interface DaemonOptions extends ConfinementOptions {
   /**
    * The name of pidfile, syslog ident and process title, and the first candidate for user and group.
    * One path component of 1 to 64 bytes without control characters.
-   * @defaultValue the script's base name without its extension
+   * @defaultValue the script's base name without its extension; where that is `index` or `main`, the name of
+   * its package (package.json, without the scope), else of its directory
    */
   name?: string | undefined
   /**
@@ -149,8 +150,6 @@ const LOG_DAEMON = 3 << 3
 const LAST_FACILITY = 23 << 3
 /** The longest that a timer of Node can be, and an int of the kernel. */
 const LARGEST = 2 ** 31 - 1
-/** A name's bytes. */
-const LONGEST_NAME = 64
 const NAME = 'one path component of 1 to 64 bytes without control characters'
 
 /** What each option takes, and the check of it. */
@@ -234,7 +233,7 @@ export function resolveOptions(options: unknown): ResolvedOptions {
       'left out where `script` is given: another program cannot run in this process',
     )
   }
-  const name = given.name ?? defaultName(script ?? process.argv[1])
+  const name = given.name ?? defaultName(script)
   return {
     detach: given.detach,
     name,
@@ -269,12 +268,6 @@ function toPath(script: string | URL): string | undefined {
   }
 }
 
-function defaultName(script: string | undefined): string {
-  const name = script === undefined ? '' : nameOf(script)
-  // Of a script whose own name will not do; and of `node -e`, where only a client can be.
-  return isName(name) ? name : 'daemon'
-}
-
 function pidFileDir(asked: string | null | undefined, name: string): PidFileDir | null {
   if (asked === null) return null
   if (asked !== undefined) return { path: resolve(asked), isDefault: false, createPrivate: false }
@@ -287,12 +280,6 @@ function pidFileDir(asked: string | null | undefined, name: string): PidFileDir 
   const session = process.env.XDG_RUNTIME_DIR
   if (session && isAbsolute(session)) return fallback(session)
   return fallback(`/tmp/${name}-${uid}`, true)
-}
-
-function isName(name: string): boolean {
-  // At most three bytes are a character's: the shorter need not be counted.
-  const fits = name.length <= LONGEST_NAME / 3 || Buffer.byteLength(name) <= LONGEST_NAME
-  return name !== '' && fits && name !== '.' && name !== '..' && !name.includes('/') && !hasControls(name)
 }
 
 function checkName(value: unknown, option: string): void {

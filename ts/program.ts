@@ -43,7 +43,7 @@ export interface Command {
 }
 
 // As they were before the program's own code, which runs in the daemon again, could change them.
-const ownArguments = process.argv.slice(2)
+const [, ownFile, ...ownArguments] = process.argv
 const ownDirectory = directory()
 
 /**
@@ -70,12 +70,10 @@ export function daemonCommand(
   }
 }
 
-/** What a program is called: its script's base name without the extension. Node's own functions for that take
- * a tenth of a millisecond of each command. */
-export function nameOf(script: string): string {
-  const file = script.slice(script.lastIndexOf('/') + 1)
-  const dot = file.lastIndexOf('.')
-  return dot > 0 ? file.slice(0, dot) : file
+/** The script that this process was given; `undefined` for `node -e`, a REPL, standard input. */
+export function ownScript(): string | undefined {
+  const isOther = process.execArgv.some((o) => /^(?:-e|-p|-pe|--eval|--print)(?:=|$)/.test(o))
+  return isOther || ownFile === '-' ? undefined : ownFile
 }
 
 /** The working directory; `undefined` where it was removed. */
@@ -100,12 +98,7 @@ function programOf(
     )
   }
   if (isSingleExecutable()) return [...rest]
-  const own = process.argv[1]
-  const hasScript =
-    own !== undefined &&
-    own !== '-' &&
-    !process.execArgv.some((o) => /^(?:-e|-p|-pe|--eval|--print)(?:=|$)/.test(o))
-  const path = script ?? (hasScript ? own : undefined)
+  const path = script ?? ownScript()
   if (path === undefined) {
     throw new DaemonError(
       'ERR_DAEMON_UNSUPPORTED',

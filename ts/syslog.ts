@@ -133,7 +133,7 @@ const DEFAULT_FLUSH_MS = 5000
 /**
  * Sets how messages are made and where they go. Optional: the first message does it with the defaults.
  *
- * @param ident - prepended to every message; the script's base name by default
+ * @param ident - prepended to every message; by default what a `Daemon` of this program is named
  * @param logoption - OR'd options, 0 by default
  * @param facility - of messages that name none, `LOG_USER` by default
  * @param transport - the journal, where it reads stdout or stderr (`$JOURNAL_STREAM`), else the local
