@@ -70,19 +70,108 @@ for (const [what, action] of [
   })
 }
 
-test("the program's own listeners for uncaught exceptions and unhandled rejections go first", async (t) => {
+const THROWS = `setTimeout(() => { throw new Error('broken') }, 1)`
+const REJECTS = `setTimeout(() => Promise.reject(new Error('broken')), 1)`
+/** As error reporters do it: they end the process, unless others listen; those may want to go on. */
+const REPORTER = `process.on('uncaughtException', (error) => {
+  if (process.listeners('uncaughtException').length > 1) return
+  this.note('reported')
+  sleep(20).then(() => process.exit(9))
+})`
+
+/** What the program has, and what becomes of it: the notes, and the exit status. */
+const CATCHING = {
+  'a listener of its own': [
+    `process.on('uncaughtException', (error) => this.note(error.message)); ${THROWS}`,
+    ['broken', 'alive', 'shutdown'],
+    0,
+  ],
+  'a listener that is there for one': [
+    `process.once('uncaughtException', (error) => this.note(error.message)); ${THROWS}; setTimeout(() => { throw new Error('again') }, 20)`,
+    ['broken', 'shutdown'],
+    1,
+  ],
+  'one that steps back where others listen': [`${REPORTER}\n${THROWS}`, ['reported'], 9],
+  'one that steps back, and one that does not': [
+    `${REPORTER}\nprocess.on('uncaughtException', (error) => this.note(error.message)); ${THROWS}`,
+    ['broken', 'alive', 'shutdown'],
+    0,
+  ],
+  'one that throws it again': [
+    `process.on('uncaughtException', (error) => { throw error }); ${THROWS}`,
+    [],
+    7,
+  ],
+  'a monitor': [
+    `process.on('uncaughtExceptionMonitor', (error) => this.note(error.message)); ${THROWS}`,
+    ['broken', 'shutdown'],
+    1,
+  ],
+  'a capture callback': [
+    `process.setUncaughtExceptionCaptureCallback((error) => this.note(error.message)); ${THROWS}`,
+    ['broken', 'alive', 'shutdown'],
+    0,
+  ],
+  'a domain that handles errors': [
+    `const { create } = (await import('node:domain')).default
+    create().on('error', (error) => this.note(error.message)).run(() => { ${THROWS} })`,
+    ['broken', 'alive', 'shutdown'],
+    0,
+  ],
+  'a domain that handles none': [
+    `const { create } = (await import('node:domain')).default
+    create().run(() => { ${THROWS} })`,
+    ['shutdown'],
+    1,
+  ],
+  'a listener for exceptions, and a rejection': [
+    `process.on('uncaughtException', (error) => this.note(error.message)); ${REJECTS}`,
+    ['broken', 'alive', 'shutdown'],
+    0,
+  ],
+  'a listener for rejections': [
+    `process.on('unhandledRejection', (error) => this.note(error.message)); ${REJECTS}`,
+    ['broken', 'alive', 'shutdown'],
+    0,
+  ],
+  'a listener for rejections that was removed': [
+    `const none = () => {}; process.on('unhandledRejection', none); process.off('unhandledRejection', none); ${REJECTS}`,
+    ['shutdown'],
+    1,
+  ],
+}
+
+for (const [what, [action, expected, status]] of Object.entries(CATCHING)) {
+  test(`an uncaught error is logged, once, and the end is the program's to decide, with ${what}`, async (t) => {
+    const p = place(t)
+    // Node's own message comes with an error that is thrown again.
+    const options = `stderr: process.env.DIR + '/stderr'`
+    const body = `${NOTE}
+    async action() {
+      ${action}
+      setTimeout(() => this.note('alive'), 60)
+    }`
+    const ended = await attached(p, { options, body })
+    const stderr = fs.readFileSync(`${p.dir}/stderr`, 'utf8')
+    t.deepEqual(notes(p).split('\n').slice(0, -1), expected, stderr)
+    t.is(ended.status, status, stderr)
+    t.is(stderr.match(/^sample: .*Error: broken#012/gm)?.length, 1, stderr)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  })
+}
+
+test('nobody sees a listener of ours for uncaught exceptions, before, in the midst, and after', async (t) => {
   const p = place(t)
   const body = `${NOTE}
   async action() {
-    process.on('uncaughtException', (error) => this.note(error.message))
-    process.on('unhandledRejection', (error) => this.note(error.message))
-    setTimeout(() => { throw new Error('thrown') }, 1)
-    setTimeout(() => Promise.reject(new Error('rejected')), 5)
-    setTimeout(() => this.note('alive'), 50)
+    const count = () => this.note(process.listenerCount('uncaughtException'))
+    count()
+    process.once('uncaughtException', count)
+    ${THROWS}
+    setTimeout(count, 40)
   }`
-  const { status } = await attached(p, { body })
-  t.is(status, 0)
-  t.is(notes(p), 'thrown\nrejected\nalive\nshutdown\n')
+  t.is((await attached(p, { body })).status, 0)
+  t.is(notes(p), '0\n0\n0\nshutdown\n')
 })
 
 test('a second error on the way out ends it at once', async (t) => {

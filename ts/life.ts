@@ -11,6 +11,7 @@ import { type ResolvedOptions, SYSLOG } from './options.js'
 import { madeLogs, openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
 import { wireSignals } from './signals.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
+import { watchUncaught } from './uncaught.js'
 
 /** What a program makes of its daemon. */
 export interface Behaviour {
@@ -67,7 +68,7 @@ export async function live(
   statusOfFailure = failed
   phase = 'starting'
   markAsDaemon(options.name)
-  process.on('uncaughtException', uncaught)
+  watchUncaught(logError, uncaught, () => phase === 'starting')
   process.on('beforeExit', emptyLoop)
   try {
     const letSignalsIn = takeOver()
@@ -252,11 +253,16 @@ function complain(error: unknown): void {
     process.stderr.write(`${words}\n`)
     return
   }
+  logError(error)
+  if (!showing && options.stderr === undefined && attached) lastWords = words
+}
+
+/** To syslog, and to the log file of standard error. */
+function logError(error: unknown): void {
+  const words = text(error)
   syslog(LOG_ERR, words)
-  if (showing) return
-  if (options.stderr === SYSLOG) return
-  if (options.stderr !== undefined) process.stderr.write(`${words}\n`)
-  else if (attached) lastWords = words
+  const shown = (options.syslogOptions & LOG_PERROR) !== 0 || options.stderr === SYSLOG
+  if (!shown && options.stderr !== undefined) process.stderr.write(`${words}\n`)
 }
 
 /** Whether `shutdown` did its work in time. */
@@ -322,10 +328,9 @@ function failToStart(error: unknown): never {
   process.exit(attached ? statusOfFailure(error) : 1)
 }
 
-/** An uncaught exception or an unhandled rejection; the program's own listener goes first. */
+/** An uncaught exception, or an unhandled rejection, for which the program has no listener. */
 function uncaught(error: unknown): void {
   if (phase === 'starting') failToStart(error)
-  if (process.listenerCount('uncaughtException') > 1) return
   complain(error)
   if (phase === 'leaving') process.exit(1)
   void exit(1)
