@@ -76,7 +76,7 @@ async function started(t, p, name, ...args) {
 test('README.md: the clock that was ended leaves nothing', async (t) => {
   const p = place(t)
   install(p, 'README.md')
-  const pid = await started(t, p, 'clock.ts')
+  const pid = await started(t, p, 'clock.ts', 'start')
   process.kill(pid, 'SIGTERM')
   await until(() => processesOf(p).length === 0, 'nothing to be left')
   t.deepEqual(fs.readdirSync(p.run), [])
@@ -276,6 +276,7 @@ const languages = {
   console: 'the transcripts above',
   sh: '`npm run` of what there is, below',
   ini: 'systemd-analyze, below',
+  json: 'the compiler: it is the tsconfig.json of docs/daemon.md',
   logrotate: 'the test of clock.ts',
   text: 'nothing: they are pictures',
   typescript: 'the compiler, which wrote them',
@@ -308,6 +309,39 @@ test('every program of the documents has the right types', async (t) => {
   const { status, stdout } = await command(p, process.execPath, [compiler, '-p', p.dir])
   t.is(status, 0, stdout)
 })
+
+for (const [type, runs] of [
+  ['module', "from 'tsdaemonize'"],
+  ['commonjs', 'require("tsdaemonize")'],
+]) {
+  test(`docs/daemon.md: the tsconfig.json is all that a new project of "type": "${type}" needs`, async (t) => {
+    const p = place(t)
+    p.write('package.json', JSON.stringify({ type }))
+    fs.mkdirSync(join(p.dir, 'node_modules'))
+    fs.symlinkSync(root, join(p.dir, 'node_modules/tsdaemonize'))
+    for (const name of ['@types', 'undici-types', 'typescript']) {
+      fs.symlinkSync(join(root, 'node_modules', name), join(p.dir, 'node_modules', name))
+    }
+    const [{ code }] = blocksOf('docs/daemon.md').filter(({ language }) => language === 'json')
+    p.write('tsconfig.json', code)
+    const program = programsOf('README.md')['clock.ts']
+    p.write('clock.ts', type === 'module' ? program : program.replace('await new', 'void new'))
+    const compiler = join(p.dir, 'node_modules/typescript/bin/tsc')
+    const compiled = await command(p, process.execPath, [compiler])
+    t.is(compiled.status, 0, compiled.stdout)
+    t.true(fs.readFileSync(join(p.dir, 'clock.js'), 'utf8').includes(runs))
+    const env = { RUNTIME_DIRECTORY: p.run }
+    for (const [verb, said] of [
+      ['start', /^$/],
+      ['status', /^clock is running: /],
+      ['stop', /^$/],
+    ]) {
+      const { status, stdout, stderr } = await command(p, process.execPath, ['clock.js', verb], { env })
+      t.is(status, 0, stderr)
+      t.regex(stdout, said)
+    }
+  })
+}
 
 test('every `npm run` that the documents speak of is there', (t) => {
   const { scripts } = JSON.parse(read('package.json'))
@@ -379,7 +413,7 @@ test('the table of signals lists all that a daemon gets', (t) => {
 test('the table of verbs lists all of them, as the usage does', async (t) => {
   const p = place(t)
   install(p, 'README.md')
-  const { stdout } = await shell(p, 'node tick.ts --help')
+  const { stdout } = await shell(p, 'node clock.ts --help')
   const verbs = [...stdout.matchAll(/^ {2}(\w+) /gm)].map(([, verb]) => verb)
   t.deepEqual(
     names(REFERENCE, 'The command line').filter((name) => name !== ''),
