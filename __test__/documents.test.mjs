@@ -9,7 +9,7 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { get } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { Daemon } from 'tsdaemonize'
 import { daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
@@ -262,6 +262,22 @@ run('docs/moving.md', ['main.ts'], async (t, p) => {
   const pid = await started(t, p, 'main.ts')
   const { stdout } = await shell(p, 'node client.ts')
   t.is(stdout, `main runs, pid ${pid}\n`)
+})
+
+test('docs/moving.md: app.ts ends with status 0 although a connection is open that asks nothing', async (t) => {
+  const p = place(t)
+  install(p, 'docs/moving.md')
+  const socket = join(p.run, 'app.pid.socket')
+  const attached = shell(p, 'exec node app.ts run')
+  await until(() => fs.existsSync(socket), 'the server')
+  const client = connect(socket)
+  t.teardown(() => client.destroy())
+  client.on('error', () => {})
+  await until(() => !client.connecting, 'a connection')
+  await until(() => pidIn(p, 'app'), 'the pid')
+  process.kill(pidIn(p, 'app'), 'SIGTERM')
+  const { status, stderr } = await attached
+  t.is(status, 0, stderr)
 })
 
 test('every program of the documents is run', (t) => {

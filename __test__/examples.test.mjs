@@ -1,5 +1,6 @@
 // Every example is started, does what it says, and is stopped, as a reader would do it.
 
+import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
@@ -106,6 +107,32 @@ test('web answers, and a port that is taken is a failed start', async (t) => {
   const taken = await example(p, 'web', 'start', String(port))
   t.is(taken.status, 1)
   t.regex(taken.stderr, /EADDRINUSE/)
+})
+
+/** A connection that is open, and has asked this. */
+async function connection(t, port, question) {
+  const client = net.connect(port, '127.0.0.1')
+  t.teardown(() => client.destroy())
+  client.on('error', () => {})
+  await once(client, 'connect')
+  if (question) {
+    client.write(question)
+    await once(client, 'data')
+  }
+  client.resume()
+}
+
+test('web ends with status 0 although connections are open that ask nothing', async (t) => {
+  const p = place(t)
+  const port = await freePort()
+  // Attached, its end can be seen: 1, where `shutdown` took longer than stopTimeout.
+  const attached = example(p, 'web', 'run', String(port))
+  await until(() => get(port).catch(() => false), 'an answer')
+  await connection(t, port, 'GET / HTTP/1.1\r\nHost: here\r\n\r\n')
+  await connection(t, port)
+  attached.child.kill('SIGTERM')
+  const { status, stderr } = await attached
+  t.is(status, 0, stderr)
 })
 
 asRoot('web binds as root and answers as another user', async (t) => {

@@ -1,6 +1,6 @@
 // A line a minute in syslog; attached (`run`), on the terminal too.
 //
-//   npx tsx examples/clock.ts start | stop | restart | status | run
+//   node --import tsx examples/clock.ts start | stop | restart | status | run
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Daemon, syslog } from 'tsdaemonize'

@@ -1,7 +1,7 @@
 // Watches a directory, and logs what is created in it: to syslog, and to a file if one is named.
 //
-//   npx tsx examples/monitor-creation.ts start DIRECTORY [LOG]
-//   npx tsx examples/monitor-creation.ts stop | status
+//   node --import tsx examples/monitor-creation.ts start DIRECTORY [LOG]
+//   node --import tsx examples/monitor-creation.ts stop | status
 
 import { on } from 'node:events'
 import { existsSync, watch } from 'node:fs'
@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path'
 import { Daemon, syslog } from 'tsdaemonize'
 
 const [verb, directory = '.', log] = process.argv.slice(2)
-// Here the working directory is still the launcher's; in the daemon it is soon /.
+// Before `start()` the working directory is the launcher's; after it, `/`.
 const watched = resolve(directory)
 
 class MonitorCreation extends Daemon {

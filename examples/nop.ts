@@ -1,7 +1,7 @@
 // The smallest daemon. It does nothing, never lets its event loop turn, and ends at SIGTERM all the
 // same: a native guard sees to that.
 //
-//   npx tsx examples/nop.ts start | stop | restart | status | run
+//   node --import tsx examples/nop.ts start | stop | restart | status | run
 
 import { Daemon } from 'tsdaemonize'
 

@@ -2,8 +2,8 @@
 // when `ensure` returns, and gone when nobody has asked for ten minutes. Tool and server are this
 // one program. It remembers the SHA-256 of files, as a build daemon does.
 //
-//   npx tsx examples/on-demand.ts FILE...
-//   npx tsx examples/on-demand.ts --stop
+//   node --import tsx examples/on-demand.ts FILE...
+//   node --import tsx examples/on-demand.ts --stop
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ class Digests extends Daemon {
     return `${this.pidFile}.socket`
   }
 
-  // Who holds the pidfile is alone: a socket that lies here was left by one that was killed.
+  // There is one holder of the pidfile, so a socket that is here already was left by a server that was killed.
   protected override async setup() {
     await rm(this.socket, { force: true })
     await once(this.#server.listen(this.socket), 'listening')
@@ -64,7 +64,7 @@ const files = process.argv.slice(2)
 if (files[0] === '--stop') await server.stop()
 else await ask()
 
-/** The tool. The server comes no further than `ensure`, which never settles there. */
+/** The tool. In the server `ensure` never settles, so that it gets no further. */
 async function ask() {
   const { pid, started } = await server.ensure()
   console.error(`${started ? 'Started' : 'Found'} the server, pid ${pid}`)
@@ -79,7 +79,7 @@ async function ask() {
   connection.end()
 }
 
-/** Should the server just have ended for want of work, another is started. */
+/** Connects; if the server has just ended because nobody asked, starts another one. */
 async function connected(tries = 20): Promise<Socket> {
   const connection = connect(server.socket)
   try {

@@ -1,18 +1,21 @@
-// A web server. It binds its port while it is root, as port 80 asks for, and answers as somebody
-// else: the user `web`, or, where there is none, `daemon`.
+// A web server. It binds its port while it is root, which port 80 requires. Then it becomes the user
+// `web`, or `daemon` where there is no such user, and answers requests.
 //
-//   sudo npx tsx examples/web.ts start [PORT]
-//   sudo npx tsx examples/web.ts stop | status
+//   sudo node --import tsx examples/web.ts start [PORT]
+//   sudo node --import tsx examples/web.ts stop | status
 
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { Daemon, syslog } from 'tsdaemonize'
 
 const [verb, port = '80'] = process.argv.slice(2)
 
 class Web extends Daemon {
   #user = `uid ${process.getuid?.()}`
+  readonly #answers = new Set<ServerResponse>()
   readonly #server = createServer((_request, response) => {
+    this.#answers.add(response)
+    response.on('close', () => this.#answers.delete(response))
     response.end(`Hello from ${this.name}: pid ${process.pid}, ${this.#user}\n`)
   })
 
@@ -28,11 +31,12 @@ class Web extends Daemon {
     await once(signal, 'abort')
   }
 
-  // The answers that are under way go out; no new question is taken.
+  // The answers that are under way are sent. Then the idle connections are closed, those included that have
+  // never asked anything: closeIdleConnections() leaves these open before Node 26.
   protected override async shutdown() {
     this.#server.close()
-    this.#server.closeIdleConnections()
-    await once(this.#server, 'close')
+    for (const answer of this.#answers) await once(answer, 'close')
+    this.#server.closeAllConnections()
   }
 }
 
