@@ -75,6 +75,12 @@ const refused = {
     ],
   },
   args: { takes: 'an array of strings', [TYPE]: ['x', {}, null] },
+  execPath: {
+    takes: 'a path or a name in PATH',
+    [TYPE]: [1, null, [], new URL('file:///bin/sh')],
+    [VALUE]: ['', NUL],
+  },
+  execArgv: { takes: 'an array of strings', [TYPE]: ['--no-warnings', {}, null] },
   env: {
     takes: 'an object',
     [TYPE]: ['x', null, []],
@@ -121,6 +127,8 @@ test('what is in a list or an object is checked, and named', (t) => {
   for (const [options, code, named] of [
     [{ args: ['a', 1] }, TYPE, 'args[1]'],
     [{ args: [NUL] }, VALUE, 'args[0]'],
+    [{ execArgv: ['--no-warnings', 1] }, TYPE, 'execArgv[1]'],
+    [{ execArgv: [NUL] }, VALUE, 'execArgv[0]'],
     [{ env: { A: 1 } }, TYPE, 'env.A'],
     [{ env: { A: NUL } }, VALUE, 'env.A'],
     [{ keepFds: [3, '4'] }, TYPE, 'keepFds[1]'],

@@ -10,6 +10,7 @@ import { isAlive, library, place, processesOf, run, sample, test } from './kit.m
 
 const OPTIONS = [
   ...['detach', 'name', 'pidFilePath', 'syslogOptions', 'syslogFacility', 'user', 'group', 'script', 'args'],
+  ...['execPath', 'execArgv'],
   ...['env', 'cwd', 'umask', 'stdout', 'stderr', 'keepFds', 'startTimeout', 'stopTimeout', 'blockedTimeout'],
   ...['chroot', 'capabilities', 'noNewPrivileges', 'limits', 'nice', 'oomScoreAdjust', 'landlock'],
 ]

@@ -8,6 +8,7 @@ import {
   QUOTED,
   reviveError,
 } from './errors.js'
+import { existsSync } from './builtin.js'
 import { become, type Hello, handOver } from './handover.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
@@ -63,15 +64,16 @@ export async function launch(options: ResolvedOptions): Promise<Launched> {
     earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
   }
   const place = placeOf(options)
+  const command = daemonCommand(options, native.commandLine)
   const outcome = await native.launch({
-    ...daemonCommand(options, native.commandLine),
+    ...command,
     ...(place && { place }),
     keepFds: [...options.keepFds],
     timeout: options.startTimeout,
     hello: JSON.stringify(hello),
   })
   const { pid } = outcome
-  if (pid === undefined) throw startError(options, outcome)
+  if (pid === undefined) throw startError(options, outcome, command.file)
   started.set(options.name, pid)
   return { pid, stdout: outcome.stdout, stderr: outcome.stderr }
 }
@@ -93,7 +95,7 @@ function print(stream: NodeJS.WriteStream, text: Buffer): void {
 
 function ignore(): void {}
 
-function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
+function startError(options: ResolvedOptions, outcome: Outcome, file: string): DaemonError {
   const stdout = outcome.stdout.toString()
   const stderr = outcome.stderr.toString()
   const { name } = options
@@ -106,7 +108,7 @@ function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
   if (outcome.supplanted) {
     return error('ERR_DAEMON_ALREADY_RUNNING', 'was not started: another one took its pidfile meanwhile')
   }
-  if (outcome.syscall !== undefined) return stepError(options, outcome, error)
+  if (outcome.syscall !== undefined) return stepError(options, outcome, file, error)
   if (outcome.report !== undefined) {
     const cause = reviveError(outcome.report)
     const own = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
@@ -139,16 +141,18 @@ function startError(options: ResolvedOptions, outcome: Outcome): DaemonError {
 function stepError(
   options: ResolvedOptions,
   outcome: Outcome,
+  file: string,
   error: (code: DaemonErrorCode, what: string, details: DaemonErrorDetails) => DaemonError,
 ): DaemonError {
   const { syscall = '', errno = 0, errnoCode = '', reason = '' } = outcome
   const onPidFile = syscall === 'write' && options.pidFileDir
-  const path = onPidFile
-    ? `${onPidFile.path}/${options.name}.pid`
-    : syscall === 'execve'
-      ? process.execPath
-      : undefined
-  const what = `did not start: ${reason}, ${syscall}${path === undefined ? '' : ` '${path}'`}`
+  const path = onPidFile ? `${onPidFile.path}/${options.name}.pid` : syscall === 'execve' ? file : undefined
+  // execve(2) says ENOENT of a script, too, whose first line names what is not there.
+  const hint =
+    path === file && errnoCode === 'ENOENT' && existsSync(file)
+      ? '. The file is there, but the interpreter that its first line names is not'
+      : ''
+  const what = `did not start: ${reason}, ${syscall}${path === undefined ? '' : ` '${path}'`}${hint}`
   return error(onPidFile ? 'ERR_DAEMON_PIDFILE' : 'ERR_DAEMON_START_FAILED', what, {
     syscall,
     errno,

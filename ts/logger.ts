@@ -2,7 +2,7 @@
 
 import type { NativeTransport } from './binding.js'
 import { native } from './native.js'
-import { ownScript } from './program.js'
+import { given } from './script.js'
 import { defaultName } from './name.js'
 
 let open = false
@@ -53,5 +53,5 @@ export function captureStderr(): void {
 
 /** What openlog(3) takes for a program that gives none: its name, or that of what runs `-e`. */
 export function defaultIdent(): string {
-  return ownScript() === undefined ? defaultName(process.argv0) : defaultName()
+  return given() === undefined ? defaultName(process.argv0) : defaultName()
 }

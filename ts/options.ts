@@ -2,7 +2,7 @@
 
 import type { NativeConfinement } from './binding.js'
 import { isAbsolute, resolve } from './builtin.js'
-import { type Check, checkAbsolute, checkInteger, checkText, ofType } from './checks.js'
+import { type Check, checkAbsolute, checkEach, checkInteger, checkText, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue, unknownName } from './errors.js'
 import { defaultName, isName } from './name.js'
@@ -63,6 +63,18 @@ export interface DaemonOptions extends ConfinementOptions {
    * @defaultValue this program's own; `[]` where `script` is given
    */
   args?: readonly string[] | undefined
+  /**
+   * What runs the daemon's program in the background: the path of another Node, of a TypeScript runner that stays in its own
+   * process (jiti, vite-node), of an Electron, which then runs as Node; or a name that is looked for in PATH. A
+   * relative path is meant from the working directory of whoever starts it.
+   * @defaultValue `process.execPath`
+   */
+  execPath?: string | undefined
+  /**
+   * The flags of what runs the daemon's program: the arguments before the script. Handed on as they are.
+   * @defaultValue `process.execArgv`, without those of the launcher's own run (`--inspect`, `--watch`, `--test`, ...)
+   */
+  execArgv?: readonly string[] | undefined
   /**
    * The daemon's environment.
    * @defaultValue `process.env`
@@ -132,6 +144,8 @@ export interface ResolvedOptions {
   confinement: NativeConfinement
   script: string | undefined
   args: readonly string[] | undefined
+  execPath: string | undefined
+  execArgv: readonly string[] | undefined
   env: Readonly<Record<string, string | undefined>> | undefined
   cwd: string
   umask: number
@@ -174,12 +188,9 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
     if (!(value instanceof URL)) checkText(value, option, takes)
     if (toPath(value as string | URL) === undefined) throw invalidValue(option, String(value), takes)
   },
-  args: (value, option) => {
-    if (!Array.isArray(value)) throw invalidType(option, value, 'an array of strings')
-    value.forEach((arg, i) => {
-      checkText(arg, `${option}[${i}]`, 'a string without NUL', true)
-    })
-  },
+  args: checkArguments,
+  execPath: (value, option) => checkText(value, option, 'a path or a name in PATH'),
+  execArgv: checkArguments,
   env: (value, option) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw invalidType(option, value, 'an object of strings')
@@ -245,6 +256,8 @@ export function resolveOptions(options: unknown): ResolvedOptions {
     confinement: resolveConfinement(given),
     script,
     args: given.args ?? (script === undefined ? undefined : []),
+    execPath: given.execPath,
+    execArgv: given.execArgv,
     env: given.env,
     cwd: given.cwd ?? '/',
     umask: given.umask ?? 0o022,
@@ -285,6 +298,12 @@ function pidFileDir(asked: string | null | undefined, name: string): PidFileDir 
 function checkName(value: unknown, option: string): void {
   if (typeof value !== 'string') throw invalidType(option, value, NAME)
   if (!isName(value)) throw invalidValue(option, value, NAME)
+}
+
+function checkArguments(value: unknown, option: string): void {
+  checkEach(value, option, 'an array of strings', (arg, name) =>
+    checkText(arg, name, 'a string without NUL', true),
+  )
 }
 
 function checkOutput(value: unknown, option: string): void {

@@ -1,7 +1,10 @@
 // The program: what a fresh Node has to be given to run it again.
 
+import { dirname, existsSync, resolve, statSync } from './builtin.js'
 import { DaemonError } from './errors.js'
+import { realPath } from './packages.js'
 import { denoFlags, isBun, isDeno, isDenoExecutable, isSingleExecutable } from './runtime.js'
+import { given, ownProgram } from './script.js'
 
 /** What belongs to the launcher's own run, and is not handed on. */
 const LAUNCHERS_OWN =
@@ -42,38 +45,37 @@ export interface Command {
   cwd?: string
 }
 
-// As they were before the program's own code, which runs in the daemon again, could change them.
-const [, ownFile, ...ownArguments] = process.argv
+// As it was before the program's own code, which runs in the daemon again, could change it.
 const ownDirectory = directory()
+
+/** What says which program the daemon's process runs. */
+export interface ProgramOptions {
+  execPath?: string | undefined
+  execArgv?: readonly string[] | undefined
+  script?: string | undefined
+  args?: readonly string[] | undefined
+  env?: Readonly<Record<string, string | undefined>> | undefined
+}
 
 /**
  * What the daemon's Node runs: this program again, or `script`. `commandLine`: of this process, which
  * Deno's own means do not tell.
  *
- * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` where there is no script: `node -e`, a REPL, standard input
+ * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` where there is no script: `node -e`, a REPL, standard input;
+ * `ERR_DAEMON_START_FAILED` where `execPath` is not to be found
  */
-export function daemonCommand(
-  options: {
-    script?: string | undefined
-    args?: readonly string[] | undefined
-    env?: Readonly<Record<string, string | undefined>> | undefined
-  },
-  commandLine: () => readonly string[],
-): Command {
-  const { script, args, env = process.env } = options
+export function daemonCommand(options: ProgramOptions, commandLine: () => readonly string[]): Command {
+  const { env = process.env } = options
   const moved = ownDirectory !== undefined && ownDirectory !== directory()
+  const file = options.execPath === undefined ? process.execPath : findExecutable(options.execPath, env.PATH)
+  const variables = environmentOf(env)
+  if (isElectron(file) && env[AS_NODE] === undefined) variables.push(`${AS_NODE}=1`)
   return {
-    file: process.execPath,
-    argv: [process.execPath, ...programOf(script, args, commandLine)],
-    env: environmentOf(env),
+    file,
+    argv: [file, ...programOf(options, commandLine)],
+    env: variables,
     ...(moved && { cwd: ownDirectory }),
   }
-}
-
-/** The script that this process was given; `undefined` for `node -e`, a REPL, standard input. */
-export function ownScript(): string | undefined {
-  const isOther = process.execArgv.some((o) => /^(?:-e|-p|-pe|--eval|--print)(?:=|$)/.test(o))
-  return isOther || ownFile === '-' ? undefined : ownFile
 }
 
 /** The working directory; `undefined` where it was removed. */
@@ -86,19 +88,22 @@ function directory(): string | undefined {
 }
 
 function programOf(
-  script: string | undefined,
-  args: readonly string[] | undefined,
+  { execPath, execArgv, script, args }: ProgramOptions,
   commandLine: () => readonly string[],
 ): string[] {
-  const rest = args ?? ownArguments
-  if (isDenoExecutable) {
+  const isOther = execPath !== undefined || execArgv !== undefined
+  if (isDenoExecutable && !isOther) {
     throw new DaemonError(
       'ERR_DAEMON_UNSUPPORTED',
       'A program of `deno compile` cannot start itself as a daemon. Run it by `deno run`',
     )
   }
-  if (isSingleExecutable()) return [...rest]
-  const path = script ?? ownScript()
+  if (execPath === undefined && isSingleExecutable()) {
+    return [...(execArgv ?? []), ...(args ?? process.argv.slice(2))]
+  }
+  // Whoever says what runs the program means the program itself, and not what has run it here.
+  const own = isOther ? ownProgram() : given()
+  const path = script ?? own?.script
   if (path === undefined) {
     throw new DaemonError(
       'ERR_DAEMON_UNSUPPORTED',
@@ -106,17 +111,50 @@ function programOf(
         'Start it from a file, or name one with `script`',
     )
   }
-  if (isDeno) return [...ownDenoFlags(commandLine()), path, ...rest]
-  return [...nodeFlags(script !== undefined), path, ...rest]
+  const rest = args ?? own?.args ?? []
+  if (isDeno) return [...(execArgv ?? ownDenoFlags(commandLine())), path, ...rest]
+  const flags = execArgv ?? withoutLaunchersOwn(process.execArgv, script !== undefined)
+  return [...(execPath === undefined ? guarded(flags) : flags), path, ...rest]
 }
 
-function nodeFlags(otherScript: boolean): string[] {
-  const flags = withoutLaunchersOwn(process.execArgv, otherScript)
+/** Flags for this very Node, by which SIGUSR1 opens no debugger's port. */
+function guarded(flags: readonly string[]): readonly string[] {
   const guard = '--disable-sigusr1'
   // Node 22.14 and later. To make the set of flags takes a millisecond, which Node 20 need not spend.
   const mayKnow = !isBun && Number.parseInt(process.versions.node, 10) >= 22
   const knows = mayKnow && process.allowedNodeEnvironmentFlags.has(guard)
   return knows && !flags.includes(guard) ? [guard, ...flags] : flags
+}
+
+/** A path; or, of a name without a slash, where it is in PATH, as execvp(3) finds it. */
+function findExecutable(name: string, path = '/usr/local/bin:/usr/bin:/bin'): string {
+  if (name.includes('/')) return resolve(name)
+  const { accessSync, constants } = process.getBuiltinModule('node:fs')
+  for (const dir of path.split(':')) {
+    const file = resolve(dir, name)
+    try {
+      accessSync(file, constants.X_OK)
+      if (statSync(file).isFile()) return file
+    } catch {}
+  }
+  throw new DaemonError(
+    'ERR_DAEMON_START_FAILED',
+    `\`execPath\` names '${name}', which is in no directory of PATH. Give its absolute path`,
+    { path: name },
+  )
+}
+
+const AS_NODE = 'ELECTRON_RUN_AS_NODE'
+
+/** Electron runs as Node where a variable says so. It, and every program that was made with it, has this file
+ * beside it (macOS: this folder). */
+function isElectron(file: string): boolean {
+  if (file === process.execPath) return process.versions.electron !== undefined
+  const dir = dirname(realPath(file))
+  return (
+    existsSync(`${dir}/chrome_100_percent.pak`) ||
+    existsSync(`${dir}/../Frameworks/Electron Framework.framework`)
+  )
 }
 
 /** The daemon has the permissions of its launcher, and no others. */
