@@ -96,6 +96,20 @@ export function command(p, file, args, { env = {}, ...more } = {}) {
   return Object.assign(ended, { pid: ended.child.pid })
 }
 
+/** Runs a Node program on a terminal. `shown()`: what the terminal got so far, in which a line ends with `\\n`. */
+export function onTerminal(p, script, args = [], more = {}) {
+  const file = fileURLToPath(new URL('terminal.py', import.meta.url))
+  const running = command(p, 'python3', [file, process.execPath, script, ...args], more)
+  let seen = ''
+  running.child.stdout.on('data', (text) => {
+    seen += text
+  })
+  return Object.assign(running, {
+    shown: () => seen.replaceAll('\r\n', '\n'),
+    pressCtrlC: () => running.child.kill('SIGUSR1'),
+  })
+}
+
 /** The pid in a pidfile. */
 export function pidIn(p, name) {
   return Number(readFileSync(p.pidFile(name), 'utf8'))

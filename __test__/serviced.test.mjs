@@ -6,6 +6,7 @@ import {
   asRoot,
   isAlive,
   library,
+  onTerminal,
   pidIn,
   place,
   proc,
@@ -15,6 +16,7 @@ import {
   test,
   until,
 } from './kit.mjs'
+import { receive } from './receivers.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
 const NOBODY = { uid: 65534, gid: 65534 }
@@ -194,6 +196,79 @@ test('run is the daemon itself, attached: its exit status is the command’s', a
     t.is(stdout, 'here\n')
     t.deepEqual(fs.readdirSync(p.run), [])
   }
+})
+
+const LOGGERS = {
+  'no logger': '',
+  'a logger': `syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'local', path: process.env.DIR + '/log' })`,
+}
+for (const [which, opened] of Object.entries(LOGGERS)) {
+  test(`run shows the log on a terminal, each line once, and on a pipe what failed: ${which}`, async (t) => {
+    const p = place(t)
+    const logger = opened && (await receive(t, p, 'datagram', `${p.dir}/log`))
+    const failing = `async setup() { ${opened} }
+    async onSignal(signal) {
+      if (signal === 'SIGHUP') throw new Error('no configuration')
+      return super.onSignal(signal)
+    }
+    async shutdown() { throw new Error('cannot close') }
+    async action(signal) {
+      syslog.syslog('tick'); syslog.syslog(syslog.LOG_DEBUG, 'tock')
+      process.kill(process.pid, 'SIGHUP')
+      await until(() => fs.existsSync(process.env.DIR + '/go'))
+      throw new Error('no disk', { cause: 'a full one' })
+    }`
+    const before = `const until = async (done) => { while (!done()) await sleep(10) }`
+    const script = p.write('a.mjs', cli({ body: failing, before }))
+    const failures = ['Error: no configuration', 'Error: no disk', 'Error: cannot close']
+    const times = (text, words) => text.split(words).length - 1
+
+    const terminal = onTerminal(p, script, ['run'])
+    await until(() => /sample: tick\nsample: tock\n/.test(terminal.shown()), 'the log')
+    fs.writeFileSync(`${p.dir}/go`, '')
+    t.is((await terminal).status, 1)
+    for (const words of [...failures, 'sample: tick', "[cause]: 'a full one'"]) {
+      t.is(times(terminal.shown(), words), 1, `${words}: ${terminal.shown()}`)
+    }
+    t.regex(terminal.shown(), /^Error: no disk\n {4}at Sample\.action /m)
+
+    fs.rmSync(`${p.dir}/go`)
+    const running = run(p, script, ['run'])
+    await new Promise((resolve) => {
+      running.child.stderr.on('data', (text) => text.includes('no configuration') && resolve())
+    })
+    fs.writeFileSync(`${p.dir}/go`, '')
+    const piped = await running
+    t.is(piped.status, 1)
+    for (const words of failures) t.is(times(piped.stderr, words), 1, `${words}: ${piped.stderr}`)
+    t.is(times(piped.stderr, 'tick'), opened ? 0 : 1, piped.stderr)
+    if (!logger) return
+    await logger.stop()
+    const messages = logger.messages()
+    for (const words of failures) {
+      t.is(messages.filter((message) => message.includes(words)).length, 2, `${words}: ${messages}`)
+    }
+  })
+}
+
+test('run says on a terminal and on a pipe that its event loop was blocked, beside the log', async (t) => {
+  const p = place(t)
+  const body = `setup() { ${LOGGERS['a logger']} }
+  action() { fs.writeFileSync(process.env.DIR + '/acts', ''); for (;;); }`
+  const script = p.write('a.mjs', cli({ body, options: 'blockedTimeout: 200' }))
+  const logger = await receive(t, p, 'datagram', `${p.dir}/log`)
+  const says = /sample: The event loop of sample is blocked: SIGTERM was not taken within 200 ms/g
+  for (const start of [run, onTerminal]) {
+    const running = start(p, script, ['run'])
+    await until(() => fs.existsSync(`${p.dir}/acts`), 'the action')
+    fs.rmSync(`${p.dir}/acts`)
+    process.kill(pidIn(p), 'SIGTERM')
+    const { status, stdout, stderr } = await running
+    t.is(status, 143)
+    t.is([...(stdout + stderr).matchAll(says)].length, 1, stdout + stderr)
+  }
+  await logger.stop()
+  t.is(logger.messages().filter((message) => message.match(says)).length, 2)
 })
 
 test('a failed start or run says why, in the words of the daemon, with status 1', async (t) => {

@@ -29,7 +29,7 @@ export declare function guardChain(): void
 export declare function guardLeaving(signal: string | undefined | null, limit: number): void
 
 /** Starts the guard's thread. */
-export declare function guardStart(name: string, blockedTimeout: number, attached: boolean): void
+export declare function guardStart(name: string, blockedTimeout: number, attached: boolean, stderr: boolean): void
 
 /** JavaScript has taken this signal. */
 export declare function guardTaken(signal: string): void
@@ -349,8 +349,8 @@ export declare function syslogLogFields(priority: number, message: string, field
 /** openlog(3), with the way to the logger, and whether stderr stands in where there is none. */
 export declare function syslogOpen(ident: string, options: number, facility: number, transport: NativeTransport | undefined | null, attached: boolean): void
 
-/** By what way messages are seen on stderr, too; `null`: by none. */
-export declare function syslogSeenOnStderr(): 'journal' | 'stand-in' | 'LOG_PERROR' | null
+/** Whether what is written to stderr goes where messages go: to the journal. */
+export declare function syslogReachesStderr(): boolean
 
 /** setlogmask(3). */
 export declare function syslogSetMask(mask: number): number

@@ -86,7 +86,7 @@ export function show({ stdout, stderr }: Launched): void {
 }
 
 /** As console does: a reader that is gone is no error of the program's. */
-function print(stream: NodeJS.WriteStream, text: Buffer): void {
+export function print(stream: NodeJS.WriteStream, text: Buffer | string): void {
   stream.once('error', ignore)
   stream.write(text, (error) => {
     if (!error) stream.removeListener('error', ignore)

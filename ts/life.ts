@@ -4,7 +4,8 @@ import { getSystemErrorMap, inspect, now } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
-import { captureStderr, inBackground } from './logger.js'
+import { print } from './launch.js'
+import { captureStderr, inBackground, showOnTerminal } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
@@ -38,6 +39,8 @@ const LATE_FLUSH_MS = 200
 const FOREVER = new Promise<never>(() => {})
 /** So many turns of the microtasks a `shutdown` has before a timer is made for it. */
 const AT_ONCE = 10
+/** In a priority: standard error has this message already (crate/src/syslog.rs). */
+const TOLD = 1 << 16
 /** The longest timer that Node has; it holds the event loop while `action` is pending. */
 const LONG_MS = 2 ** 31 - 1
 
@@ -68,7 +71,11 @@ export async function live(
   statusOfFailure = failed
   phase = 'starting'
   markAsDaemon(options.name)
-  watchUncaught(logError, uncaught, () => phase === 'starting')
+  watchUncaught(
+    (error) => complain(error, false),
+    uncaught,
+    () => phase === 'starting',
+  )
   process.on('beforeExit', emptyLoop)
   try {
     const letSignalsIn = takeOver()
@@ -91,7 +98,7 @@ export async function live(
     if (isLeaving()) return FOREVER
     takeOutputs()
     if (rotated) reopenOutputs()
-    // With LOG_PERROR, what becomes of the pidfile is said where it is kept.
+    // With what becomes of the pidfile is said where it is kept.
     if (!attached) native.keepPidfile(false)
     phase = 'running'
     letSignalsIn()
@@ -116,22 +123,28 @@ function takeOver(): () => void {
   process.title = options.name
   if (!attached) inBackground()
   if (options.stderr === SYSLOG) captureStderr()
+  if (attached && options.stderr === undefined && process.getBuiltinModule('node:tty').isatty(2)) {
+    showOnTerminal()
+  }
   openlog(options.name, options.syslogOptions, options.syslogFacility)
   if (warning !== undefined) warn(warning)
   changeDirectory(options.cwd)
   process.umask(options.umask)
   openOutputs(options, attached)
   if (attached) meetManager()
-  native.guardStart(options.name, options.blockedTimeout, attached)
+  native.guardStart(options.name, options.blockedTimeout, attached, options.stderr !== SYSLOG)
   return wireSignals(deliver, atOnce)
 }
 
 /** For the log and, while the daemon starts, for the person who starts it. */
 function warn(message: string): void {
-  // In the background the sender may come to standard error when it leads elsewhere already.
-  const seen = attached && native.syslogSeenOnStderr() !== null
-  if (phase === 'starting' && !seen) process.stderr.write(`${message}\n`)
-  syslog(LOG_WARNING, message)
+  const starting = phase === 'starting'
+  if (attached) {
+    alarm(LOG_WARNING, message, starting)
+  } else {
+    if (starting) process.stderr.write(`${message}\n`)
+    syslog(LOG_WARNING, message)
+  }
 }
 
 function changeDirectory(path: string): void {
@@ -211,7 +224,7 @@ async function deliver(signal: NodeJS.Signals): Promise<void> {
   try {
     await behaviour.onSignal(signal)
   } catch (error) {
-    syslog(LOG_ERR, text(error))
+    complain(error)
     if (signal === 'SIGTERM') void exit(1)
   }
   if (reloading && phase === 'running') tellManager('READY=1')
@@ -235,34 +248,22 @@ export async function exit(code: number): Promise<never> {
     const left = Math.max(LATE_FLUSH_MS, deadline - now())
     await native.syslogFlush(Math.min(FLUSH_MS, left), true)
   }
-  if (lastWords !== undefined && process.stderr.isTTY && native.syslogStats().connected) {
-    process.stderr.write(`${lastWords}\n`)
-  }
   process.exit(finished ? code : code || 1)
 }
 
-/** For the person at the terminal, unless the log goes there anyhow. */
-let lastWords: string | undefined
-
-/** What ends the daemon goes to syslog, and to the log file of standard error, if there is one. */
-function complain(error: unknown): void {
-  const words = text(error)
-  const showing = (options.syslogOptions & LOG_PERROR) !== 0
-  if (attached && !showing && options.stderr === undefined && native.syslogSeenOnStderr() === 'stand-in') {
-    // In lines, as for a person.
-    process.stderr.write(`${words}\n`)
-    return
-  }
-  logError(error)
-  if (!showing && options.stderr === undefined && attached) lastWords = words
+/** What went wrong: for the log, and for standard error where somebody reads it. */
+function complain(error: unknown, isRead = attached): void {
+  const { stderr, syslogOptions } = options
+  const toStderr = stderr === undefined ? isRead : stderr !== SYSLOG
+  // With LOG_PERROR it comes there as it is in the log.
+  alarm(LOG_ERR, text(error), toStderr && (syslogOptions & LOG_PERROR) === 0)
 }
 
-/** To syslog, and to the log file of standard error. */
-function logError(error: unknown): void {
-  const words = text(error)
-  syslog(LOG_ERR, words)
-  const shown = (options.syslogOptions & LOG_PERROR) !== 0 || options.stderr === SYSLOG
-  if (!shown && options.stderr !== undefined) process.stderr.write(`${words}\n`)
+/** In the log, and on standard error, in lines as for a person, unless the log goes there anyhow. */
+function alarm(priority: number, words: string, toStderr: boolean): void {
+  const told = toStderr && !native.syslogReachesStderr()
+  if (told) print(process.stderr, `${words}\n`)
+  native.syslogLog(told ? priority | TOLD : priority, words)
 }
 
 /** Whether `shutdown` did its work in time. */
@@ -287,7 +288,7 @@ async function shutdown(deadline: number): Promise<boolean> {
     if ((await Promise.race([work, limit])) !== 'late') return true
     syslog(LOG_WARNING, `shutdown was cut off after ${options.stopTimeout} ms`)
   } catch (error) {
-    syslog(LOG_ERR, text(error))
+    complain(error)
   } finally {
     clearTimeout(timer)
   }
@@ -313,17 +314,14 @@ async function undo(): Promise<never> {
 
 /** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */
 function failToStart(error: unknown): never {
-  // Where the journal reads stderr, or stderr stands in for a logger, once is enough.
-  const seen = attached ? native.syslogSeenOnStderr() : null
+  alarm(LOG_ERR, text(error), attached)
   if (attached) {
-    if (seen !== 'journal') process.stderr.write(`${text(error)}\n`)
     const { errno } = (error ?? {}) as { errno?: number }
     const message = String((error as Error | undefined)?.message ?? error).replace(/\s+/g, ' ')
     tellManager(`STATUS=${message}`, ...(errno ? [`ERRNO=${Math.abs(errno)}`] : []))
   } else {
     reportFailure(error)
   }
-  if (seen !== 'stand-in') syslog(LOG_ERR, text(error))
   phase = 'leaving'
   process.exit(attached ? statusOfFailure(error) : 1)
 }
@@ -393,7 +391,7 @@ function giveUp(names?: { user: string | undefined; group: string | undefined })
     // Not by an exception alone: the program could catch it, and go on with too much.
     try {
       if (phase === 'starting') failToStart(error)
-      syslog(LOG_ERR, text(error))
+      complain(error)
       process.exit(1)
     } finally {
       // A listener of `exit` has thrown, or the program has put something else in the place of process.exit.

@@ -8,6 +8,7 @@ import { defaultName } from './name.js'
 let open = false
 let background = false
 let captured = false
+let onTerminal = false
 
 const LOG_PERROR = 0x20
 
@@ -37,7 +38,8 @@ export function openLogger(
   open = true
   const local = transport === undefined || (transport.kind === 'local' && transport.path === undefined)
   const way = local && typeof standIn === 'string' ? { kind: 'local', path: standIn } : transport
-  native.syslogOpen(ident, captured ? options & ~LOG_PERROR : options, facility, way, !background)
+  const shown = onTerminal ? options | LOG_PERROR : options
+  native.syslogOpen(ident, captured ? shown & ~LOG_PERROR : shown, facility, way, !background)
 }
 
 /** In a background process nobody reads stderr: it does not stand in for a logger that does not exist. */
@@ -49,6 +51,11 @@ export function inBackground(): void {
 export function captureStderr(): void {
   background = true
   captured = true
+}
+
+/** A person looks at stderr: what is logged is shown there, whatever the options say. */
+export function showOnTerminal(): void {
+  onTerminal = true
 }
 
 /** What openlog(3) takes for a program that gives none: its name, or that of what runs `-e`. */

@@ -49,14 +49,15 @@ struct Shared {
     name: String,
     blocked: Duration,
     attached: bool,
+    stderr: bool,
     leaving: Mutex<Option<Duration>>,
 }
 
 /// Starts the thread. Once in a process; a second call changes nothing.
-pub fn start(name: &str, blocked: Duration, attached: bool) -> std::io::Result<()> {
+pub fn start(name: &str, blocked: Duration, attached: bool, stderr: bool) -> std::io::Result<()> {
     let wake = Wake::new()?;
     let leaving = Mutex::new(None);
-    let shared = Shared { wake, name: name.to_owned(), blocked, attached, leaving };
+    let shared = Shared { wake, name: name.to_owned(), blocked, attached, stderr, leaving };
     if SHARED.set(shared).is_err() {
         return Ok(());
     }
@@ -240,7 +241,7 @@ impl Thread {
             "The event loop of {} is blocked: {why}. Ending the process.",
             self.shared.name
         );
-        syslog::log_now(libc::LOG_ERR, text.as_bytes(), LAST_WORDS);
+        syslog::alarm_now(&text, self.shared.stderr, LAST_WORDS);
         ending::exit_now(128 + signal)
     }
 

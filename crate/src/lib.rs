@@ -372,8 +372,9 @@ pub fn guard_start(
     name: String,
     blocked_timeout: f64,
     attached: bool,
+    stderr: bool,
 ) -> napi::Result<()> {
-    guard::start(&name, millis(blocked_timeout), attached).map_err(|error| {
+    guard::start(&name, millis(blocked_timeout), attached, stderr).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
         let error = Error::os(Code::StartFailed, "Cannot start the guard", "pthread_create", errno);
         thrown(env, error)
@@ -862,14 +863,10 @@ pub fn syslog_is_settled() -> bool {
     syslog::is_settled()
 }
 
-/// By what way messages are seen on stderr, too; `null`: by none.
-#[napi(catch_unwind, ts_return_type = "'journal' | 'stand-in' | 'LOG_PERROR' | null")]
-pub fn syslog_seen_on_stderr() -> Option<&'static str> {
-    syslog::seen_on_stderr().map(|seen| match seen {
-        syslog::Seen::Journal => "journal",
-        syslog::Seen::StandIn => "stand-in",
-        syslog::Seen::Perror => "LOG_PERROR",
-    })
+/// Whether what is written to stderr goes where messages go: to the journal.
+#[napi(catch_unwind)]
+pub fn syslog_reaches_stderr() -> bool {
+    syslog::reaches_stderr()
 }
 
 /// What the queue is doing.

@@ -28,6 +28,8 @@ pub const MOST: usize = 512 << 10;
 /// The local logger's socket.
 pub const LOCAL_LOGGER: &str =
     if cfg!(target_os = "linux") { "/dev/log" } else { "/var/run/syslog" };
+/// In a priority: stderr has this message already, so that it is not shown there again.
+pub const TOLD: i32 = 1 << 16;
 /// The end of a process waits no longer than this for a logger that was never reached.
 const UNREACHABLE: Duration = Duration::from_millis(200);
 /// A flush looks this often whether there is still something to wait for.
@@ -534,27 +536,18 @@ pub fn stats() -> Stats {
     })
 }
 
-/// By what way messages are seen on stderr, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// They go to the journal, and so does what is written to stderr.
-    Journal,
-    /// Attached, and there is no logger: stderr stands in for it.
-    StandIn,
-    /// LOG_PERROR.
-    Perror,
+/// Whether what is written to stderr goes where messages go: to the journal.
+pub fn reaches_stderr() -> bool {
+    queue().as_ref().is_some_and(|queue| queue.config.goes_to_stderr())
 }
 
-/// Whether what is told to the logger need not be written to stderr as well.
-pub fn seen_on_stderr() -> Option<Seen> {
-    let config = queue().as_ref().map(|queue| Arc::clone(&queue.config))?;
-    if config.goes_to_stderr() {
-        Some(Seen::Journal)
-    } else if config.attached && !was_reached() && config.lacks_logger() {
-        Some(Seen::StandIn)
-    } else {
-        (config.options & libc::LOG_PERROR != 0).then_some(Seen::Perror)
+/// [`log_now`] of what stderr, if somebody reads it, is told as well, once.
+pub fn alarm_now(text: &str, stderr: bool, timeout: Duration) {
+    let told = stderr && !reaches_stderr();
+    if told {
+        sender::write_stderr(format!("{}: {text}\n", newest_config().ident).as_bytes());
     }
+    log_now(if told { libc::LOG_ERR | TOLD } else { libc::LOG_ERR }, text.as_bytes(), timeout);
 }
 
 impl Config {
@@ -573,7 +566,7 @@ impl Config {
         if self.lacks_logger() && !shown { Duration::ZERO } else { UNREACHABLE }
     }
 
-    /// See [`Seen::Journal`].
+    /// To the journal, and so does what is written to stderr.
     fn goes_to_stderr(&self) -> bool {
         matches!(self.transport, Transport::Journal(_)) && journal::reads(2)
     }

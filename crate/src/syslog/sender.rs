@@ -20,7 +20,7 @@ use super::format::{Fields, Formatter, Record, cut, facility, plain, severity};
 use super::journal::Journal;
 use super::local::{Local, PATIENCE, TOGETHER};
 use super::remote::{Tcp, Udp};
-use super::{Batch, Config, Entry, Transport, note_connection, note_done, pause};
+use super::{Batch, Config, Entry, TOLD, Transport, note_connection, note_done, pause};
 
 /// Between two tries to reach a logger: this at first, doubled up to the longest.
 const RETRY: Duration = Duration::from_millis(10);
@@ -307,9 +307,9 @@ impl Sender {
         if !self.has(libc::LOG_PERROR) {
             return;
         }
-        for (index, (_, record)) in self.window.messages().enumerate().skip(self.printed) {
+        for (index, (priority, record)) in self.window.messages().enumerate().skip(self.printed) {
             self.printed = index + 1;
-            if !self.config.goes_to_stderr() {
+            if priority & TOLD == 0 && !self.config.goes_to_stderr() {
                 write_stderr(&plain(&self.config, record));
             }
         }
@@ -405,9 +405,9 @@ impl Sender {
     /// LOG_PERROR it has some of them already.
     fn show_on_stderr(&mut self) {
         let mut count = 0;
-        for (index, (_, record)) in self.window.messages().enumerate() {
+        for (index, (priority, record)) in self.window.messages().enumerate() {
             count = index + 1;
-            if index >= self.printed {
+            if index >= self.printed && priority & TOLD == 0 {
                 write_stderr(&plain(&self.config, record));
             }
         }
@@ -428,7 +428,7 @@ impl Sender {
 }
 
 /// Writes to stderr, which libuv may have made non-blocking: then it waits for a reader, a while.
-fn write_stderr(line: &[u8]) {
+pub fn write_stderr(line: &[u8]) {
     let mut rest = line;
     let stderr = std::io::stderr();
     while !rest.is_empty() {
