@@ -264,6 +264,25 @@ run('docs/moving.md', ['main.ts'], async (t, p) => {
   t.is(stdout, `main runs, pid ${pid}\n`)
 })
 
+const hasStrace = spawnSync('strace', ['-f', 'true']).status === 0
+
+;(hasStrace ? test : test.skip)(
+  'docs/debugging.md: the command of strace returns, and follows the daemon',
+  async (t) => {
+    const p = place(t)
+    install(p, 'docs/debugging.md')
+    const [line] = read('docs/debugging.md').match(/(?<=`)strace [^`]*/)
+    // strace itself keeps its output open.
+    const { status, stderr } = await shell(p, `${line} > printed 2>&1`)
+    t.is(status, 0, stderr)
+    const pid = pidIn(p, 'doomed')
+    t.true(isAlive(pid))
+    process.kill(pid, 'SIGTERM')
+    const told = () => fs.readFileSync(join(p.dir, 'trace'), 'utf8')
+    await until(() => told().includes(`${pid} +++ exited with 0 +++`), 'its end in the trace')
+  },
+)
+
 test('docs/moving.md: app.ts ends with status 0 although a connection is open that asks nothing', async (t) => {
   const p = place(t)
   install(p, 'docs/moving.md')
