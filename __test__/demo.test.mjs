@@ -8,10 +8,19 @@ const NOBODY = { uid: 65534, gid: 65534 }
 const ofNobody = spawnSync('test', ['-r', `${root}dist/index.js`], NOBODY).status === 0
 const ofNamespaces = spawnSync('unshare', ['-m', 'true']).status === 0
 
+/** It starts a dozen Nodes, and waits for the guard. */
+const LIMIT = 180_000
+
+function roomy(t) {
+  const p = place(t)
+  t.timeout(LIMIT)
+  return p
+}
+
 /** Runs the demonstration in a directory of its own, by the words of a command before it. */
 function demo(p, before = []) {
   const [file, ...args] = [...before, process.execPath, `${root}scripts/demo.mjs`]
-  return command(p, file, args, { env: { TMPDIR: p.dir, HOME: p.dir } })
+  return command(p, file, args, { env: { TMPDIR: p.dir, HOME: p.dir }, timeout: LIMIT })
 }
 
 /** A /dev with little in it, in a mount namespace of its own. */
@@ -32,8 +41,22 @@ function withDev(prepare) {
 
 function isComplete(t, p, { status, stdout, stderr }) {
   t.is(status, 0, stdout + stderr)
+  const asRoot = stdout.includes(', as root\n')
   const told = [
+    /did not start: Error: ENOENT: no such file or directory, watch '.*inbox'\n/,
+    /exit status 1,.*\n.*No process and no pidfile is left/,
     /ready, and its pid is (\d+)/,
+    /already running, with pid \d+\n +exit status 1/,
+    ...(asRoot
+      ? [
+          /Hello from web: pid \d+, user (?!root)/,
+          /all \d+ threads have\n +uids [1-9]/,
+          /groups [1-9]/,
+          /capabilities 0+\n/,
+        ]
+      : [/Left out: this takes root/]),
+    /nop\.ts stop\n +exit status 0/,
+    /a native thread ended it/,
     /letter\.txt was created in/,
     /photo\.jpg was created in/,
     /a name with spaces was created in/,
@@ -41,9 +64,10 @@ function isComplete(t, p, { status, stdout, stderr }) {
     /its own; the daemon is not its leader/,
     /terminal +none/,
     /working directory +\/\n/,
-    /0 \/dev\/null\n/,
+    /0 \/dev\/null: standard input\n/,
+    /the pidfile, locked\n/,
+    /secret open as descriptor 3\. The daemon has not/,
     /is running: pid \d+/,
-    /already running, with pid \d+\n +exit status 1/,
     /pidfile is gone/,
     /is not running\n +exit status 3/,
     /Nothing is left\.\n$/,
@@ -64,13 +88,13 @@ function isGone(t, p) {
   )
 }
 
-test('shows the life of a daemon, and leaves nothing', async (t) => {
-  const p = place(t)
+test('shows what the package promises, and leaves nothing', async (t) => {
+  const p = roomy(t)
   isComplete(t, p, await demo(p))
 })
 
 test('interrupted, it leaves nothing', async (t) => {
-  const p = place(t)
+  const p = roomy(t)
   const running = demo(p)
   await new Promise((resolve) => {
     running.child.stdout.on('data', (data) => {
@@ -87,7 +111,7 @@ test('interrupted, it leaves nothing', async (t) => {
 const inNamespace = ofNamespaces ? asRoot : test.skip
 
 inNamespace('where there is a logger, it gets the messages too', async (t) => {
-  const p = place(t)
+  const p = roomy(t)
   const logger = spawn(
     'perl',
     [
@@ -116,7 +140,7 @@ inNamespace('where there is a logger, it gets the messages too', async (t) => {
 const asNobody = ofNobody ? inNamespace : test.skip
 
 asNobody('works for an ordinary user, and where there is no logger', async (t) => {
-  const p = place(t)
+  const p = roomy(t)
   fs.chownSync(p.dir, NOBODY.uid, NOBODY.gid)
   const { uid, gid } = NOBODY
   const asOrdinary = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']

@@ -1,18 +1,21 @@
-// The demonstration: a real daemon from its start to its end, told in plain words. It works in a
+// The demonstration: what the package promises, shown with real daemons, in plain words. It works in a
 // directory of its own and leaves nothing, whatever happens.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,14 +23,15 @@ import { fileURLToPath } from 'node:url'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
-const NAME = 'monitor-creation'
+const MONITOR = 'monitor-creation'
 /** Node 22.18 and later run TypeScript as it is; before, tsx does. */
 const FLAGS = process.features.typescript ? ['--disable-warning=ExperimentalWarning'] : ['--import', 'tsx']
-const PROGRAM = [...FLAGS, `examples/${NAME}.ts`]
+const isRoot = process.getuid() === 0
 
 const dir = mkdtempSync(join(tmpdir(), 'tsdaemonize-demo-'))
 const inbox = join(dir, 'inbox')
 const log = join(dir, 'log')
+const secret = join(dir, 'secret')
 /** Where the pidfile goes; a service manager sets the same variable. */
 const env = { ...process.env, RUNTIME_DIRECTORY: join(dir, 'run') }
 
@@ -47,13 +51,17 @@ function expect(condition, what) {
   if (!condition) throw new Error(`Expected: ${what}`)
 }
 
-/** Runs the example, and shows the command and what it prints. */
-async function run(args, expected, { quiet = false } = {}) {
-  if (!quiet) show(`$ node ${[...PROGRAM, ...args].join(' ')}`)
+const pidFile = (name) => join(env.RUNTIME_DIRECTORY, `${name}.pid`)
+const pidOf = (name) => Number(readFileSync(pidFile(name), 'utf8'))
+
+/** Runs an example, and shows the command and what it prints. */
+async function run(name, args, expected, { quiet = false, descriptor = 'ignore' } = {}) {
+  const command = [...FLAGS, `examples/${name}.ts`, ...args]
+  if (!quiet) show(`$ node ${command.join(' ')}`)
   const begun = performance.now()
-  const child = spawn(process.execPath, [...PROGRAM, ...args], {
+  const child = spawn(process.execPath, command, {
     env,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', descriptor],
     ...(quiet ? {} : { signal: interrupted.signal }),
   })
   let output = ''
@@ -96,18 +104,46 @@ function look(pid) {
   }
 }
 
+/** The descriptors that have a meaning for the reader, and how many others of each kind there are. */
 function descriptors(pid) {
   const found = readdirSync(`/proc/${pid}/fd`)
     .map((fd) => [Number(fd), readlinkSync(`/proc/${pid}/fd/${fd}`)])
     .sort(([a], [b]) => a - b)
-  const isTold = ([fd, to]) => fd <= 2 || to.startsWith(dir)
-  const lines = found.filter(isTold).map(([fd, to]) => `${fd} ${to}`)
+  expect(!found.some(([, to]) => to === secret), 'what the launcher had open is closed in the daemon')
+  const meaning = ([fd, to]) => {
+    if (fd === 0) return 'standard input'
+    if (fd === 1) return 'standard output, the log'
+    if (fd === 2) return 'standard error'
+    return to === pidFile(MONITOR) ? 'the pidfile, locked' : undefined
+  }
+  const lines = found.filter(meaning).map((entry) => `${entry.join(' ')}: ${meaning(entry)}`)
   // anon_inode:[eventfd], anon_inode:inotify, pipe:[4711], /dev/null
   const kinds = found
-    .filter((entry) => !isTold(entry))
+    .filter((entry) => !meaning(entry))
     .map(([, to]) => to.replace(/^anon_inode:\[?|:?\[\d+\]|\]$/g, ''))
   const counts = [...new Set(kinds)].map((kind) => `${kinds.filter((k) => k === kind).length} ${kind}`)
-  return [...lines, `and Node's own: ${counts.join(', ')}`].join('\n')
+  return [
+    ...lines,
+    'opened by the daemon itself, for its event loop and threads:',
+    `  ${counts.join(', ')}`,
+  ].join('\n')
+}
+
+const idsOf = (pid) =>
+  readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')
+    const [uids, gids, groups, effective] = ['Uid', 'Gid', 'Groups', 'CapEff'].map((name) =>
+      status.match(new RegExp(`^${name}:\\s*(.*?)\\s*$`, 'm'))[1].replaceAll('\t', ' '),
+    )
+    return `uids ${uids}, gids ${gids}, groups ${groups || 'none'}, capabilities ${effective}`
+  })
+
+async function freePort() {
+  const server = createServer().listen(0)
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  return port
 }
 
 function hasEnded(pid) {
@@ -119,26 +155,49 @@ function hasEnded(pid) {
 }
 
 async function demonstrate() {
-  mkdirSync(inbox)
+  chmodSync(dir, 0o755)
   mkdirSync(env.RUNTIME_DIRECTORY, { mode: 0o755 })
-  const user = process.getuid() === 0 ? 'root' : 'an ordinary user'
-  console.log(`tsdaemonize: the life of a daemon, on Node ${process.versions.node}, as ${user}`)
+  writeFileSync(secret, 'A key\n', { mode: 0o600 })
+  const user = isRoot ? 'root' : 'an ordinary user'
+  console.log(`tsdaemonize: what it promises, on Node ${process.versions.node}, as ${user}`)
 
-  step(`Start a daemon that watches ${inbox}`)
-  await run(['start', inbox, log], 0)
-  const pid = Number(readFileSync(join(env.RUNTIME_DIRECTORY, `${NAME}.pid`), 'utf8'))
+  step('A start that fails says why, and leaves nothing')
+  const failed = await run(MONITOR, ['start', inbox, log], 1)
+  expect(failed.includes('no such file or directory'), 'the reason')
+  expect(readdirSync(env.RUNTIME_DIRECTORY).length === 0, 'no pidfile is left')
+  show('The directory to watch is missing. No process and no pidfile is left.')
+
+  step('A start that succeeds returns when the daemon is ready')
+  mkdirSync(inbox)
+  show(`$ mkdir ${inbox}`)
+  // The launcher has a file open that is none of the daemon's business.
+  await run(MONITOR, ['start', inbox, log], 0, { descriptor: openSync(secret, 'r') })
+  const pid = pidOf(MONITOR)
   show(`The launcher has ended; the daemon is ready, and its pid is ${pid}.`)
 
-  step('Create a few files there, and see what the daemon logs')
+  step('A second start is refused')
+  const refused = await run(MONITOR, ['start', inbox, log], 1)
+  expect(refused.includes(String(pid)), 'the refusal names the pid')
+
+  await showOfRoot()
+
+  step('`while (true) {}` ends when it is asked to')
+  await run('nop', ['start'], 0)
+  const loop = pidOf('nop')
+  await run('nop', ['stop'], 0)
+  expect(hasEnded(loop), 'the loop has ended')
+  show('Its event loop never turned. After 5 s (`blockedTimeout`) a native thread ended it.')
+
+  step('Create a few files in the directory, and see what the daemon logs')
   const files = ['letter.txt', 'photo.jpg', 'a name with spaces']
   for (const file of files) writeFileSync(join(inbox, file), '')
-  show(`$ touch ${files.map((file) => `'${file}'`).join(' ')}`)
+  show(`$ touch ${files.map((file) => `'${inbox}/${file}'`).join(' ')}`)
   const logged = () => (existsSync(log) ? readFileSync(log, 'utf8') : '')
   await until(() => files.every((file) => logged().includes(`${file} was created`)), 'a line for every file')
   show(`$ cat ${log}\n${logged()}`)
   show(
     existsSync('/dev/log')
-      ? `Syslog has them too: journalctl -t ${NAME}, or /var/log/syslog.`
+      ? `Syslog has them too: journalctl -t ${MONITOR}, or /var/log/syslog.`
       : 'Syslog would have them too, but this machine has no logger (/dev/log).',
   )
 
@@ -149,22 +208,42 @@ async function demonstrate() {
       .map(([name, fact]) => `${name.padEnd(20)}${fact.replaceAll('\n', `\n${''.padEnd(20)}`)}`)
       .join('\n'),
   )
+  show(`The launcher had ${secret} open as descriptor 3. The daemon has not.`)
 
   step('Ask for its status')
-  await run(['status'], 0)
-
-  step('Start it a second time: refused, since one runs')
-  const refused = await run(['start', inbox, log], 1)
-  expect(refused.includes(String(pid)), 'the refusal names the pid')
+  await run(MONITOR, ['status'], 0)
 
   step('Stop it')
-  await run(['stop'], 0)
+  await run(MONITOR, ['stop'], 0)
   expect(hasEnded(pid), 'the process has ended')
   expect(readdirSync(env.RUNTIME_DIRECTORY).length === 0, 'no pidfile is left')
   show('The process has ended, and its pidfile is gone.')
 
   step('Ask for its status again')
-  await run(['status'], 3)
+  await run(MONITOR, ['status'], 3)
+}
+
+async function showOfRoot() {
+  step('A daemon that starts as root drops root, on every thread')
+  if (!isRoot) {
+    show('Left out: this takes root. `sudo npm run demo` shows it.')
+    return
+  }
+  const port = await freePort()
+  await run('web', ['start', `${port}`], 0)
+  const pid = pidOf('web')
+  const answer = await fetch(`http://localhost:${port}`, interrupted)
+  show(`$ curl http://localhost:${port}\n${await answer.text()}`)
+  const ids = idsOf(pid)
+  expect(!ids.some((line) => /[ds] 0\b| 0,/.test(line)), 'no thread has an id of root')
+  const [first] = ids
+  expect(
+    ids.every((line) => line === first && line.endsWith(' 0000000000000000')),
+    'all threads have the same ids, and no capabilities',
+  )
+  show(`/proc/${pid}/task: all ${ids.length} threads have\n  ${first.replaceAll(', ', '\n  ')}`)
+  show('Before it was ready, the daemon also tried to become root again, which the kernel refused.')
+  await run('web', ['stop'], 0)
 }
 
 try {
@@ -175,6 +254,8 @@ try {
   console.error(`\nThe demonstration failed. ${message}`)
   process.exitCode = 1
 } finally {
-  await run(['stop'], 0, { quiet: true }).catch(() => {})
+  for (const name of [MONITOR, 'nop', 'web']) {
+    if (existsSync(pidFile(name))) await run(name, ['stop'], 0, { quiet: true }).catch(() => {})
+  }
   rmSync(dir, { recursive: true, force: true })
 }
