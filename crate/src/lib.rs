@@ -16,6 +16,7 @@ pub mod fork;
 pub mod guard;
 pub mod holder;
 pub mod launch;
+pub mod log_file;
 pub mod notify;
 pub mod pidfile;
 pub mod privileges;
@@ -25,6 +26,7 @@ pub mod streams;
 pub mod sys;
 pub mod syslog;
 pub mod takeover;
+pub mod walk;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -445,7 +447,7 @@ pub struct NativeLog {
 pub fn open_log(env: &Env, path: Option<String>) -> napi::Result<NativeLog> {
     use std::os::fd::IntoRawFd;
     let opened = match path {
-        Some(path) => takeover::open_log(path.as_ref()),
+        Some(path) => log_file::open(path.as_ref()),
         None => takeover::null().map(|null| (null, false)),
     };
     let (fd, made) = opened.map_err(|error| thrown(env, error))?;

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
@@ -258,73 +258,6 @@ impl HandOver {
             _ => Answer::Gone,
         }
     }
-}
-
-/// Opens a log file to append to: mode 0640 where it is new, never through a symbolic link, and
-/// never a file that another user could have planted: with further links, or theirs in a directory
-/// where all can write. And whether it was made.
-pub fn open_log(path: &std::path::Path) -> Result<(OwnedFd, bool)> {
-    use nix::errno::Errno;
-    use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
-    let fail = |call, errno: Errno| {
-        let hint = match errno {
-            Errno::ELOOP => "It is a symbolic link, which is never followed: give the file itself",
-            Errno::ENOENT => "Create its directory",
-            _ => "Look at the file and its directory",
-        };
-        let message = format!("Cannot open the log file {}", path.display());
-        Error::os(Code::StartFailed, message, call, errno as i32).at(path).hint(hint)
-    };
-    let flags = OFlag::O_WRONLY
-        | OFlag::O_APPEND
-        | OFlag::O_CLOEXEC
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NOCTTY
-        | OFlag::O_NONBLOCK;
-    let create = flags | OFlag::O_CREAT | OFlag::O_EXCL;
-    let mode = Mode::from_bits_truncate(0o640);
-    let (file, made) = match nix::fcntl::open(path, create, mode) {
-        Ok(fd) => {
-            fchmod(&fd, mode).map_err(|e| fail("fchmod", e))?;
-            (fd, true)
-        }
-        Err(Errno::EEXIST) => {
-            let opened = nix::fcntl::open(path, flags, Mode::empty());
-            (opened.map_err(|e| fail("open", e))?, false)
-        }
-        Err(errno) => return Err(fail("open", errno)),
-    };
-    let found = fstat(&file).map_err(|e| fail("fstat", e))?;
-    if let Some(stranger) = planter(path, found.st_uid).map_err(|e| fail("stat", e))? {
-        let message = format!(
-            "Refusing the log file {}: it belongs to another user ({stranger}), in a directory where all can write",
-            path.display()
-        );
-        return Err(Error::new(Code::StartFailed, message).at(path));
-    }
-    let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-    if (kind == SFlag::S_IFREG && found.st_nlink == 1) || kind == SFlag::S_IFCHR {
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|e| fail("fcntl", e))?;
-        return Ok((file, made));
-    }
-    let message = format!(
-        "Refusing the log file {}: it must be a regular file with one link, or a character device",
-        path.display()
-    );
-    Err(Error::new(Code::StartFailed, message).at(path))
-}
-
-/// The owner of a file, if it may have been planted: as the kernel judges with fs.protected_regular
-/// (proc_sys_fs(5)), which not every system has set, and which O_EXCL and no O_CREAT escape.
-fn planter(
-    path: &std::path::Path,
-    owner: u32,
-) -> std::result::Result<Option<u32>, nix::errno::Errno> {
-    if owner == 0 || owner == nix::unistd::geteuid().as_raw() {
-        return Ok(None);
-    }
-    let dir = nix::sys::stat::stat(path.parent().unwrap_or(path))?;
-    Ok((dir.st_mode & 0o002 != 0 && dir.st_uid != owner).then_some(owner))
 }
 
 /// Makes `fd` the process's descriptor `number` (1 or 2).

@@ -10,10 +10,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag};
 
 use super::everywhere::{Call, Expected, Order};
 use super::{Error, Landlock};
+use crate::walk::{Failure, Found, Last, Trusted, kind, walk};
 
 // LANDLOCK_ACCESS_FS_*
 const EXECUTE: u64 = 1 << 0;
@@ -171,11 +172,18 @@ impl Ruleset {
             let error = Error::of_call(syscall, error as i32, &what, advice);
             Error { path: Some(path.display().to_string()), ..error }
         };
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let parent = open(path, flags, Mode::empty()).map_err(|error| fail("open", error))?;
-        let found = fstat(&parent).map_err(|error| fail("fstat", error))?;
-        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-        let allowed = if kind == SFlag::S_IFDIR { allowed } else { allowed & OF_A_FILE };
+        // A link of another user's would widen at will what is within reach.
+        let walked = walk(path, Trusted::caller(), Last::Followed);
+        let Found { fd: parent, stat: found, .. } = walked.map_err(|failure| match failure {
+            Failure::Os(call, error) => fail(call, error),
+            Failure::Link(link) => {
+                let (path, why, advice) = (path.display(), link.why(), link.advice(None));
+                let text = format!("Refusing to keep {path} within reach: {why}. {advice}.");
+                Error { path: Some(path.to_string()), ..Error::new(text) }
+            }
+        })?;
+        let is_directory = kind(&found) == SFlag::S_IFDIR;
+        let allowed = if is_directory { allowed } else { allowed & OF_A_FILE };
         if allowed != 0 {
             let rule = PathBeneathAttr { allowed, parent: parent.as_raw_fd() };
             self.add(PATH_BENEATH, (&raw const rule).cast())

@@ -1,18 +1,18 @@
 //! Another root directory (chroot(2)), and that nothing leads out of it.
 
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{chdir, chroot, fchdir};
 
 use super::Error;
 use crate::holder::Identity;
+use crate::sys::again;
+use crate::walk::{Failure, Found, Last, Trusted, kind, walk};
 
 /// The directory that is to become the root.
 pub struct Root {
@@ -28,36 +28,38 @@ pub struct Root {
 impl Root {
     /// Opens and checks it; nothing is changed yet.
     pub fn open(asked: &Path, tasks: RawFd) -> Result<Self, Error> {
-        let fail = |syscall, errno| failed(asked, syscall, errno);
-        let path = fs::canonicalize(asked)
-            .map_err(|error| fail("realpath", error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let fail = |syscall, error: Errno| failed(asked, syscall, error as i32);
         // Nobody but root may put another directory there, or a file in it that
         // a privileged program would believe (sshd_config(5), ChrootDirectory).
-        for directory in path.ancestors() {
-            let found = fs::metadata(directory)
-                .map_err(|error| fail("stat", error.raw_os_error().unwrap_or(libc::EIO)))?;
-            let mode = found.permissions().mode();
-            let sticky = mode & 0o1000 != 0 && directory != path;
-            if found.uid() != 0 || (mode & 0o022 != 0 && !sticky) {
-                return Err(Error {
-                    path: Some(directory.display().to_string()),
-                    ..Error::new(format!(
-                        "Refusing the new root directory {}: others than root could change {}. \
-                         Every directory on the way to it must belong to root, and be writable by \
-                         root alone (chown root, chmod go-w).",
-                        asked.display(),
-                        directory.display()
-                    ))
-                });
+        let root = walk(asked, Trusted::ROOT, Last::Followed).map_err(|failure| match failure {
+            Failure::Os(call, error) => fail(call, error),
+            Failure::Link(link) => {
+                let (asked, why, advice) = (asked.display(), link.why(), link.advice(None));
+                let text = format!("Refusing the new root directory {asked}: {why}. {advice}.");
+                Error { path: Some(asked.to_string()), ..Error::new(text) }
             }
+        })?;
+        if kind(&root.stat) != SFlag::S_IFDIR {
+            return Err(fail("open", Errno::ENOTDIR));
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let directory =
-            open(&path, flags, Mode::empty()).map_err(|error| fail("open", error as i32))?;
-        let found = fstat(&directory).map_err(|error| fail("fstat", error as i32))?;
+        let is_others = !Trusted::ROOT.includes(root.stat.st_uid) || root.stat.st_mode & 0o022 != 0;
+        let above = root.unsteady.as_ref().map(|unsteady| &unsteady.path);
+        if let Some(directory) = above.or(is_others.then_some(&root.path)) {
+            return Err(Error {
+                path: Some(directory.display().to_string()),
+                ..Error::new(format!(
+                    "Refusing the new root directory {}: others than root could change {}. \
+                     Every directory on the way to it must belong to root, and be writable by \
+                     root alone (chown root, chmod go-w).",
+                    asked.display(),
+                    directory.display()
+                ))
+            });
+        }
+        let Found { fd: directory, stat: found, path, .. } = root;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let descriptors = Dir::open("/proc/self/fd", flags, Mode::empty())
-            .map_err(|error| fail("open", error as i32))?;
+        let descriptors = again(|| Dir::open("/proc/self/fd", flags, Mode::empty()))
+            .map_err(|error| fail("open", error))?;
         let own = [tasks, directory.as_raw_fd(), descriptors.as_fd().as_raw_fd()];
         let identity = Identity::from(&found);
         let mut root = Self { path, directory, identity, descriptors, own };
@@ -80,7 +82,7 @@ impl Root {
             let name = fd.to_string();
             let found = fstatat(&self.descriptors, name.as_str(), AtFlags::empty());
             let inside = match found {
-                Ok(found) if is_directory(&found) => is_inside(self, &name),
+                Ok(found) if kind(&found) == SFlag::S_IFDIR => is_inside(self, &name),
                 // Closed meanwhile.
                 Ok(_) | Err(Errno::ENOENT) => Ok(true),
                 Err(errno) => Err(errno),
@@ -139,10 +141,6 @@ impl Root {
     pub fn identity(&self) -> Identity {
         self.identity
     }
-}
-
-fn is_directory(found: &FileStat) -> bool {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 fn failed(path: &Path, syscall: &'static str, errno: i32) -> Error {

@@ -3,15 +3,17 @@
 //! All by raw number: the symbols `close_range`, `memfd_create`, `pidfd_*` and `statx` would need a glibc
 //! newer than 2.17. Each returns the errno of its failure.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
+use nix::sys::stat::{FileStat, Mode, fstat};
 
 /// pidfd_open(2): a handle on a process that stays on it when the pid is reused.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, i32> {
@@ -203,8 +205,54 @@ pub fn ofd_get_lock(file: &std::fs::File, lock: &mut libc::flock) -> Result<i32,
 
 /// dup3(2), close-on-exec.
 pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
-    // SAFETY: takes integers; the caller owns both descriptors.
-    Errno::result(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }).map(drop)
+    super::again(|| {
+        loop {
+            // SAFETY: takes integers; the caller owns both descriptors.
+            match Errno::result(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }) {
+                // A race with an open(2) in another thread (dup(2)).
+                Err(Errno::EBUSY) => {}
+                result => return result.map(drop),
+            }
+        }
+    })
+}
+
+/// How a file is opened only to be named in further calls.
+pub const TO_NAME: OFlag = OFlag::O_PATH;
+
+/// Whose a symbolic link is, and what it says; of one and the same link.
+pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let link = super::again(|| openat(dir, name, flags, Mode::empty()))?;
+    let stat = super::again(|| fstat(&link))?;
+    Ok((stat, super::again(|| readlinkat(&link, ""))?))
+}
+
+/// Whether a directory is one of proc(5).
+pub fn is_proc(dir: &OwnedFd) -> bool {
+    // SAFETY: zero is a value of the structure, which the call fills in.
+    unsafe {
+        let mut found: libc::statfs = std::mem::zeroed();
+        let kind = libc::PROC_SUPER_MAGIC;
+        libc::fstatfs(dir.as_raw_fd(), &mut found) == 0 && found.f_type == kind as _
+    }
+}
+
+/// Whether a user id is root's. Where root has none in this user namespace, its files are shown as those of
+/// all who have none there, with the overflow id (user_namespaces(7)).
+pub fn is_root(uid: u32) -> bool {
+    const OVERFLOW: u32 = 65534;
+    let shows_root = |map: String| {
+        !map.lines().any(|line| {
+            let mut range = line.split_ascii_whitespace().map(|n| n.parse().unwrap_or(0));
+            let (inside, outside, length) = (range.next(), range.next(), range.next());
+            let inside: u32 = inside.unwrap_or(0);
+            let overflow = inside..=inside.saturating_add(length.unwrap_or(0));
+            outside == Some(0) || overflow.contains(&OVERFLOW)
+        })
+    };
+    uid == 0
+        || uid == OVERFLOW && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(shows_root)
 }
 
 /// To a socket whose other end is gone: an error and no SIGPIPE.

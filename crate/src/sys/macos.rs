@@ -3,7 +3,7 @@
 //!
 //! Built and type-checked in CI; what of it was run, docs/platforms.md says.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr, OsString};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -11,8 +11,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, readlinkat};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
+use nix::sys::stat::{FileStat, fstatat};
 
 /// A kqueue(2) that can be read when the process ends, as a pidfd can.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, i32> {
@@ -233,9 +234,35 @@ pub fn ofd_get_lock(file: &std::fs::File, lock: &mut libc::flock) -> Result<i32,
 pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
     // SAFETY: takes integers; the caller owns both descriptors.
     unsafe {
-        Errno::result(libc::dup2(from, to))?;
+        super::again(|| Errno::result(libc::dup2(from, to)))?;
         Errno::result(libc::fcntl(to, libc::F_SETFD, libc::FD_CLOEXEC)).map(drop)
     }
+}
+
+/// How a directory is opened only to be named in further calls: to be searched (`O_SEARCH`).
+pub const TO_NAME: OFlag = OFlag::from_bits_retain(libc::O_SEARCH);
+
+/// Whose a symbolic link is, and what it says; of one and the same link.
+pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Errno> {
+    let stat = || super::again(|| fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW));
+    loop {
+        let before = stat()?;
+        let target = super::again(|| readlinkat(dir, name))?;
+        let after = stat()?;
+        if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino) {
+            return Ok((after, target));
+        }
+    }
+}
+
+/// There is no proc(5).
+pub fn is_proc(_dir: &OwnedFd) -> bool {
+    false
+}
+
+/// Whether a user id is root's.
+pub fn is_root(uid: u32) -> bool {
+    uid == 0
 }
 
 /// To a socket whose other end is gone: an error. Node ignores SIGPIPE.
