@@ -259,6 +259,80 @@ asRoot('where privileges were dropped it is emptied at the end', async (t) => {
   t.is((await run(p, script, ['status'])).status, 3)
 })
 
+const OVERWRITTEN = {
+  'another pid': (file) => fs.writeFileSync(file, '123\n'),
+  nothing: (file) => fs.truncateSync(file),
+  'more than a pid': (file) => fs.appendFileSync(file, 'and more\n'),
+  'a hole': (file) => fs.truncateSync(file, 1_000_000),
+}
+for (const [how, options] of [
+  ['', ''],
+  [', even where privileges were dropped', "user: 'nobody'"],
+]) {
+  const able = options === '' ? test : asRoot
+  able(
+    `one that somebody has written to gets its pid again, while the event loop is blocked${how}`,
+    async (t) => {
+      const p = place(t)
+      fs.chmodSync(p.dir, 0o755)
+      const body = 'action() { for (;;) {} }'
+      const script = p.write('a.mjs', cli({ body, options: `${options}` }))
+      const { status, stderr } = await run(p, script, ['start'])
+      t.is(status, 0, stderr)
+      const pid = pidIn(p)
+      const { ino } = fs.statSync(p.pidFile())
+      for (const [what, write] of Object.entries(OVERWRITTEN)) {
+        write(p.pidFile())
+        const isBack = () => fs.readFileSync(p.pidFile(), 'latin1') === `${pid}\n`
+        await until(isBack, `its pid in the place of ${what}`)
+        t.is(fs.statSync(p.pidFile()).ino, ino)
+        t.is(JSON.parse((await run(p, script, ['status', '--json'])).stdout).pid, pid)
+      }
+      t.is((await run(p, script, ['start'])).status, 1)
+      process.kill(pid, 'SIGKILL')
+    },
+  )
+}
+
+test('one that was made writable for others is taken back from them', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli())
+  t.is((await run(p, script, ['start'])).status, 0)
+  fs.chmodSync(p.pidFile(), 0o666)
+  await until(() => (fs.statSync(p.pidFile()).mode & 0o777) === 0o644, 'its mode')
+  t.is((await run(p, script, ['status'])).status, 0)
+  t.is((await run(p, script, ['stop'])).status, 0)
+})
+
+asRoot(
+  'in a directory that the daemon cannot look into any more it is neither missed nor left',
+  async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    fs.chmodSync(p.run, 0o700)
+    const script = p.write('a.mjs', logging("user: 'nobody'"))
+    const log = () => fs.readFileSync(`${p.dir}/log`, 'utf8')
+    t.is((await run(p, script, ['start'])).status, 0)
+    const pid = pidIn(p)
+    // The watch still works: what is written is seen, and answered by the daemon's own descriptor.
+    for (const round of [1, 2]) {
+      fs.writeFileSync(p.pidFile(), '123\n')
+      await until(() => fs.readFileSync(p.pidFile(), 'latin1') === `${pid}\n`, 'its pid')
+      await until(() => log().split('was changed. Wrote the pid again').length > round, 'the warning')
+    }
+    t.notRegex(log(), /removed/)
+    process.kill(pid, 'SIGTERM')
+    await until(() => !isAlive(pid), 'its end')
+    t.is(fs.readFileSync(p.pidFile(), 'utf8'), '')
+    const { status, stdout } = await run(p, script, ['status'])
+    t.deepEqual([status, stdout], [3, 'sample is not running\n'])
+    // One that is removed has no name any more, whether or not that can be seen.
+    t.is((await run(p, script, ['start'])).status, 0)
+    fs.rmSync(p.pidFile())
+    await until(() => log().includes('was removed and cannot be put back'), 'the warning')
+  },
+)
+
 // The locks of one who can only read the file.
 const LOCKS = {
   flock: { flock: true },
@@ -266,7 +340,8 @@ const LOCKS = {
   // What a running daemon leaves to others: all but the byte that says "held".
   rest: { ranges: [0, 0x4000_0000, 0x4000_0001, 0] },
 }
-const reader = (t, p, kind) => lock(t, p.pidFile(), LOCKS[kind], { uid: 65534, gid: 65534 })
+const NOBODY = { uid: 65534, gid: 65534 }
+const reader = (t, p, kind) => lock(t, p.pidFile(), LOCKS[kind], NOBODY)
 
 for (const kind of ['flock', 'record']) {
   asRoot(`a reader's lock (${kind}) does not hinder a start`, async (t) => {
@@ -284,6 +359,58 @@ for (const kind of ['flock', 'record']) {
       t.is((await run(p, script, ['status'])).status, 0)
       t.is((await run(p, script, ['stop'])).status, 0)
       t.deepEqual(fs.readdirSync(p.run), [])
+    }
+  })
+}
+
+// What a start that was killed while it replaced the file can leave, readable, and locked by a reader.
+for (const kind of ['flock', 'record']) {
+  asRoot(`what a crash has left of a replacement hinders none, and is removed (${kind})`, async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    const script = p.write('a.mjs', cli())
+    for (const left of ['.sample.pid.new', '.sample.pid.lock']) {
+      fs.writeFileSync(`${p.run}/${left}`, '')
+      if (left.endsWith('new')) await lock(t, `${p.run}/${left}`, LOCKS[kind], NOBODY)
+      fs.writeFileSync(p.pidFile(), '999999\n')
+      await reader(t, p, kind)
+      const starts = await Promise.all([1, 2, 3].map(() => run(p, script, ['start'])))
+      t.deepEqual(starts.map((s) => s.status).sort(), [0, 1, 1], starts.map((s) => s.stderr).join())
+      t.deepEqual(processesOf(p), [pidIn(p)])
+      // So it is for one that is put back.
+      fs.writeFileSync(`${p.run}/.sample.pid.new`, '')
+      await lock(t, `${p.run}/.sample.pid.new`, LOCKS[kind], NOBODY)
+      const pid = pidIn(p)
+      fs.rmSync(p.pidFile())
+      await until(() => fs.existsSync(p.pidFile()) && pidIn(p) === pid, 'the file to be put back')
+      t.is((await run(p, script, ['stop'])).status, 0)
+      t.deepEqual(fs.readdirSync(p.run), [])
+    }
+  })
+}
+
+const hasStrace = isRoot && spawnSync('strace', ['-V']).status === 0 ? test : test.skip
+
+for (const [call, moments] of Object.entries({ fchmod: [1, 2, 3], renameat: [1], unlinkat: [1, 2] })) {
+  hasStrace(`a start that is killed at a ${call} while it replaces the file hinders no other`, async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    const script = p.write('a.mjs', cli())
+    for (const moment of moments) {
+      fs.writeFileSync(p.pidFile(), '999999\n')
+      await reader(t, p, 'flock')
+      const inject = ['-e', `trace=${call}`, '-e', `inject=${call}:signal=SIGKILL:when=${moment}`]
+      const strace = ['-f', '-qq', '-o', '/dev/null', ...inject, process.execPath, script, 'start']
+      t.is((await command(p, 'strace', strace)).status, null, `${moment}`)
+      t.deepEqual(processesOf(p), [])
+      // Whatever can be read of what it has left beside it is locked.
+      for (const name of fs.readdirSync(p.run).filter((name) => name !== 'sample.pid')) {
+        if (fs.statSync(`${p.run}/${name}`).mode & 0o4) await lock(t, `${p.run}/${name}`, LOCKS.flock, NOBODY)
+      }
+      const { status, stderr } = await run(p, script, ['start'])
+      t.is(status, 0, `${moment}: ${stderr}`)
+      t.is((await run(p, script, ['stop'])).status, 0)
+      t.deepEqual(fs.readdirSync(p.run), [], `${moment}`)
     }
   })
 }

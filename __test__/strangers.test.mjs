@@ -3,7 +3,20 @@
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { Daemon } from '../dist/index.js'
-import { asRoot, command, isAlive, isRoot, library, pidIn, place, run, sample, test, until } from './kit.mjs'
+import {
+  asRoot,
+  command,
+  isAlive,
+  isRoot,
+  library,
+  pidIn,
+  place,
+  proc,
+  run,
+  sample,
+  test,
+  until,
+} from './kit.mjs'
 import { lock, RUNNING, STARTING, WHOLE } from './locks.mjs'
 
 const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
@@ -58,6 +71,13 @@ test('a pidfile that is locked by another than it names: an error, and nothing i
   await Promise.all(attempts)
 })
 
+/** Stops all threads of a process. */
+async function halt(pid) {
+  process.kill(pid, 'SIGSTOP')
+  const threads = fs.readdirSync(`/proc/${pid}/task`)
+  await until(() => threads.every((tid) => proc(tid).state === 'T'), 'all threads to stop')
+}
+
 // flock alone proves nothing: who can only read the file can take it as well.
 test('a stale pidfile that somebody holds with flock alone is stale all the same', async (t) => {
   const p = place(t)
@@ -92,6 +112,8 @@ test("a running daemon's pidfile with another pid in it: nobody is signalled, wh
   const note = (signal) => signals.push(signal)
   process.on('SIGTERM', note)
   t.teardown(() => process.off('SIGTERM', note))
+  // It would write its own pid again.
+  await halt(pid)
   for (const [what, other] of Object.entries(named)) {
     fs.writeFileSync(p.pidFile(), `${other}\n`)
     const { status, stderr } = await run(p, script, ['stop'])
@@ -102,33 +124,42 @@ test("a running daemon's pidfile with another pid in it: nobody is signalled, wh
   t.true(isAlive(named['a process that has a write lock of its own']))
   t.deepEqual(signals, [])
   t.true(isAlive(pid))
-  fs.writeFileSync(p.pidFile(), `${pid}\n`)
+  process.kill(pid, 'SIGCONT')
   t.deepEqual(await daemonAt(p).stop(), { pid, signal: 'SIGTERM' })
 })
 
 asRoot('a pidfile forged by a daemon that has dropped its privileges: nobody is signalled', async (t) => {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
+  // A process that it has given the file to, for itself it would write its own pid again.
+  const forge = `const fs = require('fs')
+    const timer = setInterval(() => {
+      if (!fs.existsSync(process.env.DIR + '/forged')) return
+      fs.ftruncateSync(3)
+      fs.writeSync(3, fs.readFileSync(process.env.DIR + '/forged', 'utf8'), 0)
+      clearInterval(timer)
+    }, 5)`
   const body = `async action(signal) {
     const fds = fs.readdirSync('/proc/self/fd').map(Number)
     const held = fds.find((fd) => {
       try { return fs.readlinkSync('/proc/self/fd/' + fd) === process.env.RUN + '/sample.pid' } catch {}
     })
-    process.on('SIGUSR2', () => {
-      fs.ftruncateSync(held)
-      fs.writeSync(held, fs.readFileSync(process.env.DIR + '/forged', 'utf8'), 0)
-    })
+    const { spawn } = await import('node:child_process')
+    spawn(process.execPath, ['-e', ${JSON.stringify(forge)}], { stdio: ['ignore', 'ignore', 'ignore', held] })
+    fs.writeSync(1, 'given away')
     await once(signal, 'abort')
   }`
-  const script = p.write('a.mjs', cli({ body, options: "user: 'nobody'" }))
+  const script = p.write('a.mjs', cli({ body, options: "user: 'nobody', stdout: process.env.DIR + '/out'" }))
   const { status, stderr } = await run(p, script, ['start'])
   t.is(status, 0, stderr)
   const pid = pidIn(p)
   const fd = fs.openSync(p.pidFile())
   t.teardown(() => fs.closeSync(fd))
   const reader = stranger(t, [fd, 'ignore', 'ignore'])
+  await until(() => fs.readFileSync(`${p.dir}/out`, 'utf8') === 'given away', 'the forger')
+  await halt(pid)
   p.write('forged', `${reader}\n`)
-  await until(() => isAlive(pid) && process.kill(pid, 'SIGUSR2') && pidIn(p) === reader)
+  await until(() => pidIn(p) === reader, 'the forged pid')
   await t.throwsAsync(daemonAt(p).stop(), { code: 'ERR_DAEMON_STOP_FAILED', message: /Nothing was sent/ })
   t.true(isAlive(reader))
   t.true(isAlive(pid))

@@ -4,7 +4,7 @@ import { now } from './builtin.js'
 import { exitStatus, runCommand } from './command.js'
 import { DaemonError, invalidType, unknownName } from './errors.js'
 import { become, type Hello, handOver, managed } from './handover.js'
-import { isAhead, isRepeated, launch, placeOf, show, startedEarlier } from './launch.js'
+import { isAhead, isRepeated, launch, onceReleased, placeOf, show, startedEarlier } from './launch.js'
 import * as life from './life.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -137,7 +137,10 @@ export class Daemon {
       if (attached) throw error
       life.refuse(error)
     }
-    if (this.#place) this.#hold(attached)
+    if (this.#place) {
+      if (attached) await this.#hold()
+      else native.holdPidfile(this.#place, true)
+    }
     if (this.#arguments) process.argv.splice(2, process.argv.length, ...this.#arguments)
     return life.live(
       this.#options,
@@ -153,13 +156,14 @@ export class Daemon {
   }
 
   /** Attached, where nobody asked for a pidfile, one that cannot be written is no reason not to run. */
-  #hold(attached: boolean): void {
-    if (this.#place === null) return
+  async #hold(): Promise<void> {
+    const place = this.#place
+    if (place === null) return
     try {
-      native.holdPidfile(this.#place, !attached)
+      await onceReleased(place, async () => native.holdPidfile(place, false))
     } catch (error) {
       const { code, syscall } = error as DaemonError
-      const optional = attached && this.#options.pidFileDir?.isDefault && code === 'ERR_DAEMON_PIDFILE'
+      const optional = this.#options.pidFileDir?.isDefault && code === 'ERR_DAEMON_PIDFILE'
       if (!optional || syscall === 'flock') throw error
       life.warnLater(`${(error as Error).message}. Going on without`)
     }

@@ -54,6 +54,20 @@ export interface Launched {
   stderr: Buffer
 }
 
+/** Where a process that is being killed still holds the pidfile: tries again when it has let go. */
+export async function onceReleased<T>(
+  place: ReturnType<typeof placeOf>,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await attempt()
+  } catch (error) {
+    const isHeld = (error as DaemonError).code === 'ERR_DAEMON_ALREADY_RUNNING'
+    if (!place || !isHeld || !(await native.awaitRelease(place))) throw error
+    return attempt()
+  }
+}
+
 /** Starts the daemon in the background; resolves when it is ready. */
 export async function launch(options: ResolvedOptions): Promise<Launched> {
   const hello: Hello = {
@@ -65,13 +79,14 @@ export async function launch(options: ResolvedOptions): Promise<Launched> {
   }
   const place = placeOf(options)
   const command = daemonCommand(options, native.commandLine)
-  const outcome = await native.launch({
+  const plan = {
     ...command,
     ...(place && { place }),
     keepFds: [...options.keepFds],
     timeout: options.startTimeout,
     hello: JSON.stringify(hello),
-  })
+  }
+  const outcome = await onceReleased(place, async () => native.launch(plan))
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome, command.file)
   started.set(options.name, pid)

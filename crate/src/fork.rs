@@ -308,12 +308,23 @@ unsafe fn remove_pidfile(p: &Prepared) {
     #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
     unsafe {
         let mut found: libc::stat = std::mem::zeroed();
-        if libc::lstat(path.as_ptr(), &mut found) == 0
-            && found.st_dev as u64 == p.dev
-            && found.st_ino as u64 == p.ino
-            && libc::unlink(path.as_ptr()) != 0
-        {
-            libc::ftruncate(p.lock, 0);
+        let there = repeat(|| libc::lstat(path.as_ptr(), &mut found)) == 0;
+        let is_ours = there && found.st_dev as u64 == p.dev && found.st_ino as u64 == p.ino;
+        // What cannot be seen may be there.
+        let is_unseen = !there && errno() != libc::ENOENT && errno() != libc::ENOTDIR;
+        let is_removed = is_ours && repeat(|| libc::unlink(path.as_ptr())) == 0;
+        if is_unseen || is_ours && !is_removed {
+            repeat(|| libc::ftruncate(p.lock, 0));
+        }
+    }
+}
+
+/// Makes a system call again for as long as it is interrupted.
+fn repeat(mut call: impl FnMut() -> c_int) -> c_int {
+    loop {
+        let result = call();
+        if result >= 0 || errno() != libc::EINTR {
+            return result;
         }
     }
 }

@@ -167,11 +167,13 @@ struct Thread {
     /// What is left of the way out.
     way_out: Option<Duration>,
     watch: Option<Watch>,
+    /// The pidfile is not as it should be, and cannot be mended at the moment: that was said.
+    uneasy: bool,
 }
 
 impl Thread {
     fn new(shared: &'static Shared) -> Self {
-        Self { shared, patience: [None; 2], way_out: None, watch: None }
+        Self { shared, patience: [None; 2], way_out: None, watch: None, uneasy: false }
     }
 
     fn run(mut self) {
@@ -192,9 +194,9 @@ impl Thread {
 
     fn sleep(&self, waiting: bool) {
         let shared = self.shared;
-        // Where the file cannot be watched, look once a second.
+        // Where the file cannot be watched, or mended, look once a second.
         let blind = KEEP_PIDFILE.load(Ordering::SeqCst)
-            && self.watch.as_ref().is_none_or(|watch| !watch.has_file())
+            && (self.uneasy || self.watch.as_ref().is_none_or(|watch| !watch.has_file()))
             && ending::with_pidfile(|_| ()).is_some();
         let timeout = match (waiting, blind) {
             (true, _) => PollTimeout::from(TICK.as_millis() as u16),
@@ -245,7 +247,8 @@ impl Thread {
         ending::exit_now(128 + signal)
     }
 
-    /// Puts the pidfile back if it is gone, and sees to it that the kernel tells when it goes.
+    /// Puts the pidfile back if it is gone, writes the pid again if something else was written, and sees to
+    /// it that the kernel tells of both.
     fn tend_pidfile(&mut self) {
         ending::with_pidfile(|pidfile| self.tend(pidfile));
     }
@@ -255,33 +258,68 @@ impl Thread {
             self.watch(pidfile);
         }
         // Again, where it was removed before the kernel was asked to tell.
-        while KEEP_PIDFILE.load(Ordering::SeqCst) && !pidfile.is_in_place() {
-            self.put_back(pidfile);
+        while KEEP_PIDFILE.load(Ordering::SeqCst) && pidfile.is_gone() {
+            if !self.put_back(pidfile) {
+                return;
+            }
+        }
+        if KEEP_PIDFILE.load(Ordering::SeqCst) {
+            self.restore(pidfile);
         }
     }
 
-    fn put_back(&mut self, pidfile: &mut PidFile) {
+    /// Whether it is there again.
+    fn put_back(&mut self, pidfile: &mut PidFile) -> bool {
         let path = pidfile.place().path();
         let place = path.display();
         match pidfile.put_back(nix::unistd::getpid().as_raw()) {
             Ok(true) => {
                 self.rewatch(pidfile);
+                self.uneasy = false;
                 let text = format!("The pidfile {place} was removed. Put it back.");
                 syslog::log(libc::LOG_WARNING, text.as_bytes());
+                return true;
             }
             Ok(false) => self.give_up(&format!(
                 "The pidfile {place} was removed, and another daemon has taken its place"
             )),
-            Err(error) => self.give_up(&format!(
-                "The pidfile {place} was removed and cannot be put back: {}",
-                error.message
-            )),
+            Err(error) => {
+                let why = &error.message;
+                let text = format!("The pidfile {place} was removed and cannot be put back: {why}");
+                if error.errno.is_some_and(passes) { self.wait(&text) } else { self.give_up(&text) }
+            }
+        }
+        false
+    }
+
+    fn restore(&mut self, pidfile: &PidFile) {
+        let path = pidfile.place().path();
+        let place = path.display();
+        match pidfile.restore(nix::unistd::getpid().as_raw()) {
+            Ok(false) => self.uneasy = false,
+            Ok(true) => {
+                self.uneasy = false;
+                let text = format!("The pidfile {place} was changed. Wrote the pid again.");
+                syslog::log(libc::LOG_WARNING, text.as_bytes());
+            }
+            Err(error) => {
+                let why = &error.message;
+                self.wait(&format!("The pidfile {place} was changed and cannot be mended: {why}"));
+            }
         }
     }
 
     fn watch(&mut self, pidfile: &PidFile) {
         self.watch = Watch::new();
         self.rewatch(pidfile);
+    }
+
+    /// Says so, once, and tries again in a while.
+    fn wait(&mut self, text: &str) {
+        if !self.uneasy {
+            syslog::log(libc::LOG_WARNING, text.as_bytes());
+        }
+        self.uneasy = true;
     }
 
     fn give_up(&mut self, text: &str) {
@@ -292,9 +330,17 @@ impl Thread {
 
     fn rewatch(&mut self, pidfile: &PidFile) {
         if let Some(watch) = &mut self.watch {
-            watch.set_file(&pidfile.place().path());
+            watch.set_file(pidfile.as_fd(), &pidfile.place().path());
         }
     }
+}
+
+/// Whether what hinders now may soon do so no more: something is full, or used up.
+fn passes(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOSPC | libc::EDQUOT | libc::EIO
+    )
 }
 
 /// What is left: nothing to wait for, the whole limit when it begins, else less by what was spent.

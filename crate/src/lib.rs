@@ -332,6 +332,13 @@ pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Res
     Ok(())
 }
 
+/// Waits for a process that still holds the pidfile and is being killed; resolves with whether another
+/// start may do better.
+#[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
+pub fn await_release(env: &Env, place: NativePlace) -> napi::Result<Object<'_>> {
+    in_thread(env, "release", move || pidfile::await_release(&place.into()))
+}
+
 /// In the daemon: tells the launcher why there will be no daemon.
 #[napi(catch_unwind)]
 pub fn report_failure(report: String) {

@@ -13,9 +13,13 @@
 //! for its life. When the daemon is ready, [`STARTING`] is let go: letting go cannot be hindered
 //! by a lock of another's, as taking a further one could. The bytes lie far behind the file's end.
 
+mod directory;
+mod holding;
+mod turn;
+
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -23,11 +27,16 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 
+use self::directory::Directory;
+use self::holding::Holder;
+pub use self::holding::{await_release, is_dying};
+use self::turn::Turn;
 use crate::error::{Code, Error, Result};
 use crate::holder::{Identity, Locked, may_hold};
-use crate::sys;
+use crate::sys::{self, again};
+use crate::walk::{Failure, kind};
 
 /// Write-locked for the life of a daemon, from before its fork.
 const HELD: libc::off_t = 0x4000_0000;
@@ -55,13 +64,11 @@ pub struct Place {
 impl Place {
     /// `<dir>/<name>.pid`.
     pub fn path(&self) -> PathBuf {
-        self.dir.join(format!("{}.pid", self.name))
+        self.dir.join(self.file_name())
     }
 
-    /// Where a replacement is prepared. Its mode is 0600 until it gets its name, so that only the
-    /// owner and root can lock it: it is the lock that those who replace agree on.
-    fn next(&self) -> PathBuf {
-        self.dir.join(format!(".{}.pid.new", self.name))
+    fn file_name(&self) -> String {
+        format!("{}.pid", self.name)
     }
 }
 
@@ -94,27 +101,53 @@ pub enum State {
     },
 }
 
+/// Where the name of a held pidfile leads.
+#[derive(Debug)]
+enum Standing {
+    /// To it, in this directory.
+    InPlace(Box<Directory>),
+    /// To none, or to another one.
+    Gone,
+    /// That cannot be seen.
+    Unseen,
+}
+
+/// What came of one try to lock the file.
+enum Tried {
+    /// It is ours.
+    Locked(PidFile),
+    /// It was changing under us.
+    Changing,
+    /// Someone who may write the file holds it: a daemon, or a start.
+    Held(Holder),
+}
+
 impl PidFile {
     /// Opens, checks and locks the pidfile, and empties it. Retries while the file is being
     /// replaced. Fails with [`Code::AlreadyRunning`] where a daemon or a start holds it.
     pub fn acquire(place: &Place) -> Result<Self> {
-        if place.private {
-            make_private(&place.dir)?;
-        }
-        check_directory(place, Asker::Owner)?;
+        let mut seen = None;
         for _ in 0..TRIES {
-            if let Some(pidfile) = Self::try_acquire(place)? {
-                return match pidfile.clear() {
-                    Ok(()) => Ok(pidfile),
-                    Err(error) => {
-                        pidfile.remove();
-                        Err(error)
-                    }
-                };
+            let dir = Directory::for_start(place)?;
+            match Self::try_acquire(place, &dir)? {
+                Tried::Locked(pidfile) => {
+                    Turn::clear_up(&dir, place);
+                    return match pidfile.clear() {
+                        Ok(()) => Ok(pidfile),
+                        Err(error) => {
+                            pidfile.remove();
+                            Err(error)
+                        }
+                    };
+                }
+                // What is told is looked at again before.
+                Tried::Held(holder) if seen == Some(holder) => return Err(busy(place, holder)),
+                Tried::Held(holder) => seen = Some(holder),
+                Tried::Changing => seen = None,
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(busy(place, None))
+        Err(busy(place, seen.unwrap_or(Holder::Starting(None))))
     }
 
     /// Takes over the descriptor that was inherited through the forks.
@@ -131,43 +164,45 @@ impl PidFile {
         self.lock().unwrap_or(false)
     }
 
-    fn try_acquire(place: &Place) -> Result<Option<Self>> {
-        let Some((file, made)) = open_or_create(&place.path(), 0o644)? else { return Ok(None) };
+    fn try_acquire(place: &Place, dir: &Directory) -> Result<Tried> {
+        let Some((file, made)) = dir.open_or_create(&place.file_name(), 0o644)? else {
+            return Ok(Tried::Changing);
+        };
         let candidate = Self::of(file, place);
-        let tried = candidate.try_lock();
-        if made && tried.is_err() {
+        let tried = candidate.try_lock(dir);
+        if made && !matches!(tried, Ok(Some(Ok(_)))) {
             candidate.unmake();
         }
-        match tried? {
-            Some(true) => Ok(candidate.is_in_place().then_some(candidate)),
+        Ok(match tried? {
+            Some(Ok(true)) if candidate.is_in_place() => Tried::Locked(candidate),
             // Only a reader's locks are in the way: no daemon's. The file is replaced.
-            Some(false) => Self::replace(place, &candidate, |s| matches!(s, State::Stopped { .. })),
-            None => Ok(None),
-        }
+            Some(Ok(false)) => {
+                let yields = |state: &State| matches!(state, State::Stopped { .. });
+                let new = Self::replace(dir, &candidate, yields)?;
+                new.map_or(Tried::Changing, Tried::Locked)
+            }
+            Some(Err(holder)) => Tried::Held(holder),
+            Some(Ok(true)) | None => Tried::Changing,
+        })
     }
 
-    /// Whether all locks were had. `false`: readers hold them; `None`: it is changing hands.
-    fn try_lock(&self) -> Result<Option<bool>> {
+    /// Whether all locks were had, or who holds them. `false`: readers do; `None`: it is changing hands.
+    fn try_lock(&self, dir: &Directory) -> Result<Option<std::result::Result<bool, Holder>>> {
         let path = self.place.path();
-        let found = fstat(&self.file).map_err(|e| failed(&path, "fstat", e))?;
+        let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;
         if found.st_nlink == 0 {
             return Ok(None);
         }
-        check_file(&path, &found, Asker::Owner, None)?;
+        check_file(&path, &found, Asker::Owner, dir)?;
         if self.lock()? {
-            return Ok(Some(true));
+            return Ok(Some(Ok(true)));
         }
-        match look_at(&self.file)? {
-            // Someone who may write the file holds it: a daemon, or a start.
-            // It may have the lock and not yet have emptied the file: a pid of the one before is
-            // not told as its own.
-            Some(State::Starting { pid } | State::Running { pid }) => {
-                Err(busy(&self.place, pid.filter(|pid| may_hold(*pid, Locked::from(&found)))))
-            }
+        Ok(match look_at(&self.file)? {
             // A sweep, over in a moment.
-            None => Ok(None),
-            Some(State::Stopped { .. }) => Ok(Some(false)),
-        }
+            None => None,
+            Some(State::Stopped { .. }) => Some(Ok(false)),
+            Some(state) => Some(Err(Holder::of(state, Locked::from(&found)))),
+        })
     }
 
     /// Removes the file that was made for nothing, unless another has locked it meanwhile.
@@ -192,58 +227,27 @@ impl PidFile {
     fn flock(&self) -> Result<bool> {
         // By hand, not nix's `Flock`: its Drop unlocks for every process that shares the lock.
         let operation = libc::LOCK_EX | libc::LOCK_NB;
-        loop {
-            // SAFETY: a valid descriptor and constant flags.
-            if unsafe { libc::flock(self.file.as_raw_fd(), operation) } == 0 {
-                return Ok(true);
-            }
-            match Errno::last() {
-                Errno::EINTR => {}
-                Errno::EWOULDBLOCK => return Ok(false),
-                errno => return Err(failed(&self.place.path(), "flock", errno)),
-            }
+        // SAFETY: a valid descriptor and constant flags.
+        let flock = || Errno::result(unsafe { libc::flock(self.file.as_raw_fd(), operation) });
+        match again(flock) {
+            Ok(_) => Ok(true),
+            Err(Errno::EWOULDBLOCK) => Ok(false),
+            Err(errno) => Err(failed(&self.place.path(), "flock", errno)),
         }
     }
 
     /// Puts a new, locked file in the place of `old`, whose locks cannot be had. `None` where
     /// somebody was faster; `yields` says whether the file that now bears the name may be lost.
-    fn replace(place: &Place, old: &Self, yields: impl Fn(&State) -> bool) -> Result<Option<Self>> {
-        let Some(new) = Self::prepare(place)? else { return Ok(None) };
-        let path = place.path();
-        // Under the new file's lock all who replace take turns; look again before the old one goes.
-        let same = stat(&path).is_ok_and(|now| old.is(&now));
+    fn replace(
+        dir: &Directory,
+        old: &Self,
+        yields: impl Fn(&State) -> bool,
+    ) -> Result<Option<Self>> {
+        let Some(turn) = Turn::take(dir, &old.place)? else { return Ok(None) };
+        // Look again before the old one goes.
+        let same = dir.stat(&old.place.file_name()).is_ok_and(|now| old.is(&now));
         let yields = same && look_at(&old.file)?.is_some_and(|state| yields(&state));
-        if !yields {
-            new.discard_prepared();
-            return Ok(None);
-        }
-        new.publish(&path).inspect_err(|_| new.discard_prepared())?;
-        Ok(Some(new))
-    }
-
-    /// A new file under the name that only we know, locked. `None`: another prepares one.
-    fn prepare(place: &Place) -> Result<Option<Self>> {
-        let next = place.next();
-        let Some((file, _)) = open_or_create(&next, 0o600)? else { return Ok(None) };
-        let new = Self::of(file, place);
-        if !new.lock()? {
-            return Ok(None);
-        }
-        let found = fstat(&new.file).map_err(|e| failed(&next, "fstat", e))?;
-        Ok(stat(&next)
-            .is_ok_and(|now| Identity::from(&now) == Identity::from(&found))
-            .then_some(new))
-    }
-
-    fn discard_prepared(&self) {
-        let _ = std::fs::remove_file(self.place.next());
-    }
-
-    fn publish(&self, path: &Path) -> Result<()> {
-        fchmod(&self.file, Mode::from_bits_truncate(0o644))
-            .map_err(|e| failed(path, "fchmod", e))?;
-        std::fs::rename(self.place.next(), path)
-            .map_err(|e| failed(path, "rename", Errno::from_raw(e.raw_os_error().unwrap_or(0))))
+        if yields { turn.put() } else { Ok(None) }
     }
 
     /// Puts the file back that somebody removed from under this, running, daemon: a new one, locked
@@ -257,10 +261,10 @@ impl PidFile {
             return Err(Error::new(Code::PidFile, message).at(&path));
         }
         for _ in 0..TRIES {
-            if self.is_in_place() {
+            if !self.is_gone() {
                 return Ok(true);
             }
-            match Self::put_anew(&self.place, &path) {
+            match Self::put_anew(&self.place) {
                 Ok(Some(Some(new))) => {
                     new.write(pid)?;
                     new.ready()?;
@@ -279,35 +283,25 @@ impl PidFile {
     }
 
     /// One try: `None`, try again; `Some(None)`, another daemon runs there.
-    fn put_anew(place: &Place, path: &Path) -> Result<Option<Option<Self>>> {
-        if place.private {
-            make_private(&place.dir)?;
-            check_directory(place, Asker::Owner)?;
-        }
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        match nix::fcntl::open(path, flags, Mode::empty()) {
-            Ok(fd) => {
-                let other = Self::of(File::from(fd), place);
-                if let Some(State::Running { pid }) = look_at(&other.file)? {
-                    // A start looks so too, between two of its locks: then the pid is not its own.
-                    let found = fstat(&other.file).map_err(|e| failed(path, "fstat", e))?;
-                    let runs = pid.is_some_and(|p| may_hold(p, Locked::from(&found)));
-                    return Ok(runs.then_some(None));
-                }
-                let new = Self::replace(place, &other, |s| !matches!(s, State::Running { .. }))?;
-                Ok(new.map(Some))
+    fn put_anew(place: &Place) -> Result<Option<Option<Self>>> {
+        let dir = Directory::for_start(place)?;
+        if let Some(file) = dir.open_existing(&place.file_name(), OFlag::O_RDONLY)? {
+            let other = Self::of(file, place);
+            if let Some(State::Running { pid }) = look_at(&other.file)? {
+                // A start looks so too, between two of its locks: then the pid is not its own.
+                let found = again(|| fstat(&other.file));
+                let found = found.map_err(|e| failed(&place.path(), "fstat", e))?;
+                let runs = pid.is_some_and(|p| may_hold(p, Locked::from(&found)));
+                return Ok(runs.then_some(None));
             }
-            Err(Errno::ENOENT) => {
-                let Some(new) = Self::prepare(place)? else { return Ok(None) };
-                if stat(path).is_ok() {
-                    new.discard_prepared();
-                    return Ok(None);
-                }
-                new.publish(path).inspect_err(|_| new.discard_prepared())?;
-                Ok(Some(Some(new)))
-            }
-            Err(errno) => Err(failed(path, "open", errno)),
+            let new = Self::replace(&dir, &other, |s| !matches!(s, State::Running { .. }))?;
+            return Ok(new.map(Some));
         }
+        let Some(turn) = Turn::take(&dir, place)? else { return Ok(None) };
+        if dir.stat(&place.file_name()) != Err(Errno::ENOENT) {
+            return Ok(None);
+        }
+        Ok(turn.put()?.map(Some))
     }
 
     /// Takes the new file under the old descriptor's number; the old description is let go.
@@ -319,20 +313,40 @@ impl PidFile {
 
     fn clear(&self) -> Result<()> {
         let path = self.place.path();
-        fchmod(&self.file, Mode::from_bits_truncate(0o644))
+        let io = |call| move |e: std::io::Error| failed(&path, call, errno_of(&e));
+        again(|| fchmod(&self.file, Mode::from_bits_truncate(0o644)))
             .or_else(|e| if e == Errno::EPERM { Ok(()) } else { Err(e) })
-            .map_err(|e| failed(&path, "fchmod", e))?;
-        self.file
-            .set_len(0)
-            .map_err(|e| failed(&path, "ftruncate", Errno::from_raw(e.raw_os_error().unwrap_or(0))))
+            .map_err(|e| failed(&self.place.path(), "fchmod", e))?;
+        self.file.set_len(0).map_err(io("ftruncate"))
     }
 
     /// Writes the pid and a newline. Where that fails, the file is left empty.
     pub fn write(&self, pid: i32) -> Result<()> {
-        self.file.write_all_at(format!("{pid}\n").as_bytes(), 0).map_err(|e| {
+        let line = format!("{pid}\n");
+        let written = self.file.write_all_at(line.as_bytes(), 0);
+        written.and_then(|()| self.file.set_len(line.len() as u64)).map_err(|e| {
             let _ = self.file.set_len(0);
-            failed(&self.place.path(), "write", Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+            failed(&self.place.path(), "write", errno_of(&e))
         })
+    }
+
+    /// Writes the pid again where somebody has written something else, and takes back the right to write
+    /// from others. By the descriptor, which is still writable where privileges were dropped. Returns
+    /// whether there was something to do.
+    pub fn restore(&self, pid: i32) -> Result<bool> {
+        let path = self.place.path();
+        let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;
+        let open = found.st_mode & 0o022 != 0;
+        if open {
+            again(|| fchmod(&self.file, Mode::from_bits_truncate(0o644)))
+                .map_err(|e| failed(&path, "fchmod", e))?;
+        }
+        let content = content(&self.file).map_err(|e| failed(&path, "read", e))?;
+        let overwritten = content != format!("{pid}\n").into_bytes();
+        if overwritten {
+            self.write(pid)?;
+        }
+        Ok(open || overwritten)
     }
 
     /// Tells all who look that the daemon is ready.
@@ -348,19 +362,42 @@ impl PidFile {
         self.out_of_reach = true;
     }
 
-    /// Whether the name still leads to this very file; out of reach, whether it has a name at all.
-    pub fn is_in_place(&self) -> bool {
-        if self.out_of_reach {
-            return fstat(&self.file).is_ok_and(|mine| mine.st_nlink > 0);
+    /// Where the name leads. What cannot be seen is not gone.
+    fn standing(&self) -> Standing {
+        let Ok(mine) = again(|| fstat(&self.file)) else { return Standing::Unseen };
+        if mine.st_nlink == 0 {
+            return Standing::Gone;
         }
-        lstat(&self.place.path()).is_ok_and(|now| self.is(&now))
+        if self.out_of_reach {
+            return Standing::Unseen;
+        }
+        let dir = match Directory::reach(&self.place) {
+            Ok(dir) => dir,
+            Err(Failure::Os(_, Errno::ENOENT | Errno::ENOTDIR)) => return Standing::Gone,
+            Err(_) => return Standing::Unseen,
+        };
+        match dir.stat(&self.place.file_name()) {
+            Ok(now) if self.is(&now) => Standing::InPlace(Box::new(dir)),
+            Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => Standing::Gone,
+            Err(_) => Standing::Unseen,
+        }
+    }
+
+    /// Whether the name leads to this very file.
+    fn is_in_place(&self) -> bool {
+        matches!(self.standing(), Standing::InPlace(_))
+    }
+
+    /// Whether the name leads to no file, or to another one.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.standing(), Standing::Gone)
     }
 
     /// Whether another file, held by a daemon or a start, now bears the name. Where none does, it may
     /// be about to: a daemon that runs puts its file back when it is removed. Blocks for a moment then.
     pub fn is_supplanted(&self) -> bool {
         let begun = Instant::now();
-        while !self.is_in_place() && begun.elapsed() < PUT_BACK {
+        while self.is_gone() && begun.elapsed() < PUT_BACK {
             if look(&self.place).is_ok_and(|l| !matches!(l.state, State::Stopped { .. })) {
                 return true;
             }
@@ -370,17 +407,18 @@ impl PidFile {
     }
 
     fn is(&self, other: &FileStat) -> bool {
-        fstat(&self.file).is_ok_and(|mine| Identity::from(&mine) == Identity::from(other))
+        let mine = again(|| fstat(&self.file));
+        mine.is_ok_and(|mine| Identity::from(&mine) == Identity::from(other))
     }
 
-    /// Removes the file while it is still locked, and only if it is still ours; where the directory
-    /// is no longer writable (privileges dropped) or out of reach, empties it.
-    /// Returns whether the name is gone.
+    /// Removes the file while it is still locked, and only if it is still ours; where it cannot be removed
+    /// or seen (privileges dropped, another root directory), empties it. Returns whether the name is gone.
     pub fn remove(&self) -> bool {
-        if !self.is_in_place() {
-            return true;
-        }
-        let removed = !self.out_of_reach && std::fs::remove_file(self.place.path()).is_ok();
+        let removed = match self.standing() {
+            Standing::Gone => return true,
+            Standing::InPlace(dir) => dir.remove(&self.place.file_name()).is_ok(),
+            Standing::Unseen => false,
+        };
         if !removed {
             let _ = self.file.set_len(0);
         }
@@ -397,10 +435,15 @@ impl PidFile {
         self.file.as_raw_fd()
     }
 
+    /// Its descriptor.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     /// What the child of fork needs to remove it without allocating: path and identity.
     pub fn for_child(&self) -> Result<(CString, Identity)> {
         let path = self.place.path();
-        let found = fstat(&self.file).map_err(|e| failed(&path, "fstat", e))?;
+        let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| failed(&path, "open", Errno::EINVAL))?;
         Ok((name, Identity::from(&found)))
@@ -422,14 +465,15 @@ pub fn look(place: &Place) -> Result<Look> {
     let gone = || Look { state: State::Stopped { stale: false }, file: None };
     let mut swept = None;
     for _ in 0..TRIES {
-        let Some(dir) = check_directory(place, Asker::Anyone)? else { return Ok(gone()) };
-        let Some(file) = open_existing(&path, OFlag::O_RDONLY)? else { return Ok(gone()) };
-        let removed = || fstat(&file).is_ok_and(|now| now.st_nlink == 0);
-        let found = fstat(&file).map_err(|e| failed(&path, "fstat", e))?;
+        let Some(dir) = Directory::open(place, Asker::Anyone)? else { return Ok(gone()) };
+        let file = dir.open_existing(&place.file_name(), OFlag::O_RDONLY)?;
+        let Some(file) = file else { return Ok(gone()) };
+        let removed = || again(|| fstat(&file)).is_ok_and(|now| now.st_nlink == 0);
+        let found = again(|| fstat(&file)).map_err(|e| failed(&path, "fstat", e))?;
         if found.st_nlink == 0 {
             continue;
         }
-        check_file(&path, &found, Asker::Anyone, Some(&dir))?;
+        check_file(&path, &found, Asker::Anyone, &dir)?;
         let locked = Some(Locked::from(&found));
         match look_at(&file)? {
             // A daemon removes its pidfile and ends: what it held is nothing that was left.
@@ -437,8 +481,8 @@ pub fn look(place: &Place) -> Result<Look> {
             Some(state) => return Ok(Look { state, file: locked }),
             None => {}
         }
-        swept =
-            Some(Look { state: State::Running { pid: parse_pid(&content(&file)) }, file: locked });
+        let content = content(&file).map_err(|e| failed(&path, "read", e))?;
+        swept = Some(Look { state: State::Running { pid: parse_pid(&content) }, file: locked });
         std::thread::sleep(Duration::from_millis(1));
     }
     // No sweep takes so long: somebody has locked the whole file for writing.
@@ -446,11 +490,16 @@ pub fn look(place: &Place) -> Result<Look> {
 }
 
 /// The file's first bytes: more than a pid has.
-fn content(file: &File) -> Vec<u8> {
+fn content(file: &File) -> std::result::Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; 32];
-    let read = file.read_at(&mut buffer, 0).unwrap_or(0);
+    let read = again(|| file.read_at(&mut buffer, 0).map_err(|e| errno_of(&e)))?;
     buffer.truncate(read);
-    buffer
+    Ok(buffer)
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    // Of a write of no bytes std has no number.
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::ENOSPC))
 }
 
 /// Who holds an open pidfile; `None` while a sweep does.
@@ -460,7 +509,9 @@ fn look_at(file: &File) -> Result<Option<State>> {
         return Ok(None);
     }
     let starting = write_locked(file, STARTING)?;
-    let content = content(file);
+    let content = content(file).map_err(|errno| {
+        Error::os(Code::PidFile, "Cannot read the pidfile", "read", errno as i32)
+    })?;
     let pid = parse_pid(&content);
     Ok(Some(match (held, starting) {
         (false, _) => State::Stopped { stale: !content.is_empty() },
@@ -481,10 +532,10 @@ pub fn parse_pid(content: &[u8]) -> Option<i32> {
 /// A start that comes at the same moment waits for it and is not disturbed.
 pub fn sweep(place: &Place) {
     let path = place.path();
-    let Ok(Some(dir)) = check_directory(place, Asker::Anyone) else { return };
-    let Ok(Some(file)) = open_existing(&path, OFlag::O_RDWR) else { return };
-    let Ok(found) = fstat(&file) else { return };
-    if check_file(&path, &found, Asker::Anyone, Some(&dir)).is_err() {
+    let Ok(Some(dir)) = Directory::open(place, Asker::Anyone) else { return };
+    let Ok(Some(file)) = dir.open_existing(&place.file_name(), OFlag::O_RDWR) else { return };
+    let Ok(found) = again(|| fstat(&file)) else { return };
+    if check_file(&path, &found, Asker::Anyone, &dir).is_err() {
         return;
     }
     let stale = PidFile::of(file, place);
@@ -496,7 +547,7 @@ pub fn sweep(place: &Place) {
 }
 
 /// Who wants to know decides how strictly the file is judged.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asker {
     /// A start: file and directory must be root's or the caller's own.
     Owner,
@@ -504,49 +555,15 @@ enum Asker {
     Anyone,
 }
 
-fn check_directory(place: &Place, asker: Asker) -> Result<Option<FileStat>> {
-    let dir = &place.dir;
-    let found = match if place.private { lstat(dir) } else { stat(dir) } {
-        Ok(found) => found,
-        Err(Errno::ENOENT | Errno::ENOTDIR) if asker == Asker::Anyone => return Ok(None),
-        Err(errno) => {
-            return Err(Error::os(
-                Code::PidFile,
-                format!("Cannot keep a pidfile in the directory {}", dir.display()),
-                "stat",
-                errno as i32,
-            )
-            .at(dir)
-            .hint("Create it, or name another with `pidFilePath`"));
-        }
-    };
-    if place.private {
-        check_private(dir, &found)?;
-    }
-    let owner = found.st_uid;
-    let trusted = owner == 0 || owner == euid() || asker == Asker::Anyone;
-    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
-        return Err(unsafe_directory(dir, "it is not a directory"));
-    }
-    if !trusted {
-        let why = format!("the directory belongs to another user ({owner})");
-        return Err(unsafe_directory(dir, &why));
-    }
-    if found.st_mode & 0o022 != 0 {
-        return Err(open_directory(dir));
-    }
-    Ok(Some(found))
-}
-
-fn check_file(path: &Path, found: &FileStat, asker: Asker, dir: Option<&FileStat>) -> Result<()> {
-    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+fn check_file(path: &Path, found: &FileStat, asker: Asker, dir: &Directory) -> Result<()> {
+    if kind(found) != SFlag::S_IFREG {
         return Err(unsafe_file(path, "it is not a regular file"));
     }
     if found.st_nlink > 1 {
         return Err(unsafe_file(path, "it has more than one link"));
     }
     let owner = found.st_uid;
-    let by_directory = asker == Asker::Anyone && dir.is_some_and(|d| d.st_uid == owner);
+    let by_directory = asker == Asker::Anyone && dir.owner() == owner;
     if owner != 0 && owner != euid() && !by_directory {
         return Err(unsafe_file(path, &format!("it belongs to another user ({owner})")));
     }
@@ -554,66 +571,6 @@ fn check_file(path: &Path, found: &FileStat, asker: Asker, dir: Option<&FileStat
         return Err(unsafe_file(path, "others than its owner can write to it"));
     }
     Ok(())
-}
-
-/// Our own directory in /tmp.
-fn make_private(dir: &Path) -> Result<()> {
-    match nix::unistd::mkdir(dir, Mode::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(errno) => Err(failed(dir, "mkdir", errno)),
-    }
-}
-
-/// Anyone may have made one of this name before; whoever asks is told, so that nobody takes another
-/// user's daemon for their own.
-fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
-    let is_dir = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-    if !is_dir || found.st_uid != euid() || found.st_mode & 0o077 != 0 {
-        let why = "it is not a directory of this user's own with mode 0700";
-        return Err(unsafe_directory(dir, why));
-    }
-    Ok(())
-}
-
-/// The file, and whether it was made. `None`: it came or went in between, try again.
-fn open_or_create(path: &Path, mode: libc::mode_t) -> Result<Option<(File, bool)>> {
-    if let Some(file) = open_existing(path, OFlag::O_RDWR)? {
-        return Ok(Some((file, false)));
-    }
-    let flags = OFlag::O_RDWR
-        | OFlag::O_CREAT
-        | OFlag::O_EXCL
-        | OFlag::O_CLOEXEC
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK;
-    match nix::fcntl::open(path, flags, Mode::from_bits_truncate(mode)) {
-        Ok(fd) => Ok(Some((File::from(fd), true))),
-        Err(Errno::EEXIST) => Ok(None),
-        Err(errno) => Err(failed(path, "open", errno)),
-    }
-}
-
-/// `None`: there is none. What is no regular file is refused before it is opened: to open a device
-/// or a FIFO can have effects.
-fn open_existing(path: &Path, access: OFlag) -> Result<Option<File>> {
-    match lstat(path) {
-        Ok(found) => {
-            if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-                return Err(unsafe_file(path, "it is not a regular file"));
-            }
-        }
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
-        Err(errno) => return Err(failed(path, "lstat", errno)),
-    }
-    let flags = access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    match nix::fcntl::open(path, flags, Mode::empty()) {
-        Ok(fd) => Ok(Some(File::from(fd))),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
-            Err(unsafe_file(path, "it is not a regular file"))
-        }
-        Err(errno) => Err(failed(path, "open", errno)),
-    }
 }
 
 // The type of `l_type`, which the constants do not have on all systems.
@@ -635,13 +592,7 @@ fn byte(at: libc::off_t, kind: libc::c_short) -> libc::flock {
 }
 
 fn ofd(file: &File, at: libc::off_t, kind: libc::c_short) -> std::result::Result<i32, Errno> {
-    loop {
-        // Of a lock on a remote file (fcntl_locking(2)).
-        match sys::ofd_set_lock(file, &byte(at, kind)) {
-            Err(Errno::EINTR) => {}
-            result => return result,
-        }
-    }
+    again(|| sys::ofd_set_lock(file, &byte(at, kind)))
 }
 
 /// Takes the write lock on one byte; `false` where another's lock is in the way.
@@ -661,7 +612,7 @@ fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
 /// Whether another open file description holds a write lock on one byte.
 fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
     let mut lock = byte(at, READ_LOCK);
-    sys::ofd_get_lock(file, &mut lock).map_err(|errno| {
+    again(|| sys::ofd_get_lock(file, &mut lock)).map_err(|errno| {
         Error::os(
             Code::PidFile,
             "Cannot ask for the pidfile's lock",
@@ -676,10 +627,27 @@ fn euid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-fn busy(place: &Place, pid: Option<i32>) -> Error {
-    let message = match pid {
-        Some(pid) => format!("The daemon '{}' is already running, with pid {pid}", place.name),
-        None => format!("The daemon '{}' is already starting", place.name),
+fn busy(place: &Place, holder: Holder) -> Error {
+    let name = &place.name;
+    let (message, pid) = match holder {
+        Holder::Daemon(pid) => {
+            (format!("The daemon '{name}' is already running, with pid {pid}"), Some(pid))
+        }
+        Holder::Starting(pid) => (format!("The daemon '{name}' is already starting"), pid),
+        Holder::Dying(pid) => {
+            let message = format!(
+                "The daemon '{name}' was killed and has not ended: pid {pid} still holds the pidfile. \
+                 Look at /proc/{pid}/stack and at its file systems, or try again later"
+            );
+            (message, Some(pid))
+        }
+        Holder::Unknown => {
+            let message = format!(
+                "The daemon '{name}' is already running: its pidfile is locked, and its pid is not \
+                 that of the process that holds it. Find that with `lslocks`"
+            );
+            (message, None)
+        }
     };
     Error::new(Code::AlreadyRunning, message).at(&place.path()).of(pid)
 }
@@ -697,27 +665,6 @@ fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
     };
     let message = format!("Cannot keep the pidfile {}", path.display());
     Error::os(Code::PidFile, message, syscall, errno as i32).at(path).hint(hint)
-}
-
-/// A container's `/run` may be such a one: its engine mounts it as it mounts `/tmp`.
-fn open_directory(dir: &Path) -> Error {
-    let message = format!(
-        "Refusing the pidfile's directory {}: others than its owner can write to the directory, so another user could \
-         forge the pidfile. Take that right from them (`chmod go-w`; for a container's tmpfs `mode=755`), or \
-         name a directory that only its owner can write to with `pidFilePath`",
-        dir.display()
-    );
-    Error::new(Code::UnsafePidFile, message).at(dir)
-}
-
-/// No word of removing it: somebody may need what lies there.
-fn unsafe_directory(dir: &Path, why: &str) -> Error {
-    let message = format!(
-        "Refusing the pidfile's directory {}: {why}, so another user could forge the pidfile. \
-         Name another with `pidFilePath`",
-        dir.display()
-    );
-    Error::new(Code::UnsafePidFile, message).at(dir)
 }
 
 fn unsafe_file(path: &Path, why: &str) -> Error {

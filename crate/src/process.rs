@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Code, Error, Result};
 use crate::holder::{Locked, holds, may_hold};
-use crate::pidfile::{self, Place, State};
+use crate::pidfile::{self, Place, State, is_dying};
 use crate::sys;
 
 /// How long a lock may belong to nobody who is found, while a start or an end is under way.
@@ -403,18 +403,20 @@ fn not_allowed(place: &Place, pid: i32, errno: Errno) -> Error {
 /// What can be said of the daemon at a place, by anyone. Running means locked and ready; a pid that
 /// is demonstrably not the holder's is an error, one that cannot be checked is believed.
 pub fn status(place: &Place) -> Result<(State, Option<Info>)> {
-    let deadline = Instant::now() + SETTLE;
+    let begun = Instant::now();
     loop {
         let found = pidfile::look(place)?;
         let (State::Running { pid }, Some(file)) = (found.state, found.file) else {
             return Ok((found.state, None));
         };
         let holder = pid.filter(|pid| may_hold(*pid, file));
-        if let Some(info) = holder.and_then(info) {
+        // One that was killed is about to be gone: no more than one that cannot be found it runs.
+        let is_dying = holder.is_some_and(is_dying) && begun.elapsed() < KILLED;
+        if let Some(info) = holder.filter(|_| !is_dying).and_then(info) {
             return Ok((found.state, Some(info)));
         }
         // On its way out, or back into place: look again.
-        if Instant::now() >= deadline {
+        if !is_dying && begun.elapsed() >= SETTLE {
             return Err(unrecognised(place, pid));
         }
         std::thread::sleep(PAUSE);

@@ -308,7 +308,7 @@ impl Wake {
     }
 }
 
-/// Tells when a file is removed, renamed or changed in its attributes; inotify(7).
+/// Tells when a file is removed, renamed, written to or changed in its attributes; inotify(7).
 #[derive(Debug)]
 pub struct Watch {
     inotify: Inotify,
@@ -337,17 +337,21 @@ impl Watch {
         let _ = self.inotify.read_events();
     }
 
-    /// Watches this file, and the one before no more. The file itself, not its directory: in a busy
-    /// /run nothing else wakes the thread.
-    pub fn set_file(&mut self, path: &Path) {
-        let flags = AddWatchFlags::IN_ATTRIB
+    /// Watches this open file, and the one before no more. The file itself, not its directory: in a busy
+    /// /run nothing else wakes the thread. By its descriptor, since the path may be out of reach; by the
+    /// path where there is no /proc.
+    pub fn set_file(&mut self, file: BorrowedFd<'_>, path: &Path) {
+        let flags = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_DONT_FOLLOW;
+            | AddWatchFlags::IN_DELETE_SELF;
         if let Some(old) = self.file.take() {
             let _ = self.inotify.rm_watch(old);
         }
-        self.file = self.inotify.add_watch(path, flags).ok();
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let watched = super::again(|| self.inotify.add_watch(link.as_str(), flags));
+        let by_path = || self.inotify.add_watch(path, flags | AddWatchFlags::IN_DONT_FOLLOW);
+        self.file = watched.or_else(|_| super::again(by_path)).ok();
     }
 }
 

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, readlinkat};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open, readlinkat};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
-use nix::sys::stat::{FileStat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 
 /// A kqueue(2) that can be read when the process ends, as a pidfd can.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, i32> {
@@ -341,7 +341,7 @@ impl Wake {
     }
 }
 
-/// Tells when a file is removed, renamed or changed in its attributes; EVFILT_VNODE of kqueue(2).
+/// Tells when a file is removed, renamed, written to or changed in its attributes; EVFILT_VNODE of kqueue(2).
 #[derive(Debug)]
 pub struct Watch {
     queue: OwnedFd,
@@ -375,11 +375,12 @@ impl Watch {
         }
     }
 
-    /// Watches this file, and the one before no more: closed, it leaves the queue.
-    pub fn set_file(&mut self, path: &Path) {
+    /// Watches this file, and the one before no more: closed, it leaves the queue. By the path: a second
+    /// descriptor of the one that is open would keep its lock.
+    pub fn set_file(&mut self, _file: BorrowedFd<'_>, path: &Path) {
         let flags = OFlag::from_bits_retain(libc::O_EVTONLY) | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        self.file = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty()).ok();
-        let what = libc::NOTE_DELETE | libc::NOTE_RENAME | libc::NOTE_ATTRIB;
+        self.file = super::again(|| open(path, flags, Mode::empty())).ok();
+        let what = libc::NOTE_DELETE | libc::NOTE_RENAME | libc::NOTE_ATTRIB | libc::NOTE_WRITE;
         let watched = self.file.as_ref().is_some_and(|file| {
             let (queue, file) = (self.queue.as_raw_fd(), file.as_raw_fd());
             // SAFETY: both are open.

@@ -1,0 +1,225 @@
+//! The directory of a pidfile: found without being led astray, judged, and held open, so that what is done to
+//! its files is done there, wherever the path leads meanwhile.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::{Asker, Place, euid, failed, unsafe_file};
+use crate::error::{Code, Error, Result};
+use crate::sys::again;
+use crate::walk::{Failure, Found, Last, Link, Trusted, Unsteady, kind, walk};
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Directory {
+    found: Found,
+    /// As it was asked for.
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Finds and judges it. `None`: there is none, to who only looks.
+    pub fn open(place: &Place, asker: Asker) -> Result<Option<Self>> {
+        let dir = match Self::reach(place) {
+            Ok(dir) => dir,
+            Err(Failure::Os(_, Errno::ENOENT | Errno::ENOTDIR)) if asker == Asker::Anyone => {
+                return Ok(None);
+            }
+            Err(failure) => return Err(unreachable(place, failure)),
+        };
+        dir.judge(place, asker)?;
+        Ok(Some(dir))
+    }
+
+    /// For a start, which makes the directory that is ours alone.
+    pub fn for_start(place: &Place) -> Result<Self> {
+        if place.private {
+            make_private(&place.dir)?;
+        }
+        let dir = Self::open(place, Asker::Owner)?;
+        dir.ok_or_else(|| unreachable(place, Failure::Os("open", Errno::ENOENT)))
+    }
+
+    /// Finds it, whatever its mode is now.
+    pub fn reach(place: &Place) -> std::result::Result<Self, Failure> {
+        let last = if place.private { Last::AsItIs } else { Last::Followed };
+        let found = walk(&place.dir, Trusted::caller(), last)?;
+        Ok(Self { found, path: place.dir.clone() })
+    }
+
+    fn judge(&self, place: &Place, asker: Asker) -> Result<()> {
+        let FileStat { st_uid: owner, st_mode: mode, .. } = self.found.stat;
+        if place.private {
+            check_private(&self.path, &self.found.stat)?;
+        }
+        if kind(&self.found.stat) != SFlag::S_IFDIR {
+            return Err(unsafe_directory(&self.path, "it is not a directory"));
+        }
+        if owner != 0 && owner != euid() && asker == Asker::Owner {
+            let why = format!("the directory belongs to another user ({owner})");
+            return Err(unsafe_directory(&self.path, &why));
+        }
+        if mode & 0o022 != 0 {
+            return Err(open_directory(&self.path));
+        }
+        // Of who only looks, the directory's owner is no stranger on the way to it.
+        let stranger = |unsteady: &&Unsteady| {
+            asker == Asker::Owner || unsteady.owner.is_none_or(|other| other != owner)
+        };
+        match self.found.unsteady.as_ref().filter(stranger) {
+            Some(unsteady) => Err(movable_directory(&self.path, unsteady)),
+            None => Ok(()),
+        }
+    }
+
+    /// `st_uid`.
+    pub fn owner(&self) -> u32 {
+        self.found.stat.st_uid
+    }
+
+    /// What bears a name here.
+    pub fn stat(&self, name: &str) -> std::result::Result<FileStat, Errno> {
+        again(|| fstatat(&self.found.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW))
+    }
+
+    /// Opens what is there. `None`: there is none. What is no regular file is refused before it is opened: to
+    /// open a device or a FIFO can have effects.
+    pub fn open_existing(&self, name: &str, access: OFlag) -> Result<Option<File>> {
+        let path = self.path.join(name);
+        match self.stat(name) {
+            Ok(found) if kind(&found) != SFlag::S_IFREG => {
+                return Err(unsafe_file(&path, "it is not a regular file"));
+            }
+            Ok(_) => {}
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(failed(&path, "lstat", errno)),
+        }
+        match self.open_with(name, access, Mode::empty()) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
+                Err(unsafe_file(&path, "it is not a regular file"))
+            }
+            Err(errno) => Err(failed(&path, "open", errno)),
+        }
+    }
+
+    /// Makes a file. `None`: another has done so.
+    pub fn create(&self, name: &str, mode: libc::mode_t) -> Result<Option<File>> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+        match self.open_with(name, flags, Mode::from_bits_truncate(mode)) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::EEXIST) => Ok(None),
+            Err(errno) => Err(failed(&self.path.join(name), "open", errno)),
+        }
+    }
+
+    fn open_with(&self, name: &str, flags: OFlag, mode: Mode) -> std::result::Result<File, Errno> {
+        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        again(|| openat(&self.found.fd, name, flags, mode)).map(File::from)
+    }
+
+    /// The file, and whether it was made. `None`: it came or went in between, try again.
+    pub fn open_or_create(&self, name: &str, mode: libc::mode_t) -> Result<Option<(File, bool)>> {
+        if let Some(file) = self.open_existing(name, OFlag::O_RDWR)? {
+            return Ok(Some((file, false)));
+        }
+        Ok(self.create(name, mode)?.map(|file| (file, true)))
+    }
+
+    /// unlink(2). That there is none is no error: a call that is repeated may have done it.
+    pub fn remove(&self, name: &str) -> std::result::Result<(), Errno> {
+        match again(|| unlinkat(&self.found.fd, name, UnlinkatFlags::NoRemoveDir)) {
+            Err(Errno::ENOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// rename(2).
+    pub fn rename(&self, from: &str, to: &str) -> std::result::Result<(), Errno> {
+        again(|| renameat(&self.found.fd, from, &self.found.fd, to))
+    }
+}
+
+/// Our own directory in /tmp.
+fn make_private(dir: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(()) };
+    let made = match walk(parent, Trusted::caller(), Last::Followed) {
+        Ok(parent) => again(|| mkdirat(&parent.fd, name, Mode::S_IRWXU)),
+        Err(Failure::Os(_, errno)) => Err(errno),
+        Err(Failure::Link(link)) => return Err(linked_directory(dir, &link)),
+    };
+    match made {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(failed(dir, "mkdir", errno)),
+    }
+}
+
+/// Anyone may have made one of this name before; whoever asks is told, so that nobody takes another
+/// user's daemon for their own.
+fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
+    let is_dir = kind(found) == SFlag::S_IFDIR;
+    if !is_dir || found.st_uid != euid() || found.st_mode & 0o077 != 0 {
+        return Err(not_private(dir));
+    }
+    Ok(())
+}
+
+fn not_private(dir: &Path) -> Error {
+    unsafe_directory(dir, "it is not a directory of this user's own with mode 0700")
+}
+
+fn unreachable(place: &Place, failure: Failure) -> Error {
+    let dir = &place.dir;
+    match failure {
+        Failure::Link(link) => linked_directory(dir, &link),
+        Failure::Os(_, Errno::ELOOP) if place.private => not_private(dir),
+        Failure::Os(_, errno) => {
+            let message = format!("Cannot keep a pidfile in the directory {}", dir.display());
+            let error = Error::os(Code::PidFile, message, "stat", errno as i32).at(dir);
+            error.hint("Create it, or name another with `pidFilePath`")
+        }
+    }
+}
+
+/// A container's `/run` may be such a one: its engine mounts it as it mounts `/tmp`.
+fn open_directory(dir: &Path) -> Error {
+    let message = format!(
+        "Refusing the pidfile's directory {}: others than its owner can write to the directory, so another user could \
+         forge the pidfile. Take that right from them (`chmod go-w`; for a container's tmpfs `mode=755`), or \
+         name a directory that only its owner can write to with `pidFilePath`",
+        dir.display()
+    );
+    Error::new(Code::UnsafePidFile, message).at(dir)
+}
+
+/// No word of removing it: somebody may need what lies there.
+fn unsafe_directory(dir: &Path, why: &str) -> Error {
+    let message = format!(
+        "Refusing the pidfile's directory {}: {why}, so another user could forge the pidfile. \
+         Name another with `pidFilePath`",
+        dir.display()
+    );
+    Error::new(Code::UnsafePidFile, message).at(dir)
+}
+
+/// Another could put one in its place, in which no daemon seems to run.
+fn movable_directory(dir: &Path, unsteady: &Unsteady) -> Error {
+    let message = format!(
+        "Refusing the pidfile's directory {}: {}, so another user could put another directory in its place. \
+         Take that right from them (`chown`, `chmod go-w`), or name another with `pidFilePath`",
+        dir.display(),
+        unsteady.why()
+    );
+    Error::new(Code::UnsafePidFile, message).at(dir)
+}
+
+fn linked_directory(dir: &Path, link: &Link) -> Error {
+    let message = format!("Refusing the pidfile's directory {}: {}", dir.display(), link.why());
+    Error::new(Code::UnsafePidFile, message).at(dir).hint(&link.advice(None))
+}
