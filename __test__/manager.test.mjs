@@ -175,7 +175,7 @@ test('SYSTEMD_EXEC_PID of another process, and a NOTIFY_SOCKET alone, change not
   t.deepEqual(messages, [])
 })
 
-for (const name of ['runsv', 's6-supervise', 'supervise-daemon']) {
+for (const name of ['runsv', 's6-supervise', 'supervise', 'perpd', 'service-manager', 'supervise-daemon']) {
   test(`a child of ${name} stays attached, and SIGTERM ends it with 0`, async (t) => {
     const p = place(t)
     const script = p.write('a.mjs', sample())
@@ -193,6 +193,73 @@ for (const name of ['runsv', 's6-supervise', 'supervise-daemon']) {
     t.deepEqual([status, stdout], [0, 'status 0\n'])
   })
 }
+
+const installed = (program) => (spawnSync('which', [program]).status === 0 ? test : test.skip)
+
+for (const [what, ...supervisord] of [
+  ['supervisord', 'supervisord'],
+  ['supervisord as a module', '/usr/bin/python3', '-m', 'supervisor.supervisord'],
+]) {
+  installed('supervisord')(
+    `under ${what} a service stays attached, and what it starts does not`,
+    async (t) => {
+      const p = place(t)
+      const script = p.write('a.mjs', sample())
+      const inner = p.write('inner.mjs', sample({ options: "name: 'inner'" }))
+      const outer = `import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+const { status } = spawnSync(process.execPath, ['${inner}'])
+fs.writeFileSync(process.env.DIR + '/inner', String(status))
+setInterval(() => {}, 1000)`
+      const configuration = p.write(
+        'supervisord.conf',
+        `[supervisord]
+nodaemon=true
+logfile=${p.dir}/supervisord.log
+pidfile=${p.dir}/supervisord.pid
+[program:a]
+command=${process.execPath} ${script}
+[program:outer]
+command=${process.execPath} ${p.write('outer.mjs', outer)}
+`,
+      )
+      const [file, ...args] = supervisord
+      const parent = command(p, file, [...args, '-c', configuration])
+      await until(() => fs.existsSync(p.pidFile()) && pidIn(p) > 0, 'the daemon')
+      await until(() => fs.existsSync(`${p.dir}/inner`) && fs.readFileSync(`${p.dir}/inner`, 'utf8') !== '')
+      const [pid, other] = [pidIn(p), pidIn(p, 'inner')]
+      t.is(proc(pid).ppid, parent.pid, 'attached')
+      t.is(fs.readFileSync(`${p.dir}/inner`, 'utf8'), '0')
+      t.true(isAlive(other))
+      t.not(proc(other).session, proc(pid).session, 'detached')
+      await until(() => handlesSignals(pid), 'its signal handlers')
+      parent.child.kill('SIGTERM')
+      await parent
+      t.false(isAlive(pid))
+      t.regex(fs.readFileSync(`${p.dir}/supervisord.log`, 'utf8'), /stopped: a \(exit status 0\)/)
+      t.true(isAlive(other))
+    },
+  )
+}
+
+installed('supervise')(
+  'under the supervise of daemontools it stays attached, and `svc -dx` ends it',
+  async (t) => {
+    const p = place(t)
+    const service = `${p.dir}/service`
+    p.write('service/run', `#!/bin/sh\nexec ${process.execPath} ${p.write('a.mjs', sample())}\n`)
+    fs.chmodSync(`${service}/run`, 0o755)
+    const parent = command(p, 'supervise', [service])
+    await until(() => fs.existsSync(p.pidFile()) && pidIn(p) > 0, 'the daemon')
+    const pid = pidIn(p)
+    t.is(proc(pid).ppid, parent.pid)
+    await until(() => handlesSignals(pid), 'its signal handlers')
+    t.is((await command(p, 'svc', ['-dx', service])).status, 0)
+    t.is((await parent).status, 0)
+    t.false(isAlive(pid))
+    t.deepEqual(fs.readdirSync(p.run), [])
+  },
+)
 
 test('a service of a systemd before version 248, which sets no SYSTEMD_EXEC_PID, stays attached', async (t) => {
   const p = place(t)

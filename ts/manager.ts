@@ -1,11 +1,21 @@
 // The service manager, or the container, that this process may run under: whether one started it, and
 // what a daemon owes to it, which is sd_notify(3) messages and, as PID 1, the reaping of orphans.
 
+import { readFileSync } from './builtin.js'
 import { native } from './native.js'
 import { LOG_WARNING, syslog } from './syslog.js'
 
-/** The kernel cuts a process's name at 15 bytes. */
-const SUPERVISORS = new Set(['runsv', 's6-supervise', 'supervise-daemo', 'launchd'])
+/** Of runit, s6, daemontools, perp, nosh, OpenRC and macOS: what starts a service is its parent. The kernel cuts a
+ * process's name at 15 bytes. */
+const SUPERVISORS = new Set([
+  'runsv',
+  's6-supervise',
+  'supervise',
+  'perpd',
+  'service-manager',
+  'supervise-daemo',
+  'launchd',
+])
 const CONTAINER_INITS = new Set([
   'tini',
   'tini-static',
@@ -22,6 +32,7 @@ export function startedByManager(): boolean {
   if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) return true
   const name = parentName()
   if (name === 'systemd' && startedByOldSystemd()) return true
+  if (process.env.SUPERVISOR_ENABLED !== undefined && isSupervisord(name)) return true
   return SUPERVISORS.has(name) || (process.ppid === 1 && CONTAINER_INITS.has(name))
 }
 
@@ -33,6 +44,18 @@ function startedByOldSystemd(): boolean {
     process.env.INVOCATION_ID !== undefined &&
     native.leadsSession()
   )
+}
+
+/** Whether the parent is supervisord: what its services start inherits SUPERVISOR_ENABLED. */
+function isSupervisord(name: string): boolean {
+  if (name === 'supervisord') return true
+  // By its module: `python3 -m supervisor.supervisord`.
+  if (!name.startsWith('python')) return false
+  try {
+    return /\bsupervisord\b/.test(readFileSync(`/proc/${process.ppid}/cmdline`, 'utf8'))
+  } catch {
+    return false
+  }
 }
 
 function parentName(): string {
