@@ -10,6 +10,9 @@ export declare function awaitRelease(place: NativePlace): Promise<boolean>
 /** Of these threads, the ones that are not asleep. */
 export declare function awakeThreads(among: Array<number>): Array<number>
 
+/** Gives up the start that was begun last; its `launch` resolves when nothing of it is left. */
+export declare function cancelLaunch(): void
+
 /** For Deno, which hides its own flags: the command line of this process. */
 export declare function commandLine(): Array<string>
 
@@ -161,6 +164,8 @@ export interface NativeOutcome {
   report?: string
   /** `startTimeout` passed. */
   timedOut: boolean
+  /** `cancelLaunch` gave it up. */
+  cancelled: boolean
   /** Another daemon took its place. */
   supplanted: boolean
   /** Its exit status. */

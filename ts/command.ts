@@ -4,13 +4,16 @@ import { inspect, writeSync } from './builtin.js'
 import { ahead, DaemonError } from './errors.js'
 import { nearest } from './nearest.js'
 import type { Status } from './status.js'
+import { dieIfInterrupted } from './waiting.js'
 
 /** What the verbs do. `own` are the program's own arguments; `undefined` where there is no `--`. */
 export interface Verbs {
   name: string
   start(own: readonly string[] | undefined): Promise<unknown>
   run(own: readonly string[] | undefined): Promise<unknown>
-  stop(): Promise<unknown>
+  stop(): Promise<{ pid: number; signal: string } | null>
+  /** How long `stop` waits before SIGKILL, in milliseconds. */
+  patience: number
   status(): Promise<Status>
   reload(): Promise<void>
 }
@@ -70,10 +73,10 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
         await verbs.run(own)
         return done(0)
       case 'stop':
-        await verbs.stop()
+        await stop(verbs)
         return done(0)
       case 'restart':
-        await verbs.stop()
+        await stop(verbs)
         await verbs.start(own)
         return done(0)
       case 'reload':
@@ -85,7 +88,23 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
   } catch (error) {
     tell(verbs.name, error as DaemonError)
     done(exitStatus(verb, error))
+    dieIfInterrupted()
   }
+}
+
+/** One that had to be killed has perhaps lost something. */
+async function stop(verbs: Verbs): Promise<void> {
+  const stopped = await verbs.stop()
+  if (stopped?.signal !== 'SIGKILL') return
+  process.stderr.write(`${verbs.name}: ${killed(stopped.pid, verbs.patience)}\n`)
+}
+
+/** What became of a daemon that `stop` had to kill. */
+export function killed(pid: number, patience: number): string {
+  return (
+    `The daemon with pid ${pid} did not end within ${patience / 1000} s of SIGTERM and was killed. ` +
+    'Does its `onSignal` pass SIGTERM to `super.onSignal`?'
+  )
 }
 
 function done(status: number): void {

@@ -1,15 +1,17 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
 import { now } from './builtin.js'
-import { exitStatus, runCommand } from './command.js'
+import { exitStatus, killed, runCommand } from './command.js'
 import { DaemonError, invalidType, unknownName } from './errors.js'
 import { become, type Hello, handOver, managed } from './handover.js'
 import { isAhead, isRepeated, launch, onceReleased, placeOf, show, startedEarlier } from './launch.js'
 import * as life from './life.js'
+import { logAs } from './logger.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
 import { signalNames, signalNumber } from './signals.js'
 import { type Status, statusOf } from './status.js'
+import { onTerminal, silently, type Wait } from './waiting.js'
 
 /** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
 const KILL_AFTER_MS = 1000
@@ -29,6 +31,8 @@ export class Daemon {
   readonly #place: ReturnType<typeof placeOf>
   /** What the program gets as its arguments in the daemon, where the command line says. */
   #arguments: readonly string[] | undefined
+  /** On the command line, somebody may look on. */
+  #wait: Wait = silently
 
   /**
    * @param options - see {@link DaemonOptions}
@@ -104,7 +108,13 @@ export class Daemon {
     const earlier = await this.#earlier()
     if (earlier !== undefined) return { pid: earlier }
     if (detach) {
-      const launched = await launch(this.#options)
+      const waiting = {
+        what: `${this.name}: waiting until the daemon is ready`,
+        limit: this.#options.startTimeout,
+        after: 'then it is ended',
+        cancel: native.cancelLaunch,
+      }
+      const launched = await this.#wait(waiting, () => launch(this.#options))
       show(launched)
       return { pid: launched.pid }
     }
@@ -213,8 +223,18 @@ export class Daemon {
    */
   async stop(): Promise<{ pid: number; signal: 'SIGTERM' | 'SIGKILL' } | null> {
     if (life.awaits(this.name) || isRepeated(this.name)) return null
-    const stopped = await native.stop(this.#known(), this.#options.stopTimeout + KILL_AFTER_MS)
+    const place = this.#known()
+    const limit = this.#options.stopTimeout + KILL_AFTER_MS
+    const waiting = { what: `${this.name}: waiting for the daemon's end`, limit, after: 'then SIGKILL' }
+    const stopped = await this.#wait(waiting, () => native.stop(place, limit))
+    if (stopped?.killed) this.#tellKilled(stopped.pid, limit)
     return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM' }
+  }
+
+  /** It cannot say so itself. */
+  #tellKilled(pid: number, limit: number): void {
+    const { name, syslogOptions, syslogFacility } = this.#options
+    logAs(name, syslogOptions, syslogFacility, killed(pid, limit))
   }
 
   /** `stop`, then `start`. */
@@ -288,8 +308,10 @@ export class Daemon {
     const take = (own: readonly string[] | undefined) => {
       this.#arguments = own ?? (given ? undefined : [])
     }
+    this.#wait = onTerminal
     await runCommand(args, {
       name: this.name,
+      patience: this.#options.stopTimeout + KILL_AFTER_MS,
       start: (own) => {
         take(own)
         return this.#start(true)

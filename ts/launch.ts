@@ -133,6 +133,10 @@ function startError(options: ResolvedOptions, outcome: Outcome, file: string): D
     return error('ERR_DAEMON_START_FAILED', `did not start: ${own}${where}`, { cause })
   }
   const said = stderr.trim() === '' ? '' : `:\n${stderr.trim().slice(-QUOTED)}`
+  if (outcome.cancelled) {
+    const what = `was not ready when SIGINT interrupted its start, and was ended${said}`
+    return error('ERR_DAEMON_START_FAILED', what, { signal: 'SIGINT' })
+  }
   if (outcome.timedOut) {
     return error(
       'ERR_DAEMON_START_TIMEOUT',

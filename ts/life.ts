@@ -5,7 +5,7 @@ import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, markAsDaemon, reportFailure } from './handover.js'
 import { print } from './launch.js'
-import { captureStderr, inBackground, showOnTerminal } from './logger.js'
+import { captureStderr, inBackground, showOnTerminal, TOLD } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
@@ -39,8 +39,6 @@ const LATE_FLUSH_MS = 200
 const FOREVER = new Promise<never>(() => {})
 /** So many turns of the microtasks a `shutdown` has before a timer is made for it. */
 const AT_ONCE = 10
-/** In a priority: standard error has this message already (crate/src/syslog.rs). */
-const TOLD = 1 << 16
 /** The longest timer that Node has; it holds the event loop while `action` is pending. */
 const LONG_MS = 2 ** 31 - 1
 

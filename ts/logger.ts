@@ -11,6 +11,7 @@ let captured = false
 let onTerminal = false
 
 const LOG_PERROR = 0x20
+const LOG_USER = 1 << 3
 
 /**
  * The socket that stands in for the local logger in the programs of a test (testing.ts). Set by code that
@@ -36,10 +37,25 @@ export function openLogger(
   transport?: NativeTransport,
 ): void {
   open = true
+  opened = [ident, options, facility, transport]
   const local = transport === undefined || (transport.kind === 'local' && transport.path === undefined)
   const way = local && typeof standIn === 'string' ? { kind: 'local', path: standIn } : transport
   const shown = onTerminal ? options | LOG_PERROR : options
   native.syslogOpen(ident, captured ? shown & ~LOG_PERROR : shown, facility, way, !background)
+}
+
+/** What openLogger was called with last. */
+let opened: Parameters<typeof openLogger> | undefined
+/** In a priority: stderr has this message already (crate/src/syslog.rs). */
+export const TOLD = 1 << 16
+const LOG_WARNING = 4
+
+/** A warning in the name of another, to the local logger alone; then the logger is as it was. */
+export function logAs(ident: string, options: number, facility: number, message: string): void {
+  const before = opened ?? [defaultIdent(), 0, LOG_USER]
+  openLogger(ident, options, facility)
+  native.syslogLog(LOG_WARNING | TOLD, message)
+  openLogger(...before)
 }
 
 /** In a background process nobody reads stderr: it does not stand in for a logger that does not exist. */

@@ -16,7 +16,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -70,6 +71,23 @@ pub struct Launch {
     err: File,
     pidfile: Option<PidFile>,
     timeout: Duration,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Gives up a start while another thread waits for it.
+#[derive(Debug)]
+pub struct Cancel {
+    hand: UnixStream,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Cancel {
+    /// The daemon is ended, and [`Launch::wait`] returns when nothing is left. Too late once it was told "go".
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        // Wakes the one that waits.
+        let _ = self.hand.shutdown(std::net::Shutdown::Both);
+    }
 }
 
 /// What became of a start.
@@ -90,6 +108,8 @@ pub struct Failure {
     pub report: Option<String>,
     /// `startTimeout` passed.
     pub timed_out: bool,
+    /// Its launcher gave it up.
+    pub cancelled: bool,
     /// Another daemon took its place while it started.
     pub supplanted: bool,
     /// The wait status of child 2.
@@ -114,7 +134,8 @@ pub fn launch(plan: Plan) -> Result<Launch> {
     let timeout = plan.timeout;
     match prepare_and_fork(plan, pidfile.as_ref()) {
         Ok((guardian, hand, guard, out, err)) => {
-            Ok(Launch { guardian, hand, guard, out, err, pidfile, timeout })
+            let cancelled = Arc::default();
+            Ok(Launch { guardian, hand, guard, out, err, pidfile, timeout, cancelled })
         }
         Err(error) => {
             if let Some(pidfile) = pidfile {
@@ -237,12 +258,19 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
 }
 
 impl Launch {
+    /// What gives it up; `None` where there is no descriptor left for that.
+    pub fn canceller(&self) -> Option<Cancel> {
+        let hand = self.hand.try_clone().ok()?;
+        Some(Cancel { hand, cancelled: Arc::clone(&self.cancelled) })
+    }
+
     /// Step 4. Blocks; for a thread of its own.
     pub fn wait(mut self) -> Outcome {
         let mut failure = Failure::default();
         let result = match self.shake_hands(&mut failure) {
             Some(pid) => Ok(pid),
             None => {
+                failure.cancelled = self.cancelled.load(Ordering::SeqCst);
                 self.clean_up();
                 Err(failure)
             }
@@ -272,6 +300,7 @@ impl Launch {
                         let _ = self.guard.write_all(&[fork::COMMIT]);
                     }
                     Ok((kind, payload)) => failure.note(kind, &payload),
+                    Err(_) if self.cancelled.load(Ordering::SeqCst) => return None,
                     Err(_) => hand_open = false,
                 }
             }

@@ -176,6 +176,8 @@ pub struct NativeOutcome {
     pub report: Option<String>,
     /// `startTimeout` passed.
     pub timed_out: bool,
+    /// `cancelLaunch` gave it up.
+    pub cancelled: bool,
     /// Another daemon took its place.
     pub supplanted: bool,
     /// Its exit status.
@@ -206,6 +208,7 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
         pid,
         report: failure.report,
         timed_out: failure.timed_out,
+        cancelled: failure.cancelled,
         supplanted: failure.supplanted,
         exit_code: status.filter(|s| libc::WIFEXITED(*s)).map(|s| libc::WEXITSTATUS(s)),
         signal: status.filter(|s| libc::WIFSIGNALED(*s)).map(|s| libc::WTERMSIG(s)),
@@ -224,7 +227,27 @@ pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
     let helper = Helper::start(env, "launch")?;
     let started = core_plan(plan).and_then(launch::launch);
     let launch = started.map_err(|error| thrown(env, error))?;
-    helper.run(env, move || Ok(outcome(launch.wait())))
+    *canceller() = launch.canceller();
+    helper.run(env, move || {
+        let done = launch.wait();
+        *canceller() = None;
+        Ok(outcome(done))
+    })
+}
+
+/// Gives up the start that was begun last; its `launch` resolves when nothing of it is left.
+#[napi(catch_unwind)]
+pub fn cancel_launch() {
+    if let Some(cancel) = canceller().as_ref() {
+        cancel.cancel();
+    }
+}
+
+/// Of the start that was begun last.
+static CANCELLER: Mutex<Option<launch::Cancel>> = Mutex::new(None);
+
+fn canceller() -> std::sync::MutexGuard<'static, Option<launch::Cancel>> {
+    CANCELLER.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
