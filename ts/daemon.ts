@@ -6,6 +6,7 @@ import { DaemonError, invalidType, unknownName } from './errors.js'
 import { become, type Hello, handOver, managed } from './handover.js'
 import { isAhead, isRepeated, launch, onceReleased, placeOf, show, startedEarlier } from './launch.js'
 import * as life from './life.js'
+import { warningOfLifeline } from './lifeline.js'
 import { logAs } from './logger.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -99,10 +100,16 @@ export class Daemon {
    */
   async start(): Promise<{ pid: number }> {
     const { detach, script } = this.#options
-    return this.#start(detach ?? (script !== undefined || become !== undefined || !managed))
+    const background = detach ?? (script !== undefined || become !== undefined || !managed)
+    return this.#start(background, detach === true)
   }
 
-  async #start(detach: boolean, failed?: (error: unknown) => number): Promise<{ pid: number }> {
+  /** `asked`: for what `detach` says, and it was not found out. */
+  async #start(
+    detach: boolean,
+    asked: boolean,
+    failed?: (error: unknown) => number,
+  ): Promise<{ pid: number }> {
     assertSupported()
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
@@ -116,6 +123,7 @@ export class Daemon {
       }
       const launched = await this.#wait(waiting, () => launch(this.#options))
       show(launched)
+      this.#warn(asked)
       return { pid: launched.pid }
     }
     if (become !== undefined) {
@@ -125,6 +133,13 @@ export class Daemon {
       )
     }
     return this.#live(true, failed)
+  }
+
+  /** Not of a server that a client, or another daemon, has started: it may end with them. */
+  #warn(asked: boolean): void {
+    if (this.#options.script !== undefined || become !== undefined) return
+    const warning = warningOfLifeline(asked)
+    if (warning !== undefined) process.stderr.write(`${this.name}: ${warning}\n`)
   }
 
   /** In the process of one daemon, one that the program had started before it is not started again. */
@@ -314,11 +329,11 @@ export class Daemon {
       patience: this.#options.stopTimeout + KILL_AFTER_MS,
       start: (own) => {
         take(own)
-        return this.#start(true)
+        return this.#start(true, true)
       },
       run: (own) => {
         take(own)
-        return this.#start(false, (error) => exitStatus('run', error))
+        return this.#start(false, true, (error) => exitStatus('run', error))
       },
       stop: () => this.stop(),
       status: () => this.status(),
