@@ -202,10 +202,14 @@ export interface NativePlan {
   file: string
   /** Its arguments, its own name first. */
   argv: Array<string>
+  /** So many of them, the last ones, are the last ones of this process. */
+  ownArguments: number
   /** `NAME=value`. */
   env: Array<string>
-  /** Where it starts; left out, where the launcher is. */
-  cwd?: string
+  /** They are this process's. */
+  ownEnv: boolean
+  /** Where it starts, as bytes; left out, where the launcher is. */
+  cwd?: Buffer
   /** Where the pidfile goes. */
   place?: NativePlace
   /** Descriptors that stay open. */
@@ -224,7 +228,7 @@ export interface NativeStatus {
   stale: boolean
   /** The pid. */
   pid?: number
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch; this and the next are left out where they cannot be seen. */
   startedAt?: number
   /** The effective user. */
   user?: string
@@ -280,14 +284,6 @@ export interface NativeWhom {
   files: Array<number>
 }
 
-/** A child that has ended and that nobody has waited for. */
-export interface NativeZombie {
-  /** Its pid. */
-  pid: number
-  /** When it was started, in clock ticks since boot: with the pid, which process it is. */
-  startTicks: number
-}
-
 /** Tells the service manager; returns why that failed, if it did. */
 export declare function notify(address: string, state: string): string | null
 
@@ -312,8 +308,8 @@ export declare function parentName(): string
  */
 export declare function ready(timeout: number, stopTimeout: number): Promise<boolean>
 
-/** Waits for one of them. */
-export declare function reap(zombie: NativeZombie): void
+/** Waits for those that are still there; whether there are others by now. */
+export declare function reapSuspects(): boolean
 
 /** Makes `fd` the process's descriptor `number`; `fd` is closed. */
 export declare function redirect(fd: number, number: number): void
@@ -335,6 +331,9 @@ export declare function streamsRedirect(number: number): void
 
 /** What this process prints shall become syslog messages: what there must be for it. */
 export declare function streamsStart(name: string): void
+
+/** Notes which children of this process, PID 1, have ended and were not waited for. */
+export declare function suspectOrphans(): void
 
 /** closelog(3). */
 export declare function syslogClose(): void
@@ -371,6 +370,3 @@ export declare function syslogStats(): NativeSyslogStats
 
 /** In the daemon: takes the hand-over. What the launcher says, as JSON, or null. */
 export declare function takeOver(): string | null
-
-/** Our zombies, for PID 1. */
-export declare function zombies(): Array<NativeZombie>

@@ -181,8 +181,12 @@ function say(line: string): void {
 function statusLine(name: string, status: Status): string {
   switch (status.state) {
     case 'running': {
-      const memory = `${(status.rss / 2 ** 20).toFixed(1)} MiB`
-      return `${name} is running: pid ${status.pid}, user ${status.user}, since ${status.startedAt.toISOString()}, ${memory}`
+      const { pid, user, startedAt, rss } = status
+      const known = [`${name} is running: pid ${pid}`]
+      if (user !== '') known.push(`user ${user}`)
+      if (!Number.isNaN(startedAt.getTime())) known.push(`since ${startedAt.toISOString()}`)
+      if (!Number.isNaN(rss)) known.push(`${(rss / 2 ** 20).toFixed(1)} MiB`)
+      return `${known.join(', ')}${known.length < 4 ? '; /proc does not show the rest' : ''}`
     }
     case 'starting':
       return `${name} is starting`

@@ -107,11 +107,10 @@ function reapSoon(): void {
 }
 
 function suspect(): void {
-  const seen = native.zombies()
+  native.suspectOrphans()
   const reap = () => {
     reaping = false
-    for (const zombie of seen) native.reap(zombie)
-    if (native.zombies().length > 0) reapSoon()
+    if (native.reapSuspects()) reapSoon()
   }
   // setImmediate: timers alone could follow each other without libuv's look at its children between.
   setTimeout(setImmediate, GRACE_MS / 2, reap).unref()

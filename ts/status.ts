@@ -2,7 +2,10 @@
 
 import { native } from './native.js'
 
-/** What is known of a daemon. */
+/**
+ * What is known of a daemon. Of one that runs, what the caller cannot see (in a /proc that is mounted with
+ * `hidepid`, for one) is an invalid Date, NaN and `''`; in JSON the first two are `null`.
+ */
 export type Status =
   | {
       state: 'running'
@@ -27,8 +30,8 @@ export async function statusOf(place: Parameters<typeof native.status>[0]): Prom
   return {
     state: 'running',
     pid: pid ?? 0,
-    startedAt: new Date(startedAt ?? 0),
+    startedAt: new Date(startedAt ?? Number.NaN),
     user: user ?? '',
-    rss: rss ?? 0,
+    rss: rss ?? Number.NaN,
   }
 }

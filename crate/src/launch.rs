@@ -16,8 +16,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -30,13 +30,19 @@ use nix::unistd::Pid;
 
 use crate::error::{Code, Error, Result};
 use crate::fork::{self, Prepared, Strings};
+use crate::holder::Process;
 use crate::pidfile::{PidFile, Place};
-use crate::process;
-use crate::sys;
 use crate::takeover::{self, Frame};
+use crate::{process, procfs, sys};
 
 /// How much later than the guardian the launcher gives up, should the guardian hang.
 const MARGIN: Duration = Duration::from_secs(3);
+/// How long the guardian may take to end: by itself, and again when it was killed.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long what a start leaves may take to end, all in all.
+const CLEARED: Duration = Duration::from_secs(5);
+/// Between two looks at a process for which there is no handle.
+const LOOK: Duration = Duration::from_millis(10);
 /// Of what the daemon printed while it started, the last bytes that are kept.
 const PRINTED: u64 = 16 << 20;
 
@@ -254,7 +260,20 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
                 "Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)",
             )
         })?;
+    guardians().push(guardian);
     Ok((Pid::from_raw(guardian), hand, guard, File::from(out), File::from(err)))
+}
+
+/// The guardians of this process that were not waited for yet: nobody else may do that.
+static GUARDIANS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+fn guardians() -> MutexGuard<'static, Vec<i32>> {
+    GUARDIANS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this child is the guardian of a start that is under way.
+pub fn is_guardian(pid: i32) -> bool {
+    guardians().contains(&pid)
 }
 
 impl Launch {
@@ -275,8 +294,17 @@ impl Launch {
                 Err(failure)
             }
         };
-        // The guardian is a zombie by now, or about to be.
-        let _ = waitpid(self.guardian, None);
+        let guardian = self.guardian;
+        let bury = move || {
+            let _ = waitpid(guardian, None);
+            guardians().retain(|&pid| pid != guardian.as_raw());
+        };
+        // It is a zombie by now. Or it hangs in the kernel: that is nothing to wait for here.
+        if self.await_guardian(Duration::ZERO) {
+            bury();
+        } else {
+            let _ = std::thread::Builder::new().name("guardian".into()).spawn(bury);
+        }
         Outcome { result, stdout: printed(&self.out), stderr: printed(&self.err) }
     }
 
@@ -294,9 +322,9 @@ impl Launch {
             }
             let (hand, guard) = self.wait_readable(left, hand_open);
             if hand {
-                match takeover::receive(&mut self.hand) {
+                match takeover::receive(&mut Until { socket: &self.hand, deadline }) {
                     Ok((Frame::Ready, pid)) => {
-                        ready = std::str::from_utf8(&pid).ok().and_then(|p| p.parse().ok());
+                        ready = procfs::number(&pid);
                         let _ = self.guard.write_all(&[fork::COMMIT]);
                     }
                     Ok((kind, payload)) => failure.note(kind, &payload),
@@ -305,7 +333,7 @@ impl Launch {
                 }
             }
             if guard && !hand {
-                match self.verdict() {
+                match self.verdict(deadline) {
                     Some((fork::STOOD_DOWN, _)) => return self.release(ready?, due, failure),
                     verdict => {
                         failure.judge(verdict);
@@ -332,17 +360,21 @@ impl Launch {
         (hand_open && any(&fds[1]), any(&fds[0]))
     }
 
-    fn verdict(&mut self) -> Option<(u8, i32)> {
+    fn verdict(&mut self, deadline: Instant) -> Option<(u8, i32)> {
         let mut message = [0u8; fork::VERDICT];
-        self.guard.read_exact(&mut message).ok()?;
+        Until { socket: &self.guard, deadline }.read_exact(&mut message).ok()?;
         let [what, number @ ..] = message;
         Some((what, i32::from_ne_bytes(number)))
     }
 
     /// The guardian stood down: only this process decides now. The daemon's parent becomes init
-    /// with the guardian's end; so that is waited for before "go".
+    /// with the guardian's end; so that is waited for before "go", for a moment.
     fn release(&mut self, pid: i32, due: Instant, failure: &mut Failure) -> Option<i32> {
-        self.await_guardian();
+        if !self.await_guardian(FAREWELL) {
+            // It has done what it had to. Where even this does not end it at once, that is no reason to wait.
+            self.kill_guardian();
+            self.await_guardian(FAREWELL);
+        }
         if let Some(pidfile) = &self.pidfile {
             if pidfile.is_supplanted() {
                 failure.supplanted = true;
@@ -355,7 +387,10 @@ impl Launch {
         }
         if takeover::send(&self.hand, Frame::Go, b"").is_err() {
             // It died, or gave up, after it was ready; what it had to say may still be here.
-            while let Ok((kind, payload)) = takeover::receive(&mut self.hand) {
+            let deadline = Instant::now() + FAREWELL;
+            while let Ok((kind, payload)) =
+                takeover::receive(&mut Until { socket: &self.hand, deadline })
+            {
                 failure.note(kind, &payload);
             }
             failure.timed_out = failure.report.is_none() && Instant::now() >= due;
@@ -365,20 +400,36 @@ impl Launch {
     }
 
     /// Until the guardian has ended; it stays a zombie, so that its pid, which is the session's id,
-    /// stays its own.
-    fn await_guardian(&self) -> bool {
-        let flags = libc::WEXITED | libc::WNOWAIT;
+    /// stays its own. `false` when the time was up first.
+    fn await_guardian(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        // Where there is such a handle, its end wakes this thread; else it looks now and then.
+        let handle = Process::open(self.guardian.as_raw());
         loop {
+            let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
             // SAFETY: zero is a value of siginfo_t, which the call fills in.
-            let result = unsafe {
+            let (result, ended) = unsafe {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
-                libc::waitid(libc::P_PID, self.guardian.as_raw() as libc::id_t, &mut info, flags)
+                let id = self.guardian.as_raw() as libc::id_t;
+                (libc::waitid(libc::P_PID, id, &mut info, flags), info.si_pid() != 0)
             };
+            let left = deadline.saturating_duration_since(Instant::now());
             match Errno::result(result) {
                 Err(Errno::EINTR) => {}
-                result => return result.is_ok(),
+                Ok(_) if !ended && !left.is_zero() => match &handle {
+                    Some(process) if process.handle().is_ok() => {
+                        process.await_end(deadline);
+                    }
+                    _ => std::thread::sleep(left.min(LOOK)),
+                },
+                result => return result.is_ok() && ended,
             }
         }
+    }
+
+    fn kill_guardian(&self) {
+        // SAFETY: the guardian is our child and was not waited for; the pid is its own.
+        unsafe { libc::kill(self.guardian.as_raw(), libc::SIGKILL) };
     }
 
     /// After a failure: the guardian has done all of this already, unless it was killed itself.
@@ -388,15 +439,32 @@ impl Launch {
         let _ = self.guard.shutdown(std::net::Shutdown::Write);
         let patience = PollTimeout::from(2000u16);
         let mut fds = [PollFd::new(self.guard.as_fd(), PollFlags::empty())];
-        if !matches!(poll(&mut fds, patience), Ok(n) if n > 0) {
-            // SAFETY: the guardian is our child and was not waited for; the pid is its own.
-            unsafe { libc::kill(self.guardian.as_raw(), libc::SIGKILL) };
+        if !matches!(poll(&mut fds, patience), Ok(n) if n > 0) || !self.await_guardian(FAREWELL) {
+            self.kill_guardian();
+            self.await_guardian(FAREWELL);
         }
-        if self.await_guardian() {
-            process::kill_session(self.guardian.as_raw());
-        }
+        // Whether it has ended or not, its pid, the session's id, is its own.
+        process::kill_session(self.guardian.as_raw(), CLEARED);
         if let Some(pidfile) = self.pidfile.take() {
             pidfile.remove();
+        }
+    }
+}
+
+/// Reads from a socket until a moment: a peer that is stopped in the midst of a frame holds up nobody.
+struct Until<'a> {
+    socket: &'a UnixStream,
+    deadline: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX))? {
+            0 => Err(std::io::ErrorKind::TimedOut.into()),
+            _ => (&mut &*self.socket).read(buffer),
         }
     }
 }

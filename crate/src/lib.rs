@@ -21,6 +21,7 @@ pub mod notify;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;
+pub mod procfs;
 #[cfg_attr(not(target_os = "linux"), path = "streams/other.rs")]
 pub mod streams;
 pub mod sys;
@@ -293,7 +294,7 @@ pub fn is_main_thread() -> bool {
 /// The name of the process that started this one, cut at 15 bytes; empty where it cannot be seen.
 #[napi(catch_unwind)]
 pub fn parent_name() -> String {
-    process::name_of(nix::unistd::getppid().as_raw()).unwrap_or_default()
+    process::name_of_parent().unwrap_or_default()
 }
 
 /// Whether this process leads its session.
@@ -529,7 +530,7 @@ pub struct NativeStatus {
     pub stale: bool,
     /// The pid.
     pub pid: Option<i32>,
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch; this and the next are left out where they cannot be seen.
     pub started_at: Option<f64>,
     /// The effective user.
     pub user: Option<String>,
@@ -551,9 +552,9 @@ pub fn status(env: &Env, place: NativePlace) -> napi::Result<Object<'_>> {
             state: name.into(),
             stale,
             pid,
-            started_at: info.as_ref().map(|i| i.started_at),
-            rss: info.as_ref().map(|i| i.rss),
-            user: info.map(|i| i.user),
+            started_at: info.started_at,
+            user: info.user,
+            rss: info.rss,
         })
     })
 }
@@ -948,24 +949,14 @@ pub fn monotonic_usec() -> i64 {
     notify::monotonic_usec()
 }
 
-/// A child that has ended and that nobody has waited for.
-#[napi(object)]
-pub struct NativeZombie {
-    /// Its pid.
-    pub pid: i32,
-    /// When it was started, in clock ticks since boot: with the pid, which process it is.
-    pub start_ticks: f64,
+/// Notes which children of this process, PID 1, have ended and were not waited for.
+#[napi(catch_unwind)]
+pub fn suspect_orphans() {
+    process::suspect_orphans();
 }
 
-/// Our zombies, for PID 1.
+/// Waits for those that are still there; whether there are others by now.
 #[napi(catch_unwind)]
-pub fn zombies() -> Vec<NativeZombie> {
-    let zombies = process::zombies().into_iter();
-    zombies.map(|(pid, ticks)| NativeZombie { pid, start_ticks: ticks as f64 }).collect()
-}
-
-/// Waits for one of them.
-#[napi(catch_unwind)]
-pub fn reap(zombie: NativeZombie) {
-    process::reap(zombie.pid, zombie.start_ticks as u64);
+pub fn reap_suspects() -> bool {
+    process::reap_suspects()
 }

@@ -31,7 +31,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 
 use self::directory::Directory;
 use self::holding::Holder;
-pub use self::holding::{await_release, is_dying};
+pub use self::holding::await_release;
 use self::turn::Turn;
 use crate::error::{Code, Error, Result};
 use crate::holder::{Identity, Locked, may_hold};

@@ -5,17 +5,21 @@
 //! a descriptor that holds this very lock. The pidfd stays on the process that was checked, however
 //! soon its pid is reused.
 
+#[cfg(target_os = "linux")]
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 
 use crate::error::{Code, Error, Result};
-use crate::holder::{Locked, holds, may_hold};
-use crate::pidfile::{self, Place, State, is_dying};
-use crate::sys;
+use crate::holder::{Holding, Locked, Process};
+use crate::pidfile::{self, Place, State};
+use crate::procfs::{self, Unseen};
+use crate::{accounts, launch, sys};
 
 /// How long a lock may belong to nobody who is found, while a start or an end is under way.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -23,15 +27,20 @@ const SETTLE: Duration = Duration::from_secs(2);
 const FORK: Duration = Duration::from_secs(10);
 /// Between two looks at a file that is changing hands.
 const PAUSE: Duration = Duration::from_millis(2);
+/// For as long it is looked at again before it is told that a process cannot be seen: the file may name
+/// one that had the lock before.
+const DOUBT: Duration = Duration::from_millis(50);
 /// How long a process may take to end after SIGKILL.
 const KILLED: Duration = Duration::from_secs(10);
+/// For the user database to give a name.
+const NAMED: Duration = Duration::from_secs(2);
 
 /// A running daemon that was recognised.
 #[derive(Debug)]
 pub struct Daemon {
     /// Its pid.
     pub pid: i32,
-    pidfd: OwnedFd,
+    process: Process,
 }
 
 /// How a daemon was stopped.
@@ -43,15 +52,28 @@ pub struct Stopped {
     pub killed: bool,
 }
 
-/// What /proc tells about a daemon.
-#[derive(Debug, Clone, PartialEq)]
+/// What is known of a daemon; `None` is what cannot be seen.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Info {
     /// Milliseconds since the epoch.
-    pub started_at: f64,
+    pub started_at: Option<f64>,
     /// The effective user's name, or its number.
-    pub user: String,
+    pub user: Option<String>,
     /// Resident memory in bytes.
-    pub rss: f64,
+    pub rss: Option<f64>,
+}
+
+/// Why the daemon at a place is not recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// The file names no process.
+    NoPid,
+    /// There is no process of this number, or it is about to end.
+    Gone(i32),
+    /// It does not hold the lock.
+    NotIt(i32),
+    /// It cannot be seen.
+    Unseen(i32, Unseen),
 }
 
 impl Daemon {
@@ -59,7 +81,6 @@ impl Daemon {
     /// counts as well.
     pub fn find(place: &Place, starting: bool) -> Result<Option<Self>> {
         let begun = Instant::now();
-        let mut doubt = None;
         loop {
             let found = pidfile::look(place)?;
             let (pid, file) = match (found.state, found.file) {
@@ -67,42 +88,33 @@ impl Daemon {
                 (State::Starting { .. }, _) if !starting => return Ok(None),
                 (State::Starting { pid } | State::Running { pid }, Some(file)) => (pid, file),
             };
-            match pid.map(|pid| Self::recognise(pid, file)) {
-                Some(Ok(daemon)) => {
-                    // The pidfd is open and its process holds the lock: whatever happens from here
-                    // on happens to that process.
-                    return Ok(Some(daemon));
-                }
-                Some(Err(Errno::ESRCH)) => doubt = pid,
-                // A process that ends has no memory map any more, and with it no owner: its
-                // descriptors are root's for a moment. Soon it has none.
-                Some(Err(Errno::EACCES))
-                    if pid.and_then(Stat::read).is_none_or(|s| s.is_ending) => {}
-                Some(Err(errno)) => return Err(unseen(place, pid, errno)),
-                None => {}
-            }
+            // Once the handle is open and its process holds the lock, whatever happens from here on
+            // happens to that process.
+            let doubt = match recognise(pid, file) {
+                Ok(process) => match process.handle() {
+                    Ok(_) => return Ok(Some(Self { pid: process.pid, process })),
+                    Err(unseen) => Doubt::Unseen(process.pid, unseen),
+                },
+                Err(doubt) => doubt,
+            };
             // One that starts and has no pid has the lock and is about to fork: its pid follows.
             let forking = pid.is_none() && matches!(found.state, State::Starting { .. });
-            if begun.elapsed() >= if forking { FORK } else { SETTLE } {
+            let patience = match doubt {
+                Doubt::Unseen(..) => DOUBT,
+                _ if forking => FORK,
+                _ => SETTLE,
+            };
+            if begun.elapsed() >= patience {
                 return Err(unrecognised(place, doubt));
             }
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// `ESRCH`: there is no such process, or it does not hold the lock.
-    fn recognise(pid: i32, file: Locked) -> std::result::Result<Self, Errno> {
-        let pidfd = sys::pidfd_open(pid).map_err(|e| match Errno::from_raw(e) {
-            // A pid that names a thread is nobody's (Linux before 6.9 says EINVAL, later ENOENT).
-            Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
-            errno => errno,
-        })?;
-        if holds(pid, file)? { Ok(Self { pid, pidfd }) } else { Err(Errno::ESRCH) }
-    }
-
     /// Sends a signal; to this process or to nobody.
     pub fn signal(&self, signal: i32) -> std::result::Result<(), Errno> {
-        match sys::pidfd_send_signal(self.pidfd.as_fd(), self.pid, signal) {
+        let handle = self.process.handle().map_err(|_| Errno::ESRCH)?;
+        match sys::pidfd_send_signal(handle, self.pid, signal) {
             Ok(()) | Err(libc::ESRCH) => Ok(()),
             Err(errno) => Err(Errno::from_raw(errno)),
         }
@@ -110,17 +122,19 @@ impl Daemon {
 
     /// Waits for its end; `false` when the time was up first.
     pub fn wait(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
-            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
-                Ok(n) if n > 0 => return true,
-                _ if left.is_zero() => return false,
-                _ => {}
-            }
-        }
+        self.process.await_end(Instant::now() + timeout)
+    }
+}
+
+/// The process that a locked file names, if it holds the lock as far as the kernel shows it.
+fn recognise(pid: Option<i32>, file: Locked) -> std::result::Result<Process, Doubt> {
+    let pid = pid.ok_or(Doubt::NoPid)?;
+    let process = Process::open(pid).ok_or(Doubt::Gone(pid))?;
+    match process.holds(file) {
+        Holding::Yes => Ok(process),
+        Holding::No => Err(Doubt::NotIt(pid)),
+        Holding::Gone => Err(Doubt::Gone(pid)),
+        Holding::Unseen(unseen) => Err(Doubt::Unseen(pid, unseen)),
     }
 }
 
@@ -181,35 +195,43 @@ pub fn kill(place: &Place, signal: i32) -> Result<()> {
     }
 }
 
-/// What libproc tells; `None` where the process is gone.
+/// What libproc tells of the holder of a file.
 #[cfg(not(target_os = "linux"))]
-pub fn info(pid: i32) -> Option<Info> {
-    let (process, task) = sys::process(pid)?;
-    let uid = process.pbi_uid;
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    Some(Info {
-        started_at: process.pbi_start_tvsec as f64 * 1e3 + (process.pbi_start_tvusec / 1000) as f64,
-        user: user.map_or_else(|| uid.to_string(), |u| u.name),
-        rss: task.pti_resident_size as f64,
-    })
+fn info(process: &Process, _file: Locked) -> Info {
+    let Some((process, task)) = sys::process(process.pid) else { return Info::default() };
+    Info {
+        started_at: Some(
+            process.pbi_start_tvsec as f64 * 1e3 + (process.pbi_start_tvusec / 1000) as f64,
+        ),
+        user: Some(name_of_user(process.pbi_uid)),
+        rss: (task.pti_resident_size > 0).then_some(task.pti_resident_size as f64),
+    }
 }
 
-/// What /proc tells; `None` where the process is gone.
+/// What /proc tells of the holder of a file.
 #[cfg(target_os = "linux")]
-pub fn info(pid: i32) -> Option<Info> {
-    let stat = Stat::read(pid)?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| {
-        status.lines().find_map(|l| l.strip_prefix(name)).map(str::split_ascii_whitespace)
-    };
-    let uid: u32 = field("Uid:")?.nth(1)?.parse().ok()?;
-    let rss: f64 = field("VmRSS:").and_then(|mut w| w.next()?.parse().ok()).unwrap_or(0.0);
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    Some(Info {
-        started_at: stat.started_at()?,
-        user: user.map_or_else(|| uid.to_string(), |u| u.name),
-        rss: rss * 1024.0,
-    })
+fn info(process: &Process, file: Locked) -> Info {
+    let dir = process.directory().ok();
+    let stat = dir.as_deref().and_then(Stat::read);
+    let status = dir.and_then(|dir| fs::read(dir.join("status")).ok()).unwrap_or_default();
+    let word = |name, at| procfs::field(&status, name).and_then(|mut words| words.nth(at));
+    let uid: Option<u32> = word("Uid", 1).and_then(procfs::number);
+    let rss: Option<f64> = word("VmRSS", 0).and_then(procfs::number);
+    Info {
+        started_at: stat.and_then(|stat| stat.started_at()),
+        // Of a file that is not root's the holder is its owner's (see holder.rs).
+        user: uid.or((file.owner != 0).then_some(file.owner)).map(name_of_user),
+        rss: rss.map(|kib| kib * 1024.0),
+    }
+}
+
+/// A user's name; its number, where it has none that is text, or the database does not answer in time.
+fn name_of_user(uid: u32) -> String {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("user".into()).stack_size(256 << 10);
+    let asked = thread.spawn(move || tell.send(accounts::user_by_uid(uid)));
+    let found = asked.ok().and_then(|_| told.recv_timeout(NAMED).ok());
+    found.and_then(|found| found.ok().flatten()).map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// The kernel's mark on a process that ends (include/linux/sched.h).
@@ -222,8 +244,6 @@ pub struct Stat {
     pub state: char,
     /// (4) the parent.
     pub ppid: i32,
-    /// (6) the session.
-    pub session: i32,
     /// (9) PF_EXITING among the flags: it has begun to end.
     pub is_ending: bool,
     /// (22) clock ticks since boot; elsewhere microseconds since the epoch.
@@ -237,32 +257,31 @@ impl Stat {
         /// PROC_FLAG_INEXIT: it has begun to end.
         const ENDING: u32 = 4;
         let (process, _) = sys::process(pid)?;
-        let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).ok();
         Some(Self {
             state: if process.pbi_status == libc::SZOMB { 'Z' } else { 'R' },
             ppid: i32::try_from(process.pbi_ppid).ok()?,
-            session: session.map_or(0, nix::unistd::Pid::as_raw),
             is_ending: process.pbi_flags & ENDING != 0,
             start_ticks: process.pbi_start_tvsec * 1_000_000 + process.pbi_start_tvusec,
         })
     }
 
-    /// Reads it; `None` where the process is gone.
+    /// Reads it from a process's directory in /proc; `None` where that cannot be seen.
     #[cfg(target_os = "linux")]
-    pub fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    pub fn read(dir: &Path) -> Option<Self> {
+        Self::parse(&fs::read(dir.join("stat")).ok()?)
     }
 
-    /// The name in field 2 may contain anything, parentheses and spaces too: it ends at the last
-    /// parenthesis.
-    pub fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    /// The name in field 2 may contain anything, parentheses and spaces too, and the kernel cuts it
+    /// inside a character: it ends at the last parenthesis.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let end = line.iter().rposition(|byte| *byte == b')')?;
+        let fields: Vec<&[u8]> = procfs::words(line.get(end + 1..)?).collect();
+        let field = |at: usize| fields.get(at).copied();
         Some(Self {
-            state: fields.first()?.chars().next()?,
-            ppid: fields.get(1)?.parse().ok()?,
-            session: fields.get(3)?.parse().ok()?,
-            is_ending: fields.get(6)?.parse::<u32>().ok()? & PF_EXITING != 0,
-            start_ticks: fields.get(19)?.parse().ok()?,
+            state: char::from(*field(0)?.first()?),
+            ppid: procfs::number(field(1)?)?,
+            is_ending: procfs::number::<u32>(field(6)?)? & PF_EXITING != 0,
+            start_ticks: procfs::number(field(19)?)?,
         })
     }
 
@@ -280,144 +299,266 @@ impl Stat {
     }
 }
 
-/// All processes.
+/// All numbers of processes.
 #[cfg(not(target_os = "linux"))]
-fn all() -> impl Iterator<Item = (i32, Stat)> {
-    sys::pids().into_iter().filter_map(|pid| Some((pid, Stat::read(pid)?)))
+fn numbers() -> Box<dyn Iterator<Item = i32>> {
+    Box::new(sys::pids().into_iter())
 }
 
-/// All processes that /proc shows.
+/// The numbers of this pid namespace that may be a process's: those that /proc has. Where it has not even
+/// this process, or hides others (that it shows no first one), all that there can be.
 #[cfg(target_os = "linux")]
-fn all() -> impl Iterator<Item = (i32, Stat)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        Some((pid, Stat::read(pid)?))
-    })
+fn numbers() -> Box<dyn Iterator<Item = i32>> {
+    /// PID_MAX_LIMIT of include/linux/threads.h.
+    const LIMIT: i32 = 4 << 20;
+    let depth = procfs::depth().filter(|_| fs::symlink_metadata("/proc/1").is_ok());
+    if let Some(depth) = depth {
+        let listed = procfs::listed("/proc");
+        return Box::new(listed.filter_map(move |shown| procfs::number_here(shown, depth)));
+    }
+    let limit = fs::read("/proc/sys/kernel/pid_max").ok();
+    let limit = limit.and_then(|line| procfs::number(line.trim_ascii()));
+    Box::new(1..limit.unwrap_or(LIMIT))
 }
 
-/// A process's name, of which the kernel keeps the first 15 bytes (proc_pid_comm(5)).
+/// The name of this process's parent, of which the kernel keeps the first 15 bytes (proc_pid_comm(5)).
+/// The parent by its number in /proc, which may be that of another pid namespace.
 #[cfg(target_os = "linux")]
-pub fn name_of(pid: i32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+pub fn name_of_parent() -> Option<String> {
+    let status = procfs::read("/proc/self/status").ok()?;
+    let parent: i32 = procfs::number(procfs::field(&status, "PPid")?.next()?)?;
+    let name = procfs::read(&format!("/proc/{parent}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
 }
 
-/// A process's name, of which the kernel keeps the first 15 bytes (MAXCOMLEN).
+/// The same, with MAXCOMLEN.
 #[cfg(not(target_os = "linux"))]
-pub fn name_of(pid: i32) -> Option<String> {
-    let (process, _) = sys::process(pid)?;
+pub fn name_of_parent() -> Option<String> {
+    let (process, _) = sys::process(nix::unistd::getppid().as_raw())?;
     let bytes = process.pbi_comm.iter().map(|&c| c as u8).take_while(|&c| c != 0);
     Some(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
 }
 
+/// The threads of this process without its main one, by their numbers in /proc. None, where the system
+/// does not tell.
+#[cfg(target_os = "linux")]
+pub fn other_threads() -> Vec<i32> {
+    let main = procfs::own_number();
+    procfs::listed(THREADS).filter(|&id| Some(id) != main).collect()
+}
+
+/// None: the system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn other_threads() -> Vec<i32> {
+    Vec::new()
+}
+
+#[cfg(target_os = "linux")]
 const THREADS: &str = "/proc/self/task";
 
-/// The threads of this process without its main one. None, where the system does not tell.
-pub fn other_threads() -> Vec<i32> {
-    let main = nix::unistd::getpid().as_raw();
-    let entries = fs::read_dir(THREADS).into_iter().flatten().flatten();
-    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|&id| id != main).collect()
-}
-
 /// Whether a thread of this process does anything at this moment; one that has ended does not.
+#[cfg(target_os = "linux")]
 pub fn is_awake(thread: i32) -> bool {
-    let line = fs::read(format!("{THREADS}/{thread}/stat")).unwrap_or_default();
-    Stat::parse(&String::from_utf8_lossy(&line)).is_some_and(|now| now.state != 'S')
+    let dir = format!("{THREADS}/{thread}");
+    Stat::read(Path::new(&dir)).is_some_and(|now| now.state != 'S')
 }
 
-/// Ends all processes of a session, and waits for their end. The session's leader must be a child of
-/// ours that has not been waited for: so its id belongs to nobody else.
-pub fn kill_session(leader: i32) {
-    let deadline = Instant::now() + KILLED;
+/// The same, of none.
+#[cfg(not(target_os = "linux"))]
+pub fn is_awake(_thread: i32) -> bool {
+    false
+}
+
+/// Ends all processes of a session, and waits for their end, both bounded. The session's leader must be a
+/// child of ours that has not been waited for: so its id belongs to nobody else. Who is in the session, the
+/// kernel says of our own pid namespace (getsid(2)).
+pub fn kill_session(leader: i32, patience: Duration) {
+    let is_member = |pid: i32| {
+        pid != leader && nix::unistd::getsid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(leader))
+    };
+    let deadline = Instant::now() + patience;
     for _ in 0..3 {
-        for (pid, _) in all().filter(|(pid, stat)| stat.session == leader && *pid != leader) {
-            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
-            // Look again: the pid may have been reused before the pidfd was open.
-            if Stat::read(pid).is_some_and(|now| now.session == leader) {
-                let _ = sys::pidfd_send_signal(pidfd.as_fd(), pid, libc::SIGKILL);
-                Daemon { pid, pidfd }.wait(deadline.saturating_duration_since(Instant::now()));
+        let found: Vec<Process> =
+            numbers().filter(|&pid| is_member(pid)).filter_map(Process::open).collect();
+        for process in &found {
+            // Look again: the number may have been reused before the handle was open.
+            if let Ok(handle) = process.handle()
+                && is_member(process.pid)
+            {
+                let _ = sys::pidfd_send_signal(handle, process.pid, libc::SIGKILL);
             }
+        }
+        for process in &found {
+            process.await_end(deadline);
+        }
+        if found.is_empty() {
+            break;
         }
     }
 }
 
-/// Our own children that have ended and that nobody has waited for, with their start times: for
-/// PID 1, which is given the orphans of its container.
-pub fn zombies() -> Vec<(i32, u64)> {
-    let me = nix::unistd::getpid().as_raw();
-    all()
-        .filter(|(_, stat)| stat.ppid == me && stat.state == 'Z')
-        .map(|(pid, stat)| (pid, stat.start_ticks))
-        .collect()
-}
-
-/// Waits for a zombie, if it is still the one that was seen.
-pub fn reap(pid: i32, start_ticks: u64) {
-    if Stat::read(pid).is_some_and(|now| now.state == 'Z' && now.start_ticks == start_ticks) {
-        let flags = nix::sys::wait::WaitPidFlag::WNOHANG;
-        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), Some(flags));
+/// Our own children that have ended and that nobody has waited for: for PID 1, which is given the orphans of
+/// its container.
+#[cfg(target_os = "linux")]
+fn ended_children() -> Vec<i32> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let is_one = |shown: &i32, me: i32| {
+        let stat = Stat::read(Path::new(&format!("/proc/{shown}")));
+        stat.is_some_and(|stat| stat.ppid == me && stat.state == 'Z')
+    };
+    if let (Some(depth), Some(me)) = (procfs::depth(), procfs::own_number()) {
+        let children = procfs::listed("/proc").filter(|shown| is_one(shown, me));
+        return children.filter_map(|shown| procfs::number_here(shown, depth)).collect();
     }
+    // Without a list the kernel names one, and when that was waited for, the next.
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let first = waitid(Id::All, flags).ok().and_then(|status| status.pid());
+    first.map(Pid::as_raw).into_iter().collect()
 }
 
-fn unseen(place: &Place, pid: Option<i32>, errno: Errno) -> Error {
-    let pid_text = pid.map_or_else(String::new, |p| format!(" (pid {p})"));
-    let (code, hint) = match errno {
-        Errno::ENOSYS => (Code::Unsupported, "Signals need pidfd_open(2), Linux 5.3 or newer"),
-        Errno::EACCES | Errno::EPERM => (
-            Code::StopFailed,
-            "Nothing was sent. Run it as root, or as the user who started the daemon",
+/// The same.
+#[cfg(not(target_os = "linux"))]
+fn ended_children() -> Vec<i32> {
+    let me = nix::unistd::getpid().as_raw();
+    let is_one = |stat: Stat| stat.ppid == me && stat.state == 'Z';
+    numbers().filter(|pid| Stat::read(*pid).is_some_and(is_one)).collect()
+}
+
+/// Those of them that were seen when it was last asked, by handles that stay on them.
+static SUSPECTS: Mutex<Vec<Process>> = Mutex::new(Vec::new());
+
+fn suspects() -> MutexGuard<'static, Vec<Process>> {
+    SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes which children have ended. Those that are not waited for until [`reap_suspects`] are orphans.
+pub fn suspect_orphans() {
+    let ended = ended_children().into_iter().filter(|&pid| !launch::is_guardian(pid));
+    *suspects() = ended.filter_map(Process::open).collect();
+}
+
+/// Waits for those that are still there, and whether there are others.
+pub fn reap_suspects() -> bool {
+    for suspect in suspects().drain(..) {
+        suspect.reap();
+    }
+    !ended_children().is_empty()
+}
+
+fn unrecognised(place: &Place, doubt: Doubt) -> Error {
+    let path = place.path();
+    let shown = path.display();
+    let who = match doubt {
+        Doubt::Unseen(pid, unseen) => return cannot_see(place, pid, unseen),
+        Doubt::NoPid => "it names no process".to_owned(),
+        Doubt::Gone(pid) => format!(
+            "the process {pid} that it names does not exist here: the one that holds the lock may be in another pid \
+             namespace (a container)"
         ),
-        _ => (Code::StopFailed, "Nothing was sent"),
+        Doubt::NotIt(pid) => format!("the process {pid} that it names does not hold the lock"),
     };
     let message = format!(
-        "Cannot see whether the daemon '{}'{pid_text} is the one that holds its pidfile",
-        place.name
+        "The pidfile {shown} is locked, but {who}. Nothing was sent. `lslocks` and `fuser {shown}` tell which \
+         processes have it open"
     );
-    let syscall = if errno == Errno::ENOSYS { "pidfd_open" } else { "open" };
-    Error::os(code, message, syscall, errno as i32).at(&place.path()).of(pid).hint(hint)
+    Error::new(Code::StopFailed, message).at(&path)
 }
 
-fn unrecognised(place: &Place, pid: Option<i32>) -> Error {
-    let who = pid.map_or_else(
-        || "it names no process".to_owned(),
-        |pid| format!("the process {pid} that it names does not hold the lock"),
+fn cannot_see(place: &Place, pid: i32, unseen: Unseen) -> Error {
+    let what = format!(
+        "Cannot see whether the daemon '{}' (pid {pid}) is the one that holds its pidfile",
+        place.name
     );
-    let message = format!(
-        "The pidfile {} is locked, but {who}. Nothing was sent. Find the process with `lslocks` or \
-         `fuser {}`, and end it by hand",
-        place.path().display(),
-        place.path().display()
-    );
-    Error::new(Code::StopFailed, message).at(&place.path())
+    let error = match unseen {
+        Unseen::Foreign => Error::new(
+            Code::StopFailed,
+            format!(
+                "{what}: /proc is that of another pid namespace. Nothing was sent. Mount it anew \
+                     (`mount -t proc proc /proc`)"
+            ),
+        ),
+        Unseen::Missing => Error::new(
+            Code::StopFailed,
+            format!(
+                "{what}: /proc is not mounted. Nothing was sent. Mount it (`mount -t proc proc /proc`)"
+            ),
+        ),
+        Unseen::Failed(call, errno) => {
+            let code = if errno == Errno::ENOSYS { Code::Unsupported } else { Code::StopFailed };
+            let hint = match (call, errno) {
+                ("pidfd_open", Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => {
+                    "Nothing was sent: signals need pidfd_open(2). Linux 5.3 and newer have it; a seccomp filter, such \
+                     as an old container engine's profile, may refuse it: allow it there"
+                }
+                (_, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => {
+                    "Nothing was sent. Too many open files, or too little memory (`ulimit -n`)"
+                }
+                (_, Errno::EPERM) => {
+                    "/proc hides that process (is it mounted with `hidepid`?). Nothing was sent. Run it as root, or as \
+                     the user who started the daemon"
+                }
+                (_, Errno::EACCES) => {
+                    "Nothing was sent. Run it as root, or as the user who started the daemon"
+                }
+                _ => "Nothing was sent",
+            };
+            Error::os(code, what, call, errno as i32).hint(hint)
+        }
+    };
+    error.at(&place.path()).of(Some(pid))
 }
 
 fn not_allowed(place: &Place, pid: i32, errno: Errno) -> Error {
     let message = format!("Cannot signal the daemon '{}' (pid {pid})", place.name);
+    // Signal 0 asks for the right alone (kill(2)).
+    let has_right = nix::sys::signal::kill(Pid::from_raw(pid), None).is_ok();
+    let hint = match errno {
+        Errno::EPERM | Errno::EACCES if !has_right => {
+            "Run it as root, or as the user as whom the daemon runs"
+        }
+        _ => {
+            "A seccomp filter, such as an old container engine's profile, may refuse pidfd_send_signal(2): allow it \
+             there"
+        }
+    };
     Error::os(Code::StopFailed, message, "pidfd_send_signal", errno as i32)
         .at(&place.path())
         .of(Some(pid))
-        .hint("Run it as root, or as the user as whom the daemon runs")
+        .hint(hint)
 }
 
 /// What can be said of the daemon at a place, by anyone. Running means locked and ready; a pid that
 /// is demonstrably not the holder's is an error, one that cannot be checked is believed.
-pub fn status(place: &Place) -> Result<(State, Option<Info>)> {
+pub fn status(place: &Place) -> Result<(State, Info)> {
     let begun = Instant::now();
     loop {
         let found = pidfile::look(place)?;
         let (State::Running { pid }, Some(file)) = (found.state, found.file) else {
-            return Ok((found.state, None));
+            return Ok((found.state, Info::default()));
         };
-        let holder = pid.filter(|pid| may_hold(*pid, file));
+        let process = pid.and_then(Process::open);
+        let doubt = match (pid, &process) {
+            (None, _) => Doubt::NoPid,
+            (Some(pid), None) => Doubt::Gone(pid),
+            (Some(pid), Some(process)) => match process.holds(file) {
+                Holding::Yes | Holding::Unseen(_) => {
+                    let info = info(process, file);
+                    // Not of one that has ended meanwhile, or is about to.
+                    let is_dying = process.is_dying() && begun.elapsed() < KILLED;
+                    if !is_dying && !process.has_ended() {
+                        return Ok((found.state, info));
+                    }
+                    Doubt::Gone(pid)
+                }
+                Holding::No => Doubt::NotIt(pid),
+                Holding::Gone => Doubt::Gone(pid),
+            },
+        };
         // One that was killed is about to be gone: no more than one that cannot be found it runs.
-        let is_dying = holder.is_some_and(is_dying) && begun.elapsed() < KILLED;
-        if let Some(info) = holder.filter(|_| !is_dying).and_then(info) {
-            return Ok((found.state, Some(info)));
-        }
+        let is_dying = process.is_some_and(|process| process.is_dying()) && begun.elapsed() < KILLED;
         // On its way out, or back into place: look again.
         if !is_dying && begun.elapsed() >= SETTLE {
-            return Err(unrecognised(place, pid));
+            return Err(unrecognised(place, doubt));
         }
         std::thread::sleep(PAUSE);
     }

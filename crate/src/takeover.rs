@@ -72,7 +72,7 @@ pub fn send(mut socket: &UnixStream, kind: Frame, payload: &[u8]) -> std::io::Re
 }
 
 /// Receives one frame; an end of file is an error.
-pub fn receive(socket: &mut UnixStream) -> std::io::Result<(Frame, Vec<u8>)> {
+pub fn receive(socket: &mut impl Read) -> std::io::Result<(Frame, Vec<u8>)> {
     let mut head = [0u8; 5];
     socket.read_exact(&mut head)?;
     let [letter, length @ ..] = head;

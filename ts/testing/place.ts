@@ -10,7 +10,7 @@ import { clear } from './clear.js'
 import { Execution, type Exit } from './execution.js'
 import { Daemon, DaemonError } from '../index.js'
 import { tellReaper } from './leftovers.js'
-import { isAttached, pidfilesIn, processesOf, runtimeDirectoryOf } from './proc.js'
+import { FOREIGN, isAttached, isOwn, pidfilesIn, processesOf, runtimeDirectoryOf } from './proc.js'
 import { quoted, variables, withoutLaunchersOwn } from '../program.js'
 import { type Message, Receiver } from './receiver.js'
 import { TestDaemon } from './tested.js'
@@ -88,7 +88,8 @@ export class Place implements AsyncDisposable {
   #end: Promise<void> | undefined
 
   /**
-   * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` on another system than Linux
+   * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` on another system than Linux, and where /proc is not that of
+   * this pid namespace
    * @throws Error where it cannot be made, such as on a full disk
    */
   constructor(options: PlaceOptions = {}) {
@@ -99,6 +100,7 @@ export class Place implements AsyncDisposable {
         'A place needs /proc, which only Linux has: run these tests in a container',
       )
     }
+    if (!isOwn()) throw new DaemonError('ERR_DAEMON_UNSUPPORTED', FOREIGN)
     this.dir = mkdtempSync(join(tmpdir(), 'tsd-'))
     tellReaper(`+${this.dir}`)
     this.runtimeDirectory = runtimeDirectoryOf(this.dir)

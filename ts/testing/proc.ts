@@ -1,6 +1,6 @@
 // What proc(5) says of processes, and which of them belong to a place.
 
-import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** A process, as proc(5) has it. What only its user may read (`environ`, `cwd`, `fd`) is read when it is asked for. */
@@ -25,16 +25,27 @@ export interface Proc {
   readonly fd: Readonly<Record<number, string>>
 }
 
-/** What /proc says of a process; `undefined` where there is none. */
+/**
+ * What /proc says of a process; `undefined` where there is none. What is not UTF-8 is shown as Node shows it.
+ *
+ * @throws Error where /proc is that of another pid namespace, or hides the process (`hidepid`)
+ */
 export function proc(pid: number): Proc | undefined {
+  if (!isOwn()) throw new Error(FOREIGN)
   const dir = `/proc/${pid}`
   const text = (name: string) => readFileSync(`${dir}/${name}`, 'utf8')
-  let stat: string
-  let status: string
-  try {
-    ;[stat, status] = [text('stat'), text('status')]
-  } catch {
-    return undefined
+  let stat = ''
+  let status = ''
+  // Once more, where the number may have become another process's in between.
+  for (let left = 2; left > 0; left--) {
+    try {
+      ;[stat, status] = [text('stat'), text('status')]
+      break
+    } catch (error) {
+      if (!exists(pid)) return undefined
+      if (left === 1)
+        throw new Error(`The process ${pid} exists, and /proc does not show it`, { cause: error })
+    }
   }
   // The name, in parentheses, can have any character.
   const [state = '', ...numbers] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
@@ -63,6 +74,40 @@ export function proc(pid: number): Proc | undefined {
     get fd() {
       return Object.fromEntries(readdirSync(`${dir}/fd`).flatMap((fd) => link(`${dir}/fd`, fd)))
     },
+  }
+}
+
+/** Whether the kernel knows such a process in this pid namespace. */
+function exists(pid: number): boolean {
+  try {
+    return pid > 0 && process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+let own: boolean | undefined
+
+/**
+ * Whether /proc is that of this process's own pid namespace (proc_pid_status(5), `NSpid`): the numbers of
+ * another one are strangers' here.
+ */
+export function isOwn(): boolean {
+  own ??= numbersOfThis() === 1
+  return own
+}
+
+/** Why nothing is done by the numbers of another one. */
+export const FOREIGN =
+  'The /proc here is that of another pid namespace, and its numbers are strangers: mount it anew ' +
+  '(mount -t proc proc /proc; unshare has --mount-proc)'
+
+function numbersOfThis(): number {
+  try {
+    const numbers = /^NSpid:(.*)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1]
+    return numbers?.trim().split(/\s+/).length ?? 1
+  } catch {
+    return 0
   }
 }
 
@@ -107,9 +152,10 @@ export const runtimeDirectoryOf = (dir: string): string => join(dir, 'run')
  * that have one of its pidfiles open, and the descendants of both. Zombies are not among them.
  */
 export function processesOf(dir: string): number[] {
+  if (!isOwn()) throw new Error(FOREIGN)
   const parents = new Map<number, number>()
   for (const entry of readdirSync('/proc')) {
-    const found = /^\d+$/.test(entry) ? proc(Number(entry)) : undefined
+    const found = /^\d+$/.test(entry) ? visible(Number(entry)) : undefined
     if (found !== undefined && found.state !== 'Z') parents.set(found.pid, found.ppid)
   }
   const own = new Set(holders(dir))
@@ -123,9 +169,18 @@ export function processesOf(dir: string): number[] {
   return [...parents.keys()].filter((pid) => own.has(pid))
 }
 
+/** Another user's, which /proc hides, is not of a place. */
+function visible(pid: number): Proc | undefined {
+  try {
+    return proc(pid)
+  } catch {
+    return undefined
+  }
+}
+
 function isMarked(pid: number, dir: string): boolean {
   try {
-    const environ = readFileSync(`/proc/${pid}/environ`, 'utf8')
+    const environ = readFileSync(`/proc/${pid}/environ`)
     return environ.includes(`=${dir}\0`) || environ.includes(`=${runtimeDirectoryOf(dir)}\0`)
   } catch {
     return false
@@ -151,13 +206,17 @@ function holders(dir: string): number[] {
 /** The pidfiles of a place. */
 export function pidfilesIn(dir: string): { name: string; path: string; pid: number }[] {
   const directory = runtimeDirectoryOf(dir)
-  try {
-    return readdirSync(directory).flatMap((file) => {
+  const files = existsSync(directory) ? readdirSync(directory) : []
+  return files
+    .filter((file) => file.endsWith('.pid'))
+    .flatMap((file) => {
       const path = join(directory, file)
-      if (!file.endsWith('.pid') || !lstatSync(path).isFile()) return []
-      return [{ name: file.slice(0, -'.pid'.length), path, pid: Number(readFileSync(path, 'utf8')) }]
+      try {
+        if (!lstatSync(path).isFile()) return []
+        return [{ name: file.slice(0, -'.pid'.length), path, pid: Number(readFileSync(path, 'utf8')) }]
+      } catch {
+        // It was removed meanwhile, or its name is not one that a daemon can have.
+        return []
+      }
     })
-  } catch {
-    return []
-  }
 }

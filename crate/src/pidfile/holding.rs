@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Place, State, look};
 use crate::error::Result;
-use crate::holder::{Locked, may_hold};
-use crate::process::Stat;
+use crate::holder::{Locked, Process, may_hold};
 
 /// How long a process that is being killed is waited for.
 const KILLED: Duration = Duration::from_secs(10);
@@ -48,26 +47,8 @@ impl Holder {
 }
 
 /// Whether a process has begun to end, or SIGKILL is on its way to it.
-pub fn is_dying(pid: i32) -> bool {
-    let is_ending = Stat::read(pid).is_some_and(|now| now.is_ending || now.state == 'Z');
-    is_ending || is_killed(pid)
-}
-
-/// The signal stays pending for the process until it is gone (proc_pid_status(5)).
-#[cfg(target_os = "linux")]
-fn is_killed(pid: i32) -> bool {
-    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
-    String::from_utf8_lossy(&status).lines().any(|line| {
-        let pending = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"));
-        let pending = pending.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-        pending.is_some_and(|set| set & (1 << (libc::SIGKILL - 1)) != 0)
-    })
-}
-
-/// macOS does not tell.
-#[cfg(not(target_os = "linux"))]
-fn is_killed(_pid: i32) -> bool {
-    false
+fn is_dying(pid: i32) -> bool {
+    Process::open(pid).is_some_and(|process| process.is_dying())
 }
 
 /// Waits for a holder that is dying or not found. Whether another look at the file is worth while: it is not

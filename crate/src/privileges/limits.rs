@@ -116,8 +116,8 @@ pub fn set_oom_score_adjust(value: i32) -> Result<(), Error> {
         Error { path: Some(path.to_owned()), ..error }
     };
     fs::write(path, value.to_string()).map_err(|error| fail("write", error))?;
-    let found = fs::read_to_string(path).map_err(|error| fail("read", error))?;
-    if found.trim() == value.to_string() {
+    let found = fs::read(path).map_err(|error| fail("read", error))?;
+    if found.trim_ascii() == value.to_string().as_bytes() {
         return Ok(());
     }
     Err(fail("write", std::io::Error::from_raw_os_error(libc::EINVAL)))

@@ -4,10 +4,12 @@
 //! Not every ring has a thread: Node's own, for epoll_ctl(2), have none, and do
 //! what they do as whoever asks.
 
+use std::path::Path;
 use std::{fs, io};
 
 use super::Error;
 use super::threads::Thread;
+use crate::procfs;
 
 /// Refuses to go on where there is such a thread. UV_USE_IO_URING may be gone from
 /// the environment, and its thread be there.
@@ -29,21 +31,26 @@ pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
 
 /// The descriptor of a ring that a thread polls (IORING_SETUP_SQPOLL).
 fn ring_with_a_thread() -> io::Result<Option<String>> {
-    let is_ring = |fd: &String| {
-        fs::read_link(format!("/proc/self/fd/{fd}"))
-            .is_ok_and(|link| link.as_os_str() == "anon_inode:[io_uring]")
-    };
-    let is_polled = |fd: &String| {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-        let thread = info.lines().find_map(|line| line.strip_prefix("SqThread:"));
-        thread.is_some_and(|thread| thread.trim() != "-1")
-    };
-    let descriptors = fs::read_dir("/proc/self/fd")?.collect::<io::Result<Vec<_>>>()?;
-    Ok(descriptors
-        .iter()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(is_ring)
-        .find(is_polled))
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let fd = entry?.file_name();
+        // Closed meanwhile it is none. What cannot be seen is not taken for that.
+        let link = match fs::read_link(Path::new("/proc/self/fd").join(&fd)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            link => link?,
+        };
+        if link.as_os_str() != "anon_inode:[io_uring]" {
+            continue;
+        }
+        let info = match fs::read(Path::new("/proc/self/fdinfo").join(&fd)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            info => info?,
+        };
+        let thread = procfs::field(&info, "SqThread").and_then(|mut words| words.next());
+        if thread.is_some_and(|thread| thread != b"-1") {
+            return Ok(Some(fd.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 fn unreadable(error: io::Error) -> Error {

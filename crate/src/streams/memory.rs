@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::procfs;
+
 /// Memory that can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spare {
@@ -21,10 +23,11 @@ const AROUND: usize = 1 << 20;
 /// The private mappings without a file that hold none of the addresses needed: Buffers, the C
 /// library's heap, stacks of other threads. Returns how many there are.
 pub fn spare(needed: &[usize], into: &mut [Spare]) -> usize {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    // A file's name may have any bytes.
+    let maps = fs::read("/proc/self/maps").unwrap_or_default();
     let mut count = 0;
     let mut end_of_file = 0;
-    for mapping in maps.lines().filter_map(Mapping::parse) {
+    for mapping in maps.split(|byte| *byte == b'\n').filter_map(Mapping::parse) {
         let Mapping { start, end, .. } = mapping;
         if mapping.is_named {
             end_of_file = end;
@@ -67,28 +70,29 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split_ascii_whitespace();
-        let (start, end) = words.next()?.split_once('-')?;
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut words = procfs::words(line);
+        let (start, end) = std::str::from_utf8(words.next()?).ok()?.split_once('-')?;
         let access = words.next()?;
-        let name = words.nth(3).unwrap_or("");
+        let name = words.nth(3).unwrap_or(b"");
         Some(Self {
             start: usize::from_str_radix(start, 16).ok()?,
             end: usize::from_str_radix(end, 16).ok()?,
-            is_private: access == "rw-p",
+            is_private: access == b"rw-p",
             // Names of our own kind (PR_SET_VMA_ANON_NAME) are of no account.
-            is_named: !name.is_empty() && !name.starts_with("[anon") && name != "[heap]",
-            is_heap: name == "[heap]",
+            is_named: !name.is_empty() && !name.starts_with(b"[anon") && name != b"[heap]",
+            is_heap: name == b"[heap]",
         })
     }
 }
 
 /// Where this process's arguments lie (fields 48 and 49 of proc_pid_stat(5)): address and length.
 pub fn arguments() -> Option<(usize, usize)> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(45);
-    let start: usize = fields.next()?.parse().ok()?;
-    let end: usize = fields.next()?.parse().ok()?;
+    let stat = fs::read("/proc/self/stat").ok()?;
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = procfs::words(stat.get(name_ends + 1..)?).skip(45);
+    let start: usize = procfs::number(fields.next()?)?;
+    let end: usize = procfs::number(fields.next()?)?;
     (start > 0 && end > start).then(|| (start, end - start))
 }
 
@@ -99,12 +103,12 @@ mod tests {
 
     #[test]
     fn a_mapping_is_read() {
-        let heap = "55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                    [heap]";
+        let heap = b"55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                    [heap]";
         let found = Mapping::parse(heap).unwrap();
         assert_eq!((found.start, found.end), (0x55d0_c000_0000, 0x55d0_c002_1000));
         assert!(found.is_private && found.is_heap && !found.is_named);
         let shared =
-            Mapping::parse("7f00-7f01 rw-s 00000000 00:01 12 /dev/zero (deleted)").unwrap();
+            Mapping::parse(b"7f00-7f01 rw-s 00000000 00:01 12 /dev/zero (deleted)").unwrap();
         assert!(!shared.is_private && shared.is_named);
     }
 

@@ -1,0 +1,114 @@
+//! What /proc says of processes, and of which: read as bytes, since a name may have any in it, and by
+//! the kernel's own answer to the question under which number it shows a process. /proc can be that of
+//! another pid namespace (`unshare -pf` without a mount): then the same number is a stranger's.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// Why a process that exists cannot be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// A call failed.
+    Failed(&'static str, Errno),
+    /// /proc is that of another pid namespace, and does not have the process.
+    Foreign,
+    /// /proc is not mounted.
+    Missing,
+}
+
+/// All of a file of /proc.
+pub fn read(path: &str) -> Result<Vec<u8>, Errno> {
+    fs::read(path).map_err(errno_of)
+}
+
+/// The errno of a failed call.
+pub fn errno_of(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// The words of a line `NAME: words`, such as those of /proc/PID/status and fdinfo.
+pub fn field<'a>(content: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a [u8]>> {
+    let line = content
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+    Some(words(line))
+}
+
+/// What stands between white space.
+pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+/// A word that is a number.
+pub fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// How many numbers /proc has for this process: one for each pid namespace from /proc's own to ours
+/// (proc_pid_status(5), `NSpid`; not before Linux 4.1). `None`: it does not have this process.
+pub fn depth() -> Option<usize> {
+    let status = read("/proc/self/status").ok()?;
+    match field(&status, "NSpid") {
+        Some(numbers) => Some(numbers.count()),
+        None => (own_number()? == nix::unistd::getpid().as_raw()).then_some(1),
+    }
+}
+
+/// Whether /proc is that of this process's own pid namespace, so that its numbers are ours.
+pub fn is_ours() -> bool {
+    depth() == Some(1)
+}
+
+/// The number in our pid namespace of a process that /proc shows, if it has one there.
+pub fn number_here(shown: i32, depth: usize) -> Option<i32> {
+    if depth == 1 {
+        return Some(shown);
+    }
+    let status = read(&format!("/proc/{shown}/status")).ok()?;
+    number(field(&status, "NSpid")?.nth(depth - 1)?)
+}
+
+/// The entries of a directory in /proc that are numbers.
+pub fn listed(dir: &str) -> impl Iterator<Item = i32> + use<> {
+    use std::os::unix::ffi::OsStrExt;
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| number(entry.file_name().as_bytes()))
+}
+
+/// Under which number /proc shows this process.
+pub fn own_number() -> Option<i32> {
+    fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
+}
+
+/// The directory of the process that has this number here, without a handle on it.
+pub fn directory(pid: i32) -> Result<PathBuf, Unseen> {
+    if is_ours() { Ok(PathBuf::from(format!("/proc/{pid}"))) } else { Err(absence()) }
+}
+
+/// The directory of the process that a pidfd is of: beside our own descriptor of it the kernel says
+/// under which number /proc shows it. `None`: it has ended and was waited for.
+pub fn directory_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Option<PathBuf>, Unseen> {
+    let info = match read(&format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())) {
+        Ok(info) => info,
+        Err(Errno::ENOENT) => return Err(absence()),
+        Err(errno) => return Err(Unseen::Failed("open", errno)),
+    };
+    match field(&info, "Pid").and_then(|mut words| number::<i32>(words.next()?)) {
+        Some(shown) if shown > 0 => Ok(Some(PathBuf::from(format!("/proc/{shown}")))),
+        Some(0) => Err(Unseen::Foreign),
+        Some(_) => Ok(None),
+        // A kernel that does not say so.
+        None => directory(pid).map(Some),
+    }
+}
+
+fn absence() -> Unseen {
+    match fs::symlink_metadata("/proc/self").map_err(errno_of) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Unseen::Missing,
+        _ => Unseen::Foreign,
+    }
+}
