@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { constants } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fails, nothingLeft } from './failed.mjs'
 import {
@@ -12,6 +12,7 @@ import {
   end,
   environment,
   isAlive,
+  isRoot,
   pidIn,
   place,
   proc,
@@ -188,3 +189,70 @@ withStrace('a daemon that is killed when it is ready and was not told to go did 
   process.kill(daemon, 'SIGKILL')
   await fails(t, p, () => ended, /did not start: its start was killed from outside/)
 })
+
+/** Ends strace, which lets go of what it holds up, and then that. */
+async function endTraced(p, traced) {
+  await end(traced.pid)
+  for (const pid of processesOf(p)) await end(pid)
+  await traced
+}
+
+// A guardian whose end takes a minute, once it has stood down.
+const LINGERING = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=exit_group']
+LINGERING.push('-e', 'inject=exit_group:delay_enter=60000000')
+
+withStrace('a guardian that does not end is not waited for: the start is done', async (t) => {
+  const p = place(t)
+  const source = {
+    options: 'startTimeout: 20_000',
+    last: `const begun = performance.now()
+      const { pid } = await new Sample(options).start()
+      fs.writeFileSync(process.env.DIR + '/new', JSON.stringify([pid, performance.now() - begun]))
+      fs.renameSync(process.env.DIR + '/new', process.env.DIR + '/started')`,
+  }
+  const traced = command(p, 'strace', [...LINGERING, process.execPath, p.write('a.mjs', sample(source))])
+  const file = join(p.dir, 'started')
+  const [pid, took] = await until(
+    () => fs.existsSync(file) && JSON.parse(fs.readFileSync(file, 'utf8')),
+    'the start',
+    50_000,
+  )
+  t.true(took < 40_000, `${took}`)
+  t.is(pidIn(p), pid)
+  t.true(isAlive(pid))
+  await endTraced(p, traced)
+})
+
+withStrace('a guardian that does not end when the time is up is not waited for either', async (t) => {
+  const p = place(t)
+  const source = {
+    options: 'startTimeout: 2000',
+    setup: 'for (;;) {}',
+  }
+  const begun = performance.now()
+  const script = p.write(
+    'a.mjs',
+    `${inTheMidst(source).replace('await new Sample(options).start()', '')}
+    await new Sample(options).start().catch((error) => fs.writeFileSync(process.env.DIR + '/code', error.code))`,
+  )
+  const traced = command(p, 'strace', [...LINGERING, process.execPath, script])
+  const file = join(p.dir, 'code')
+  const code = await until(() => fs.existsSync(file) && fs.readFileSync(file, 'utf8'), 'the failure', 50_000)
+  t.is(code, 'ERR_DAEMON_START_TIMEOUT')
+  t.true(performance.now() - begun < 50_000)
+  t.deepEqual(fs.readdirSync(p.run), [])
+  await endTraced(p, traced)
+})
+
+test('a daemon that stops in the midst of a message, with its guardian, does not hold up its launcher', async (t) => {
+  const p = place(t)
+  const setup = `const socket = fs.readdirSync('/proc/self/fd').map(Number).find((fd) => {
+      try { return fd > 2 && fs.readlinkSync('/proc/self/fd/' + fd).startsWith('socket:') } catch {}
+    })
+    process.kill(process.ppid, 'SIGSTOP')
+    fs.writeSync(socket, Buffer.from([70, 100, 0, 0, 0, 65]))
+    process.kill(process.pid, 'SIGSTOP')`
+  const start = await underWay(p, { setup, options: 'startTimeout: 3000' })
+  await fails(t, p, () => start.ended, /was not ready within 3000 ms and was ended/)
+})
+

@@ -27,6 +27,8 @@ pub const DIED: u8 = b'D';
 pub const TIMED_OUT: u8 = b'T';
 /// Child 1 could not fork child 2, or set itself up; with an errno.
 pub const NO_CHILD: u8 = b'N';
+/// How long child 2 may take to end after SIGKILL, in milliseconds.
+const KILLED: i64 = 2000;
 /// The launcher asks the guardian to stand down.
 pub const COMMIT: u8 = b'C';
 
@@ -287,7 +289,16 @@ unsafe fn end(p: &Prepared, child: pid_t, what: u8) -> ! {
         libc::kill(-child, libc::SIGKILL);
         libc::kill(child, libc::SIGKILL);
         let mut status = 0;
-        while libc::waitpid(child, &mut status, 0) < 0 && errno() == libc::EINTR {}
+        let deadline = monotonic() + KILLED;
+        while libc::waitpid(child, &mut status, libc::WNOHANG) == 0 {
+            let left = deadline - monotonic();
+            if left <= 0 {
+                // It hangs in the kernel, and ends when it comes back from there.
+                status = libc::SIGKILL;
+                break;
+            }
+            sys::wait_for_word_or_end(-1, child, left);
+        }
         remove_pidfile(p);
         verdict(p, what, status);
         libc::_exit(0)
