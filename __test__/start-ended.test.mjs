@@ -256,3 +256,55 @@ test('a daemon that stops in the midst of a message, with its guardian, does not
   await fails(t, p, () => start.ended, /was not ready within 3000 ms and was ended/)
 })
 
+// The kernel forgets PR_SET_PDEATHSIG when it executes a program that has file capabilities.
+const capable = () => {
+  const node = `${fs.mkdtempSync(join(tmpdir(), 'tsd-node-'))}/node`
+  fs.copyFileSync(process.execPath, node)
+  fs.chmodSync(join(node, '..'), 0o755)
+  return spawnSync('setcap', ['cap_net_bind_service+ep', node]).status === 0 ? node : undefined
+}
+const hasSetcap = isRoot && spawnSync('setcap', ['-h']).error === undefined
+const withCapabilities = hasSetcap ? test : test.skip
+
+for (const [when, source] of [
+  ['in setup', { body: `async setup() { tell(); for (;;) {} }` }],
+  ['while it boots', { options: '' }],
+]) {
+  withCapabilities(
+    `with a Node that has file capabilities, launcher and guardian killed ${when}: the daemon ends`,
+    async (t) => {
+      const p = place(t)
+      const node = capable()
+      t.teardown(() => node && fs.rmSync(join(node, '..'), { recursive: true }))
+      t.truthy(node)
+      fs.chmodSync(p.dir, 0o777)
+      fs.chownSync(p.run, 65534, 65534)
+      // Before the package is imported, in the daemon alone.
+      const boot = p.write(
+        'boot.cjs',
+        `if (process.env.TSDAEMONIZE_HANDOVER && process.env.WHEN === 'while it boots') {
+        const fs = require('node:fs')
+        fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
+        while (!fs.existsSync(process.env.DIR + '/on')) {}
+      }`,
+      )
+      const before = "const tell = () => fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))"
+      const script = p.write('a.mjs', sample({ before, ...source }))
+      const launcher = command(p, node, ['--require', boot, script], {
+        env: { WHEN: when },
+        uid: 65534,
+        gid: 65534,
+      })
+      const { daemon, guardian } = await inSetup(p)
+      t.is(fs.readlinkSync(`/proc/${daemon}/exe`), node)
+      t.is(proc(daemon).status.CapPrm, '0000000000000400')
+      process.kill(launcher.pid, 'SIGSTOP')
+      process.kill(guardian, 'SIGKILL')
+      process.kill(launcher.pid, 'SIGKILL')
+      await launcher
+      p.write('on', '')
+      await until(() => !isAlive(daemon), 'the end of the daemon')
+      t.deepEqual(processesOf(p), [])
+    },
+  )
+}

@@ -19,6 +19,7 @@ use nix::sys::socket::{
 };
 
 use crate::error::{Code, Error, Result};
+use crate::holder::Process;
 use crate::pidfile::{PidFile, Place};
 use crate::sys;
 
@@ -115,7 +116,8 @@ pub fn take() -> Option<HandOver> {
     let lock: RawFd = words.next()?.parse().ok()?;
     let nonce = words.next()?;
     let mine = pid == nix::unistd::getpid().as_raw() && nonce.len() == 32 && socket > 2;
-    if !mine || !stands_as_child_2() || !is_unix_stream(socket) {
+    let elsewhere = Standing::of_this() == Standing::Elsewhere;
+    if !mine || elsewhere || !is_unix_stream(socket) {
         return None;
     }
     // SAFETY: the descriptor is open (it was just asked) and, if the nonce proves it below, ours.
@@ -127,6 +129,11 @@ pub fn take() -> Option<HandOver> {
         return None;
     };
     sys::keep_dying_with_parent();
+    // Between the exec and now the guardian may have been killed, and nothing told this process.
+    if Standing::of_this() != Standing::Child2 {
+        // SAFETY: ends the process group that it leads, itself included: a start leaves no process.
+        unsafe { libc::kill(0, libc::SIGKILL) };
+    }
     close_on_exec(socket.as_fd());
     let lock = (lock > 2 && is_open(lock)).then(|| {
         // SAFETY: the launcher, proven by the nonce, left this descriptor for us.
@@ -154,11 +161,31 @@ fn first_frame(socket: &mut UnixStream, nonce: &str) -> Option<String> {
     String::from_utf8(payload.get(32..)?.to_vec()).ok()
 }
 
-/// Whether this process stands where a launch puts child 2 (see [`crate::fork`]): its parent, the
-/// guardian, leads its session, and it leads its own process group. A shell's job does not.
-fn stands_as_child_2() -> bool {
-    use nix::unistd::{getpgrp, getpid, getppid, getsid};
-    getsid(None) == Ok(getppid()) && getpgrp() == getpid()
+/// Whether this process stands where a launch puts child 2 (see [`crate::fork`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Its parent, the guardian, leads its session, and it leads its own process group.
+    Child2,
+    /// The same, but nobody leads its session any more.
+    Orphan,
+    /// A shell's job does not stand there, nor does what a shell or an init starts.
+    Elsewhere,
+}
+
+impl Standing {
+    fn of_this() -> Self {
+        use nix::unistd::{getpgrp, getpid, getppid, getsid};
+        let Ok(leader) = getsid(None) else { return Self::Elsewhere };
+        if getpgrp() != getpid() || leader == getpid() {
+            Self::Elsewhere
+        } else if leader == getppid() {
+            Self::Child2
+        } else if Process::open(leader.as_raw()).is_none_or(|leader| leader.has_ended()) {
+            Self::Orphan
+        } else {
+            Self::Elsewhere
+        }
+    }
 }
 
 fn is_open(fd: RawFd) -> bool {

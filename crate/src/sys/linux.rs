@@ -95,11 +95,15 @@ pub fn outlive_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
 }
 
-/// What [`die_with_parent`] asked for holds over an exec: nothing is left to do.
-pub fn keep_dying_with_parent() {}
+/// Asks again what [`die_with_parent`] asked for, which the kernel forgets at the exec of a program with file
+/// capabilities, and where a security module changes ids there. In the main thread: it is a thread's own.
+pub fn keep_dying_with_parent() {
+    die_with_parent();
+}
 
 /// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
-/// there is. For a process in which all signals are blocked and SIGCHLD has a handler.
+/// there is. A descriptor of -1 has nothing to read. For a process in which all signals are blocked and
+/// SIGCHLD has a handler.
 ///
 /// # Safety
 ///

@@ -188,7 +188,7 @@ pub fn keep_dying_with_parent() {
 }
 
 /// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
-/// there is.
+/// there is. A descriptor of -1 has nothing to read: then it looks after ten.
 ///
 /// # Safety
 ///
