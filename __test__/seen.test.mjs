@@ -37,7 +37,7 @@ for (const name of NAMES) {
       for (const verb of ['stop', 'reload', 'restart']) {
         const refused = await run(p, script, [verb], NOBODY)
         t.is(refused.status, 4, refused.stderr)
-        t.regex(refused.stderr, /: open: Permission denied\. Nothing was sent\. Run it as root/)
+        t.regex(refused.stderr, /: EACCES: permission denied, open\. Nothing was sent\. Run it as root/)
       }
     }
     t.is((await run(p, script, ['stop'])).status, 0)
@@ -57,6 +57,75 @@ test('a program that gives itself such a title is found, and prints to syslog as
   const pid = pidIn(p)
   t.like(JSON.parse((await run(p, script, ['status', '--json'])).stdout), { state: 'running', pid })
   t.is((await run(p, script, ['stop'])).status, 0)
+})
+
+const b = (bytes) => `bytes(${JSON.stringify([...Buffer.from(bytes, 'latin1')])})`
+/** Runs a program with arguments and variables that are bytes, here in latin1, from a directory. */
+function withBytes(p, script, { args = [], env = {}, cwd = p.dir, file = process.execPath }) {
+  const variables = Object.entries(env).map(([name, value]) => `${b(name)}: ${b(value)}`)
+  const python = `import os
+os.chdir(${b(Buffer.from(cwd).toString('latin1'))})
+os.execve(${b(file)}, [${[file, script, ...args].map(b).join(', ')}], {**os.environb, ${variables.join(', ')}})`
+  return command(p, 'python3', ['-c', python])
+}
+// From /proc, before the process title takes the place of the arguments.
+const NOTES = `if (isDaemon) {
+  const note = (name, bytes) => fs.writeFileSync(process.env.DIR + '/' + name, bytes)
+  note('cmdline', fs.readFileSync('/proc/self/cmdline'))
+  note('environ', fs.readFileSync('/proc/self/environ'))
+  note('cwd', fs.readlinkSync('/proc/self/cwd', 'buffer'))
+}`
+const noted = (p, name) => fs.readFileSync(join(p.dir, name), 'latin1').split('\0')
+
+test('arguments and variables that look alike, since they are not UTF-8, arrive each as it is', async (t) => {
+  const p = place(t)
+  const args = ['\xe9.txt', '\xe8.txt', 'plain', '\xe9.txt', '\xff', '\xfe', 'Ã\x9f']
+  const env = { ONE: '\xe9', TWO: '\xe8', '\xe9': 'a', '\xe8': 'b', '\xe9\xe8': '\xe7', Ã: 'c' }
+  const { status, stderr } = await withBytes(p, p.write('a.mjs', sample({ before: NOTES })), { args, env })
+  t.is(status, 0, stderr)
+  t.deepEqual(noted(p, 'cmdline').slice(-args.length - 1, -1), args)
+  const environ = noted(p, 'environ')
+  for (const [name, value] of Object.entries(env)) {
+    t.deepEqual(
+      environ.filter((variable) => variable.startsWith(`${name}=`)),
+      [`${name}=${value}`],
+    )
+  }
+})
+
+test('arguments that are given as text: the one that it shows, and no other', async (t) => {
+  const p = place(t)
+  const before = `${NOTES}\nconst args = JSON.parse(process.env.ARGS ?? '[]')`
+  const script = p.write('a.mjs', sample({ before, options: 'args: isDaemon ? [] : process.argv.slice(2)' }))
+  const alone = await withBytes(p, script, { args: ['\xe9.txt', 'b'] })
+  t.is(alone.status, 0, alone.stderr)
+  t.deepEqual(noted(p, 'cmdline').slice(-3, -1), ['\xe9.txt', 'b'])
+  process.kill(pidIn(p), 'SIGTERM')
+  await until(() => !fs.existsSync(p.pidFile()))
+  const several = await withBytes(p, script, { args: ['\xe9.txt', '\xe8.txt'] })
+  t.is(several.status, 1)
+  t.regex(
+    several.stderr,
+    /Several arguments of this process are not UTF-8 and look like '�\.txt': leave `args` out/,
+  )
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('a working directory and a Node whose paths are not UTF-8 are those of the daemon', async (t) => {
+  const p = place(t)
+  const odd = Buffer.concat([Buffer.from(`${p.dir}/`), Buffer.from('\xe9', 'latin1')])
+  fs.mkdirSync(odd)
+  const node = Buffer.concat([odd, Buffer.from('/node')])
+  fs.copyFileSync(process.execPath, node)
+  const before = `${NOTES}\nif (!isDaemon) process.chdir('/')`
+  const script = p.write('a.mjs', sample({ before }))
+  const python = `import os
+os.chdir(${b(odd.toString('latin1'))})
+os.execv(${b(node.toString('latin1'))}, ['node', ${b(Buffer.from(script).toString('latin1'))}])`
+  const { status, stderr } = await command(p, 'python3', ['-c', python])
+  t.is(status, 0, stderr)
+  t.deepEqual(noted(p, 'cwd'), [odd.toString('latin1')])
+  t.is(fs.readlinkSync(`/proc/${pidIn(p)}/exe`, 'latin1'), node.toString('latin1'))
 })
 
 // A /proc of their own for those who ask.
@@ -82,7 +151,7 @@ for (const option of ['hidepid=1', 'hidepid=2', 'hidepid=4']) {
       t.is(refused.status, 4, refused.stderr)
       t.regex(
         refused.stderr,
-        /: open: .*\/proc hides that process .*`hidepid`.* Nothing was sent\. Run it as root/,
+        /EPERM: .*, open\. \/proc hides that process .*`hidepid`.* Nothing was sent\. Run it as root/,
       )
       t.notRegex(refused.stderr, /by hand|kill/)
     }
@@ -111,11 +180,11 @@ const hasStrace = spawnSync('strace', [...refusing('EPERM', 'pidfd_open'), 'true
 const withStrace = hasStrace ? test : test.skip
 
 for (const [call, errno, says] of [
-  ['pidfd_open', 'EPERM', /pidfd_open: Operation not permitted\. Nothing was sent: .*seccomp filter/],
-  ['pidfd_open', 'ENOSYS', /pidfd_open: .*\. Nothing was sent: .*Linux 5\.3.*seccomp filter/],
-  ['pidfd_open', 'EMFILE', /pidfd_open: .*`ulimit -n`/],
-  ['pidfd_send_signal', 'EPERM', /pidfd_send_signal: Operation not permitted\. A seccomp filter/],
-  ['pidfd_send_signal', 'ENOSYS', /pidfd_send_signal: .*\. A seccomp filter/],
+  ['pidfd_open', 'EPERM', /EPERM: .*, pidfd_open\. Nothing was sent: .*seccomp filter/],
+  ['pidfd_open', 'ENOSYS', /ENOSYS: .*, pidfd_open\. Nothing was sent: .*Linux 5\.3.*seccomp filter/],
+  ['pidfd_open', 'EMFILE', /EMFILE: .*, pidfd_open\. .*`ulimit -n`/],
+  ['pidfd_send_signal', 'EPERM', /EPERM: .*, pidfd_send_signal\. A seccomp filter/],
+  ['pidfd_send_signal', 'ENOSYS', /ENOSYS: .*, pidfd_send_signal\. A seccomp filter/],
 ]) {
   withStrace(
     `where ${call} is refused with ${errno}, stop names that call, and status tells all`,

@@ -202,8 +202,8 @@ export interface NativePlan {
   file: string
   /** Its arguments, its own name first. */
   argv: Array<string>
-  /** So many of them, the last ones, are the last ones of this process. */
-  ownArguments: number
+  /** The last of them are the last ones of this process. */
+  ownArguments: boolean
   /** `NAME=value`. */
   env: Array<string>
   /** They are this process's. */

@@ -1,6 +1,6 @@
 // The program: what a fresh Node has to be given to run it again.
 
-import { dirname, existsSync, resolve, statSync } from './builtin.js'
+import { dirname, existsSync, readlinkSync, resolve, statSync } from './builtin.js'
 import { DaemonError } from './errors.js'
 import { realPath } from './packages.js'
 import { denoFlags, isBun, isDeno, isDenoExecutable, isSingleExecutable } from './runtime.js'
@@ -40,9 +40,13 @@ const LAUNCHERS_VARIABLES = new Set([
 export interface Command {
   file: string
   argv: string[]
+  /** The last of them are this process's own, which may be bytes that are no text. */
+  ownArguments: boolean
   env: string[]
+  /** They are this process's own. */
+  ownEnv: boolean
   /** Where the program was started: its flags may name relative files. Left out, where it still is there. */
-  cwd?: string
+  cwd?: Buffer
 }
 
 // As it was before the program's own code, which runs in the daemon again, could change it.
@@ -66,22 +70,27 @@ export interface ProgramOptions {
  */
 export function daemonCommand(options: ProgramOptions, commandLine: () => readonly string[]): Command {
   const { env = process.env } = options
-  const moved = ownDirectory !== undefined && ownDirectory !== directory()
+  const now = directory()
+  const moved = ownDirectory !== undefined && !(now && ownDirectory.equals(now))
   const file = options.execPath === undefined ? process.execPath : findExecutable(options.execPath, env.PATH)
   const variables = environmentOf(env)
   if (isElectron(file) && env[AS_NODE] === undefined) variables.push(`${AS_NODE}=1`)
   return {
     file,
     argv: [file, ...programOf(options, commandLine)],
+    ownArguments: options.args === undefined,
     env: variables,
+    ownEnv: options.env === undefined,
     ...(moved && { cwd: ownDirectory }),
   }
 }
 
-/** The working directory; `undefined` where it was removed. */
-function directory(): string | undefined {
+/** The working directory, whose name may be bytes that are no text; `undefined` where it was removed. */
+function directory(): Buffer | undefined {
   try {
-    return process.cwd()
+    const text = process.cwd()
+    const isText = !text.includes('\ufffd') || !existsSync('/proc/self/cwd')
+    return isText ? Buffer.from(text) : readlinkSync('/proc/self/cwd', 'buffer')
   } catch {
     return undefined
   }
@@ -159,7 +168,7 @@ function isElectron(file: string): boolean {
 
 /** The daemon has the permissions of its launcher, and no others. */
 function ownDenoFlags(commandLine: readonly string[]): string[] {
-  const flags = denoFlags(commandLine, process.argv[1] ?? '', ownDirectory ?? '/')
+  const flags = denoFlags(commandLine, process.argv[1] ?? '', String(ownDirectory ?? '/'))
   if (flags !== undefined) return withoutLaunchersOwn(flags)
   throw new DaemonError(
     'ERR_DAEMON_UNSUPPORTED',

@@ -30,7 +30,6 @@ pub mod takeover;
 pub mod walk;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
@@ -154,10 +153,14 @@ pub struct NativePlan {
     pub file: String,
     /// Its arguments, its own name first.
     pub argv: Vec<String>,
+    /// The last of them are the last ones of this process.
+    pub own_arguments: bool,
     /// `NAME=value`.
     pub env: Vec<String>,
-    /// Where it starts; left out, where the launcher is.
-    pub cwd: Option<String>,
+    /// They are this process's.
+    pub own_env: bool,
+    /// Where it starts, as bytes; left out, where the launcher is.
+    pub cwd: Option<Buffer>,
     /// Where the pidfile goes.
     pub place: Option<NativePlace>,
     /// Descriptors that stay open.
@@ -252,17 +255,30 @@ fn canceller() -> std::sync::MutexGuard<'static, Option<launch::Cancel>> {
 }
 
 fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
-    let originals = originals();
-    let c = |s: String| {
+    let own = Own::of_this();
+    let c = |bytes: Vec<u8>| {
         let nul = || Error::new(Code::StartFailed, "An argument has a NUL byte");
-        let bytes = originals.get(&s).cloned().unwrap_or_else(|| s.into_bytes());
         CString::new(bytes).map_err(|_| nul())
     };
+    let file = own.program(plan.file).and_then(c)?;
+    let own_arguments = if plan.own_arguments { own.args.len() } else { 0 };
+    let argv = plan.argv.into_iter().rev().enumerate().rev().map(|(from_end, argument)| {
+        let same = own.args.iter().rev().take(own_arguments).nth(from_end);
+        match same.filter(|bytes| shows(bytes, &argument)) {
+            Some(bytes) => c(bytes.clone()),
+            None => own.program(argument).and_then(c),
+        }
+    });
+    let argv = argv.collect::<error::Result<_>>()?;
+    let mut env = plan.env.into_iter().map(|variable| own.variable(variable)).collect::<Vec<_>>();
+    if plan.own_env {
+        env.extend(own.without_a_name_in_text());
+    }
     Ok(launch::Plan {
-        file: c(plan.file)?,
-        argv: plan.argv.into_iter().map(c).collect::<error::Result<_>>()?,
-        env: plan.env.into_iter().map(c).collect::<error::Result<_>>()?,
-        cwd: plan.cwd.map(c).transpose()?,
+        file,
+        argv,
+        env: env.into_iter().map(c).collect::<error::Result<_>>()?,
+        cwd: plan.cwd.map(|cwd| c(cwd.into())).transpose()?,
         place: plan.place.map(Place::from),
         keep_fds: plan.keep_fds,
         timeout: millis(plan.timeout),
@@ -270,19 +286,82 @@ fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
     })
 }
 
-/// The arguments and variables of this process that are not UTF-8, by the text that JavaScript sees
-/// of them: they are handed on as they are.
-fn originals() -> HashMap<String, Vec<u8>> {
-    let variables = std::env::vars_os().map(|(mut name, value)| {
-        name.push("=");
-        name.push(value);
-        name
-    });
-    let strings = std::env::args_os().chain(variables).map(OsString::into_vec);
-    strings
-        .filter(|bytes| std::str::from_utf8(bytes).is_err())
-        .map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), bytes))
-        .collect()
+/// This process's own program, arguments and variables, which are bytes. JavaScript sees text, in which all
+/// that is not UTF-8 looks alike: they are handed on by their places and their names.
+struct Own {
+    program: Vec<u8>,
+    args: Vec<Vec<u8>>,
+    /// Names and values.
+    env: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Whether JavaScript sees these bytes so.
+fn shows(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes) == text
+}
+
+impl Own {
+    fn of_this() -> Self {
+        let bytes = OsString::into_vec;
+        let program = std::env::current_exe().unwrap_or_default().into_os_string();
+        let env = std::env::vars_os().map(|(name, value)| (bytes(name), bytes(value)));
+        Self { program: bytes(program), args: command_line_bytes(), env: env.collect() }
+    }
+
+    /// A path or an argument that JavaScript gave as text: the one of ours that it shows, if it shows one
+    /// that is not UTF-8.
+    fn program(&self, text: String) -> error::Result<Vec<u8>> {
+        if !text.contains(char::REPLACEMENT_CHARACTER) {
+            return Ok(text.into_bytes());
+        }
+        let all = self.args.iter().chain([&self.program]);
+        let mut shown = all.filter(|bytes| shows(bytes, &text)).collect::<Vec<_>>();
+        shown.sort_unstable();
+        shown.dedup();
+        match shown.as_slice() {
+            [] => Ok(text.into_bytes()),
+            [one] => Ok((*one).clone()),
+            _ => {
+                let message = format!(
+                    "Several arguments of this process are not UTF-8 and look like '{text}': leave `args` out, which \
+                     hands on all of them as they are"
+                );
+                Err(Error::new(Code::StartFailed, message))
+            }
+        }
+    }
+
+    /// `NAME=value`, as JavaScript gave it.
+    fn variable(&self, text: String) -> Vec<u8> {
+        let found = text.split_once('=').and_then(|(name, value)| {
+            // Of several with one name the first counts (getenv(3)).
+            let (_, own) = self.env.iter().find(|(own, _)| own.as_slice() == name.as_bytes())?;
+            shows(own, value).then(|| joined(name.as_bytes(), own))
+        });
+        found.unwrap_or_else(|| text.into_bytes())
+    }
+
+    /// The variables that JavaScript cannot see: their names are not UTF-8.
+    fn without_a_name_in_text(&self) -> impl Iterator<Item = Vec<u8>> {
+        let of_bytes = self.env.iter().filter(|(name, _)| std::str::from_utf8(name).is_err());
+        of_bytes.map(|(name, value)| joined(name, value))
+    }
+}
+
+fn joined(name: &[u8], value: &[u8]) -> Vec<u8> {
+    [name, b"=", value].concat()
+}
+
+/// This process's arguments, its own name first.
+fn command_line_bytes() -> Vec<Vec<u8>> {
+    let args: Vec<Vec<u8>> = std::env::args_os().map(OsString::into_vec).collect();
+    if !args.is_empty() {
+        return args;
+    }
+    // musl does not tell a library of them.
+    let line = procfs::read("/proc/self/cmdline").unwrap_or_default();
+    let line = line.strip_suffix(b"\0").unwrap_or(&line);
+    line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
 /// Whether this is the process's main thread, where alone it can become a daemon.
@@ -426,7 +505,7 @@ pub fn guard_chain() {
 /// For Deno, which hides its own flags: the command line of this process.
 #[napi(catch_unwind)]
 pub fn command_line() -> Vec<String> {
-    std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
+    command_line_bytes().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
 }
 
 /// For Deno: SIGUSR1 does nothing any more.

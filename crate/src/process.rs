@@ -555,7 +555,8 @@ pub fn status(place: &Place) -> Result<(State, Info)> {
             },
         };
         // One that was killed is about to be gone: no more than one that cannot be found it runs.
-        let is_dying = process.is_some_and(|process| process.is_dying()) && begun.elapsed() < KILLED;
+        let is_dying =
+            process.is_some_and(|process| process.is_dying()) && begun.elapsed() < KILLED;
         // On its way out, or back into place: look again.
         if !is_dying && begun.elapsed() >= SETTLE {
             return Err(unrecognised(place, doubt));
