@@ -1,9 +1,12 @@
 // The command line: every verb, its exit status, and what it says.
 
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { daemonize, serviced } from '../dist/index.js'
 import {
   asRoot,
+  end,
+  environment,
   isAlive,
   library,
   onTerminal,
@@ -250,6 +253,41 @@ for (const [which, opened] of Object.entries(LOGGERS)) {
     }
   })
 }
+
+test('where there is no logger, a start says so in one line; not where what goes wrong leaves a trace', async (t) => {
+  const p = place(t)
+  // The kit passes over that line.
+  const start = (source, args = []) => {
+    const script = p.write('a.mjs', sample(source))
+    return p.own.run(process.execPath, [script, ...args], { execPath: null, cwd: p.dir, env: environment(p) })
+  }
+  const listening = await receive(t, p, 'datagram', `${p.dir}/log`)
+  spawnSync('python3', ['-c', `import socket; socket.socket(1, 2).bind('${p.dir}/stale')`])
+  const at = (path) =>
+    `syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'local', path: process.env.DIR + '/${path}' })`
+  const line = (path) =>
+    `sample: There is no logger here: nobody listens at ${p.dir}/${path}. What goes wrong from now on leaves no trace. ` +
+    'Name log files with `stdout` and `stderr`, or start a logger\n'
+  const last = 'await new Sample(options).serviced()'
+  const log = "process.env.DIR + '/errors'"
+  const udp = "syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'udp', host: '127.0.0.1', port: 9 })"
+  for (const [says, source, ...args] of [
+    [line('missing'), { body: `setup() { ${at('missing')} }` }],
+    [line('missing'), { body: `setup() { ${at('missing')} }`, last }, 'start'],
+    [line('missing'), { body: `setup() { ${at('missing')} }`, last }, 'restart'],
+    [line('stale'), { body: `setup() { ${at('stale')} }`, options: `stdout: ${log}` }],
+    ['', { body: `setup() { ${at('missing')} }`, options: `stderr: ${log}` }],
+    ['', { body: `setup() { ${at('missing')} }`, last: 'await new Sample(options).ensure()' }],
+    ['', { body: `setup() { ${at('log')} }` }],
+    ['', { body: `setup() { ${udp} }` }],
+    ['', { body: 'action() {}', options: 'detach: false' }],
+  ]) {
+    const { status, stdout, stderr } = await start(source, args)
+    t.deepEqual([status, stdout, stderr], [0, '', says], JSON.stringify(source))
+    if (fs.existsSync(p.pidFile()) && args[0] !== 'start') await end(pidIn(p))
+  }
+  await listening.stop()
+})
 
 test('run says on a terminal and on a pipe that its event loop was blocked, beside the log', async (t) => {
   const p = place(t)

@@ -356,6 +356,9 @@ export declare function syslogLog(priority: number, message: string): void
 /** The same with fields: a name, its value, a name, its value. */
 export declare function syslogLogFields(priority: number, message: string, fields: Array<string>): void
 
+/** The socket of the local logger, where messages go there and nobody listens. */
+export declare function syslogMissing(): string | null
+
 /** openlog(3), with the way to the logger, and whether stderr stands in where there is none. */
 export declare function syslogOpen(ident: string, options: number, facility: number, transport: NativeTransport | undefined | null, attached: boolean): void
 

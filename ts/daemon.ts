@@ -111,7 +111,7 @@ export class Daemon {
     failed?: (error: unknown) => number,
   ): Promise<{ pid: number }> {
     assertSupported()
-    if (life.awaits(this.name)) return this.#live(false)
+    if (life.awaits(this.name)) return this.#live(false, undefined, true)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return { pid: earlier }
     if (detach) {
@@ -156,7 +156,7 @@ export class Daemon {
     )
   }
 
-  async #live(attached: boolean, failed?: (error: unknown) => number): Promise<never> {
+  async #live(attached: boolean, failed?: (error: unknown) => number, someoneReads = false): Promise<never> {
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
       if (attached) throw error
@@ -177,6 +177,7 @@ export class Daemon {
       },
       attached,
       failed,
+      someoneReads,
     )
   }
 

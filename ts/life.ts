@@ -56,12 +56,13 @@ let cause: NodeJS.Signals | undefined
 let abort: AbortController | undefined
 
 /** Steps 6 to 9 of a start, and then the daemon. Never settles. `failed` gives the exit status of a
- * failed start in place. */
+ * failed start in place; where `someoneReads` what is printed, that there is no logger is said. */
 export async function live(
   resolved: ResolvedOptions,
   what: Behaviour,
   inPlace: boolean,
   failed = statusOfFailure,
+  someoneReads = false,
 ): Promise<never> {
   options = resolved
   behaviour = what
@@ -86,6 +87,7 @@ export async function live(
     } else if (!confined && Object.keys(options.confinement).length > 0) {
       giveUp()
     }
+    if (someoneReads && !attached && options.stderr === undefined) warnOfSilence()
     phase = 'ready'
     if (attached) {
       native.keepPidfile(true)
@@ -96,7 +98,7 @@ export async function live(
     if (isLeaving()) return FOREVER
     takeOutputs()
     if (rotated) reopenOutputs()
-    // With what becomes of the pidfile is said where it is kept.
+    // With LOG_PERROR, what becomes of the pidfile is said where it is kept.
     if (!attached) native.keepPidfile(false)
     phase = 'running'
     letSignalsIn()
@@ -108,6 +110,16 @@ export async function live(
   }
   void act()
   return FOREVER
+}
+
+/** Nobody would ever hear of what goes wrong. */
+function warnOfSilence(): void {
+  const missing = native.syslogMissing()
+  if (missing === null) return
+  const message =
+    `There is no logger here: nobody listens at ${missing}. What goes wrong from now on leaves no trace. ` +
+    'Name log files with `stdout` and `stderr`, or start a logger'
+  process.stderr.write(`${options.name}: ${message}\n`)
 }
 
 /** Whether the program, or a signal, asked for the end while it was awaited. */

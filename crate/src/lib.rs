@@ -975,6 +975,12 @@ pub fn syslog_is_settled() -> bool {
     syslog::is_settled()
 }
 
+/// The socket of the local logger, where messages go there and nobody listens.
+#[napi(catch_unwind)]
+pub fn syslog_missing() -> Option<String> {
+    syslog::missing().map(|path| path.display().to_string())
+}
+
 /// Whether what is written to stderr goes where messages go: to the journal.
 #[napi(catch_unwind)]
 pub fn syslog_reaches_stderr() -> bool {

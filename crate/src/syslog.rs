@@ -536,6 +536,17 @@ pub fn stats() -> Stats {
     })
 }
 
+/// The socket of the local logger, where messages go there and nobody listens.
+pub fn missing() -> Option<PathBuf> {
+    let (config, connected) =
+        queue().as_ref().map(|queue| (Arc::clone(&queue.config), queue.connected))?;
+    let (Transport::Local(path) | Transport::Journal(path)) = &config.transport else {
+        return None;
+    };
+    // The connection stays where the path is out of reach by now (chroot(2)).
+    (!connected && local::Local::connect(path).is_err()).then(|| path.clone())
+}
+
 /// Whether what is written to stderr goes where messages go: to the journal.
 pub fn reaches_stderr() -> bool {
     queue().as_ref().is_some_and(|queue| queue.config.goes_to_stderr())
