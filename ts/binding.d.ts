@@ -373,3 +373,6 @@ export declare function syslogStats(): NativeSyslogStats
 
 /** In the daemon: takes the hand-over. What the launcher says, as JSON, or null. */
 export declare function takeOver(): string | null
+
+/** Whether a standard descriptor leads to a terminal that has hung up. */
+export declare function terminalIsGone(): boolean

@@ -4,7 +4,7 @@
 /** node:util */
 export const { getSystemErrorMap, inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
-export const { existsSync, readFileSync, readlinkSync, realpathSync, statSync, writeSync } =
+export const { existsSync, fstatSync, readFileSync, readlinkSync, realpathSync, statSync, writeSync } =
   process.getBuiltinModule('node:fs')
 /** node:path */
 export const { basename, dirname, isAbsolute, resolve } = process.getBuiltinModule('node:path')

@@ -3,7 +3,7 @@
 import { getSystemErrorMap, inspect, now } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
-import { handOver, markAsDaemon, reportFailure } from './handover.js'
+import { handOver, managed, markAsDaemon, reportFailure } from './handover.js'
 import { print } from './launch.js'
 import { captureStderr, inBackground, showOnTerminal, TOLD } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
@@ -140,7 +140,7 @@ function takeOver(): () => void {
   if (warning !== undefined) warn(warning)
   changeDirectory(options.cwd)
   process.umask(options.umask)
-  openOutputs(options, attached)
+  openOutputs(options, attached, readerGone)
   if (attached) meetManager()
   native.guardStart(options.name, options.blockedTimeout, attached, options.stderr !== SYSLOG)
   return wireSignals(deliver, atOnce)
@@ -156,6 +156,21 @@ function warn(message: string): void {
     syslog(LOG_WARNING, message)
   }
 }
+
+/** Nobody reads what an attached daemon prints. Under a manager that is no reason to end. */
+function readerGone(place: string, error: Error): void {
+  if (phase === 'leaving' || unread.has(place)) return
+  unread.add(place)
+  const what = `Cannot write to ${place}: ${error.message}`
+  if (managed) {
+    syslog(LOG_WARNING, `${what}. What the daemon prints there is lost`)
+    return
+  }
+  syslog(LOG_WARNING, `${what}. Whoever ran the daemon is gone. Exiting.`)
+  void exit(0)
+}
+
+const unread = new Set<string>()
 
 function changeDirectory(path: string): void {
   try {
@@ -217,6 +232,11 @@ let rotated = false
  * for its end ends the start. Then its launcher may have said that it runs, and signals are `onSignal`'s. */
 function atOnce(signal: NodeJS.Signals): boolean {
   if (signal === 'SIGHUP') {
+    if (attached && native.terminalIsGone()) {
+      syslog(LOG_INFO, 'Received SIGHUP: the terminal is gone. Exiting.')
+      void exit(0)
+      return true
+    }
     if (phase === 'starting' || phase === 'ready') rotated = true
     else reopenOutputs()
   }

@@ -2,10 +2,10 @@
 // nowhere. All are opened before `setup`, so that one that cannot be is a failed start: after "go" there
 // is nothing left that could fail.
 
-import { writeSync } from './builtin.js'
 import type { DaemonError } from './errors.js'
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
+import { printTo, watchReader } from './printing.js'
 import { LOG_ERR, syslog } from './syslog.js'
 
 /** `made`: by this start, and `fd` is still its descriptor. */
@@ -25,11 +25,18 @@ let dropped = false
 
 /** Opens what is needed, since it may be out of reach when privileges were dropped, and redirects
  * nothing yet. */
-export function openOutputs(options: ResolvedOptions, attached: boolean): void {
+export function openOutputs(
+  options: ResolvedOptions,
+  attached: boolean,
+  gone: (place: string, error: Error) => void,
+): void {
   inPlace = attached
   const wanted = [options.stdout, options.stderr].map((to) => to ?? (attached ? undefined : NOWHERE))
-  outputs = wanted.map((path) => {
-    if (path === undefined) return undefined
+  outputs = wanted.map((path, index) => {
+    if (path === undefined) {
+      watchReader(index + 1, gone)
+      return undefined
+    }
     if (path === NOWHERE) return { to: 'nowhere', fd: native.openLog().fd }
     if (path === SYSLOG) return { to: 'syslog' }
     return { to: 'file', path, ...native.openLog(path) }
@@ -51,22 +58,10 @@ export function takeOutputs(): void {
     if (output.to === 'syslog') native.streamsRedirect(number)
     else native.redirect(output.fd, number)
     if (output.to === 'file') output.made = false
-    if (wasTerminal) leaveTerminal(number)
+    // For a terminal Node has a descriptor of its own, which does not follow the one that everybody knows.
+    if (output.to === 'file') printTo(number, output.path)
+    else if (wasTerminal) printTo(number, output.to)
   }
-}
-
-/** For a terminal Node has a descriptor of its own, which does not follow the one that everybody knows. */
-function leaveTerminal(number: number): void {
-  const stream = number === 1 ? process.stdout : process.stderr
-  stream._write = (chunk: string | Uint8Array, encoding, done) => {
-    try {
-      writeSync(number, typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk)
-      done()
-    } catch (error) {
-      done(error as Error)
-    }
-  }
-  Object.defineProperty(stream, '_writev', { value: undefined })
 }
 
 /** The descriptors of log files that this start has made: they are to belong to the user that it becomes. */

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::pidfile::PidFile;
-use crate::{streams, syslog};
+use crate::{streams, syslog, takeover};
 
 /// For the last messages to reach the logger.
 const LAST: Duration = Duration::from_secs(1);
@@ -109,6 +109,7 @@ pub fn finish() {
                 syslog::flush_last(LAST);
             }
             leave();
+            takeover::let_go_of_terminal();
         });
     }
 }

@@ -410,6 +410,12 @@ pub fn hold_signals(signals: Vec<String>) {
     boot::hold(&signals.iter().map(|signal| number(signal)).collect::<Vec<_>>());
 }
 
+/// Whether a standard descriptor leads to a terminal that has hung up.
+#[napi(catch_unwind)]
+pub fn terminal_is_gone() -> bool {
+    takeover::terminal_is_gone()
+}
+
 /// In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it.
 #[napi(catch_unwind)]
 pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
@@ -486,6 +492,7 @@ pub fn guard_start(
     attached: bool,
     stderr: bool,
 ) -> napi::Result<()> {
+    takeover::survive_file_size_limit();
     guard::start(&name, millis(blocked_timeout), attached, stderr).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
         let error = Error::os(Code::StartFailed, "Cannot start the guard", "pthread_create", errno);

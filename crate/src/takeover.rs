@@ -303,6 +303,45 @@ pub fn redirect(fd: BorrowedFd<'_>, number: RawFd) -> std::io::Result<()> {
     }
 }
 
+/// The standard descriptors that lead to a terminal that has hung up: it answers with EIO alone.
+fn gone_terminals() -> impl Iterator<Item = RawFd> {
+    (0..=2).filter(|fd| {
+        // SAFETY: tcgetattr(3) writes the structure, for which zero is a value.
+        unsafe {
+            let mut settings: libc::termios = std::mem::zeroed();
+            libc::tcgetattr(*fd, &mut settings) != 0
+                && nix::errno::Errno::last() == nix::errno::Errno::EIO
+        }
+    })
+}
+
+/// Whether standard input, output or error is a terminal that has hung up.
+pub fn terminal_is_gone() -> bool {
+    gone_terminals().next().is_some()
+}
+
+/// At the end of the process: Node 20 aborts where it cannot reset a terminal that has hung up.
+pub fn let_go_of_terminal() {
+    for fd in gone_terminals() {
+        if let Ok(null) = null() {
+            let _ = redirect(null.as_fd(), fd);
+        }
+    }
+}
+
+/// A write beyond RLIMIT_FSIZE shall fail, as on a full disk. Node ignores SIGXFSZ itself; Bun and Deno
+/// would end by it.
+pub fn survive_file_size_limit() {
+    // SAFETY: sigaction with valid pointers; a handler of the program's own stays.
+    unsafe {
+        let mut current: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGXFSZ, std::ptr::null(), &mut current);
+        if current.sa_sigaction == libc::SIG_DFL {
+            sys::set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
+        }
+    }
+}
+
 /// /dev/null, for what is not logged. Never made where it is missing.
 pub fn null() -> Result<OwnedFd> {
     let opened = File::options().read(true).write(true).open("/dev/null");
