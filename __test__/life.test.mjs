@@ -1,7 +1,7 @@
 // From "go" to the end: how long a daemon lives, and the ways in which it ends.
 
 import fs from 'node:fs'
-import { isAlive, pidIn, place, run, sample, test, until } from './kit.mjs'
+import { isAlive, library, pidIn, place, run, sample, test, until } from './kit.mjs'
 
 /** A program, attached, so that its exit status can be seen; its messages are on its stderr. */
 function attached(p, more) {
@@ -147,9 +147,9 @@ for (const [what, [action, expected, status]] of Object.entries(CATCHING)) {
     // Node's own message comes with an error that is thrown again.
     const options = `stderr: process.env.DIR + '/stderr'`
     const body = `${NOTE}
-    async action() {
+    async action(signal) {
       ${action}
-      setTimeout(() => this.note('alive'), 60)
+      setTimeout(() => signal.aborted || this.note('alive'), 60)
     }`
     const ended = await attached(p, { options, body })
     const stderr = fs.readFileSync(`${p.dir}/stderr`, 'utf8')
@@ -211,6 +211,147 @@ test('an error of an action that was aborted is no failure', async (t) => {
   t.is(status, 0)
   t.notRegex(stderr, /AbortError/)
 })
+
+/** An action that is at work, in turns, until it is told to end. */
+const TURNS = `try {
+      for (let turn = 1; !signal.aborted; turn++) {
+        if (turn === 1) this.note('acts')
+        await sleep(20)
+      }
+      await sleep(50)
+    } finally {
+      await sleep(5)
+      this.note('closed')
+    }`
+const TERM = `setTimeout(() => process.kill(process.pid, 'SIGTERM'), 20)`
+
+/** Actions, how each comes to its end, what it notes, and the exit status. */
+const ACTIONS = {
+  'takes the signal is waited for': [
+    `async action(signal) { ${TERM}; ${TURNS} }`,
+    ['acts', 'shutdown', 'closed'],
+    0,
+  ],
+  'is a field and takes the signal is waited for': [
+    `action = async (signal) => { ${TERM}; ${TURNS} }`,
+    ['acts', 'shutdown', 'closed'],
+    0,
+  ],
+  'takes no signal is not waited for': [
+    `async action() { ${TERM}; this.note('acts'); await new Promise(() => {}) }`,
+    ['acts', 'shutdown'],
+    0,
+  ],
+  'takes what it gets by default is not waited for': [
+    `async action(signal = undefined) { ${TERM}; this.note('acts'); await new Promise(() => {}) }`,
+    ['acts', 'shutdown'],
+    0,
+  ],
+  'waits for what shutdown does is waited for': [
+    `async action(signal) { ${TERM}; await new Promise((resolve) => { this.shutdown = async () => { await sleep(20); this.note('shutdown'); resolve() } }); this.note('closed') }`,
+    ['shutdown', 'closed'],
+    0,
+  ],
+  'fails on the way out is logged': [
+    `async action(signal) { ${TERM}; await once(signal, 'abort'); await sleep(20); throw new Error('too late') }`,
+    ['shutdown'],
+    1,
+    /sample: Error: too late/,
+  ],
+  'throws the reason of the abort has done its work': [
+    `async action(signal) { ${TERM}; while (true) { await sleep(5); signal.throwIfAborted() } }`,
+    ['shutdown'],
+    0,
+  ],
+  'calls exit itself is not waited for': [
+    `async action(signal) { await sleep(5); await this.exit(3) }`,
+    ['shutdown'],
+    3,
+  ],
+  'calls exit deep down is not waited for': [
+    `async action(signal) {
+      const deep = async () => { await sleep(5); await Promise.all([sleep(60_000), sleep(5).then(() => this.exit(3))]) }
+      for (;;) await deep()
+    }`,
+    ['shutdown'],
+    3,
+  ],
+  'calls exit when it was told to end is not waited for': [
+    `async action(signal) { ${TERM}; await once(signal, 'abort'); await sleep(20); await this.exit(3) }`,
+    ['shutdown'],
+    0,
+  ],
+  'did not call exit is waited for when something else does': [
+    `async action(signal) { setTimeout(() => this.exit(3), 20); ${TURNS} }`,
+    ['acts', 'shutdown', 'closed'],
+    3,
+  ],
+  'did not call exit is waited for when onSignal does': [
+    `async onSignal() { await this.exit(3) }
+    async action(signal) { ${TERM}; ${TURNS} }`,
+    ['acts', 'shutdown', 'closed'],
+    3,
+  ],
+}
+for (const [what, [body, expected, status, says = /(?:)/]] of Object.entries(ACTIONS)) {
+  test(`on the way out an action that ${what}`, async (t) => {
+    const p = place(t)
+    // What is waited for in vain is waited for longer than the test may take.
+    const options = 'stopTimeout: 100_000'
+    const ended = await attached(p, { options, body: `${NOTE}\n${body}` })
+    t.deepEqual(notes(p).split('\n').slice(0, -1), expected, ended.stderr)
+    t.is(ended.status, status, ended.stderr)
+    t.regex(ended.stderr, says)
+    t.notRegex(ended.stderr, /cut off/)
+  })
+}
+
+for (const [what, shutdown, says] of [
+  ['an action', '', /action was cut off after 200 ms/],
+  [
+    'an action and a shutdown',
+    'async shutdown() { await sleep(100_000) }',
+    /action and shutdown were cut off after 200 ms/,
+  ],
+]) {
+  test(`${what} that takes longer than stopTimeout is named in the log, and the status is 1`, async (t) => {
+    const p = place(t)
+    const body = `async action(signal) { ${TERM}; await sleep(100_000) }\n${shutdown}`
+    const { status, stderr } = await attached(p, { options: 'stopTimeout: 200', body })
+    t.is(status, 1)
+    t.regex(stderr, says)
+  })
+}
+
+/** Without a class: the call, and what is noted. */
+const FUNCTIONS = {
+  'daemonize(), whose action takes the signal': [
+    `await daemonize(async (signal) => { ${TERM}; await once(signal, 'abort'); await sleep(20); note('closed') }, { ...options, shutdown: (daemon) => note('shutdown of ' + daemon.name) })`,
+    'shutdown of sample\nclosed\n',
+  ],
+  'daemonize(), whose action does not': [
+    `await daemonize(async () => { ${TERM}; await sleep(100_000) }, { ...options, shutdown: () => note('shutdown') })`,
+    'shutdown\n',
+  ],
+  'serviced(), whose program takes the signal': [
+    `process.argv[2] = 'run'; await serviced({ ...options, privilegedAction: () => 'value', program: async (value, signal) => { ${TERM}; await once(signal, 'abort'); await sleep(20); note('closed') }, shutdown: (value, daemon) => note('shutdown of ' + value + ' ' + daemon.name) })`,
+    'shutdown of value sample\nclosed\n',
+  ],
+  'serviced(), whose program does not': [
+    `process.argv[2] = 'run'; await serviced({ ...options, program: async (value) => { ${TERM}; await sleep(100_000) }, shutdown: () => note('shutdown') })`,
+    'shutdown\n',
+  ],
+}
+for (const [what, [last, expected]] of Object.entries(FUNCTIONS)) {
+  test(`the way out of ${what}`, async (t) => {
+    const p = place(t)
+    const before = `import { daemonize, serviced } from '${library}'
+    const note = (what) => fs.appendFileSync(process.env.DIR + '/notes', what + '\\n')`
+    const { status, stderr } = await attached(p, { before, last, options: 'stopTimeout: 100_000' })
+    t.is(status, 0, stderr)
+    t.is(notes(p), expected)
+  })
+}
 
 test('process.exit() of the program sends the last messages and removes the pidfile; shutdown is not called', async (t) => {
   const p = place(t)

@@ -70,7 +70,8 @@ export class Daemon {
    * The daemon's behaviour. While it is pending the process lives. When it has returned, the daemon
    * ends with the event loop's last work; what it throws is logged and ends it with status 1.
    *
-   * @param signal - aborts when the daemon is asked to end
+   * @param signal - aborts when the daemon is asked to end. An `action` that takes it is waited for then, for at
+   * most `stopTimeout`, unless it calls `exit` itself
    */
   protected async action(signal: AbortSignal): Promise<unknown> {
     void signal
@@ -87,7 +88,7 @@ export class Daemon {
     await life.onSignal(signal)
   }
 
-  /** Runs on the way out, for at most `stopTimeout`. Does nothing by default. */
+  /** Runs on the way out, beside an `action` that takes the signal, for at most `stopTimeout`. Does nothing by default. */
   protected async shutdown(): Promise<void> {}
 
   /**
@@ -172,6 +173,7 @@ export class Daemon {
       {
         setup: () => this.setup(),
         action: (signal) => this.action(signal),
+        takesSignal: this.action.length > 0,
         onSignal: (signal) => this.onSignal(signal),
         shutdown: () => this.shutdown(),
       },

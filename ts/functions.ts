@@ -4,10 +4,21 @@ import { Daemon } from './daemon.js'
 import { invalidType } from './errors.js'
 import type { DaemonOptions } from './options.js'
 
+/** What `daemonize` takes beside the action. */
+export interface DaemonizeOptions extends DaemonOptions {
+  /** Runs on the way out, beside an action that takes the signal. See {@link Daemon.shutdown}. */
+  shutdown?: ((daemon: Daemon) => unknown) | undefined
+}
+
 /** What `serviced` takes: a program with a command line. */
 export interface ServiceOptions<T> extends DaemonOptions {
-  /** The daemon's behaviour; gets what `privilegedAction` returned. */
+  /**
+   * The daemon's behaviour; gets what `privilegedAction` returned. One that takes the signal is waited for on
+   * the way out.
+   */
   program: (value: T, signal: AbortSignal, daemon: Daemon) => unknown
+  /** Runs on the way out, beside a program that takes the signal; gets what `privilegedAction` returned. */
+  shutdown?: ((value: T, daemon: Daemon) => unknown) | undefined
   /** Runs before privileges are dropped. */
   privilegedAction?: ((daemon: Daemon) => T | Promise<T>) | undefined
 }
@@ -19,31 +30,54 @@ export interface ServiceOptions<T> extends DaemonOptions {
  */
 export async function daemonize(
   action: (signal: AbortSignal, daemon: Daemon) => unknown,
-  options: DaemonOptions = {},
+  options: DaemonizeOptions = {},
 ): Promise<{ pid: number }> {
   mustBeFunction('action', action)
-  return new (class extends Daemon {
+  const { shutdown, ...rest } = takeOptions(options)
+  return new (class Acting extends Daemon {
+    static {
+      setLength(Acting.prototype.action, action.length)
+    }
     protected override async action(signal: AbortSignal): Promise<unknown> {
       return action(signal, this)
     }
-  })(options).start()
+    protected override async shutdown(): Promise<void> {
+      await shutdown?.(this)
+    }
+  })(rest).start()
 }
 
 /** A program with the command line of `Daemon.serviced`. */
 export async function serviced<T = undefined>(service: ServiceOptions<T>): Promise<void> {
-  if (typeof service !== 'object' || service === null) throw invalidType('options', service, 'an object')
-  const { program, privilegedAction, ...options } = service
+  const { program, privilegedAction, shutdown, ...options } = takeOptions(service)
   mustBeFunction('program', program)
   if (privilegedAction !== undefined) mustBeFunction('privilegedAction', privilegedAction)
   let value: T
-  await new (class extends Daemon {
+  await new (class Service extends Daemon {
+    static {
+      setLength(Service.prototype.action, program.length - 1)
+    }
     protected override async setup(): Promise<void> {
       value = (await privilegedAction?.(this)) as T
     }
     protected override async action(signal: AbortSignal): Promise<unknown> {
       return program(value, signal, this)
     }
+    protected override async shutdown(): Promise<void> {
+      await shutdown?.(value, this)
+    }
   })(options).serviced()
+}
+
+/** An `action` is waited for as what it calls can end. */
+function setLength(action: (signal: AbortSignal) => unknown, length: number): void {
+  Object.defineProperty(action, 'length', { value: Math.max(length, 0) })
+}
+
+function takeOptions<O extends { shutdown?: unknown }>(options: O): O {
+  if (typeof options !== 'object' || options === null) throw invalidType('options', options, 'an object')
+  if (options.shutdown !== undefined) mustBeFunction('shutdown', options.shutdown)
+  return options
 }
 
 function mustBeFunction(name: string, value: unknown): void {

@@ -3,7 +3,7 @@
 export type { Capability, Landlock, Limit, Limits } from './confinement.js'
 export { Daemon } from './daemon.js'
 export { DaemonError, type DaemonErrorCode } from './errors.js'
-export { daemonize, type ServiceOptions, serviced } from './functions.js'
+export { type DaemonizeOptions, daemonize, type ServiceOptions, serviced } from './functions.js'
 export { isDaemon } from './handover.js'
 export type { Identity } from './life.js'
 export type { DaemonOptions } from './options.js'

@@ -10,6 +10,7 @@ import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import { madeLogs, openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
+import { isBun } from './runtime.js'
 import { wireSignals } from './signals.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
 import { watchUncaught } from './uncaught.js'
@@ -18,6 +19,8 @@ import { watchUncaught } from './uncaught.js'
 export interface Behaviour {
   setup(): Promise<void> | void
   action(signal: AbortSignal): Promise<unknown> | unknown
+  /** `action` takes the signal, so that it can come to an end when that aborts. */
+  takesSignal: boolean
   onSignal(signal: NodeJS.Signals): Promise<void> | void
   shutdown(): Promise<void> | void
 }
@@ -108,7 +111,7 @@ export async function live(
   } catch (error) {
     failToStart(error)
   }
-  void act()
+  acting = act()
   return FOREVER
 }
 
@@ -188,20 +191,54 @@ function changeDirectory(path: string): void {
   }
 }
 
-/** The daemon's behaviour, from "go" on. */
-async function act(): Promise<void> {
+/** Calls `action`, under a name that is found again in the stack of what it calls. */
+const ACTION = 'tsdaemonize: action'
+const { [ACTION]: callAction } = {
+  async [ACTION](signal: AbortSignal): Promise<void> {
+    await behaviour.action(signal)
+  },
+}
+
+/** Whether `action` has done its work, from "go" on, without an error; `undefined` before. */
+let acting: Promise<boolean> | undefined
+/** On the way out: `action` is not waited for any more. */
+let letActionGo: () => void
+const actionIsOff = new Promise<boolean>((resolve) => {
+  letActionGo = () => resolve(true)
+})
+
+/** The daemon's behaviour. */
+async function act(): Promise<boolean> {
   const hold = setInterval(() => {}, LONG_MS)
   abort = new AbortController()
   try {
-    await behaviour.action(abort.signal)
+    await callAction(abort.signal)
+    return true
   } catch (error) {
-    const aborted = phase === 'leaving' && (error as Error | undefined)?.name === 'AbortError'
-    if (!aborted) {
-      complain(error)
-      void exit(1)
-    }
+    const { reason } = abort.signal
+    const aborted =
+      phase === 'leaving' && (error === reason || (error as Error | undefined)?.name === 'AbortError')
+    if (aborted) return true
+    complain(error)
+    void exit(1)
+    return false
   } finally {
     clearInterval(hold)
+  }
+}
+
+/** Whether this is called by `action`, at whatever depth: V8 knows who awaits what. */
+function isCalledByAction(): boolean {
+  // JavaScriptCore does not; few others than `action` and `onSignal` call `exit`.
+  if (isBun) return !delivering
+  const { prepareStackTrace, stackTraceLimit } = Error
+  try {
+    Error.stackTraceLimit = Number.POSITIVE_INFINITY
+    Error.prepareStackTrace = (_error, sites) => sites.some((site) => site.getFunctionName() === ACTION)
+    return (new Error().stack as unknown) === true
+  } finally {
+    Error.prepareStackTrace = prepareStackTrace
+    Error.stackTraceLimit = stackTraceLimit
   }
 }
 
@@ -248,21 +285,28 @@ function atOnce(signal: NodeJS.Signals): boolean {
   return ending
 }
 
+/** `onSignal` is at work. */
+let delivering = false
+
 async function deliver(signal: NodeJS.Signals): Promise<void> {
   const reloading = signal === 'SIGHUP'
   if (reloading) tellReloading()
+  delivering = true
   try {
     await behaviour.onSignal(signal)
   } catch (error) {
     complain(error)
     if (signal === 'SIGTERM') void exit(1)
   }
+  delivering = false
   if (reloading && phase === 'running') tellManager('READY=1')
 }
 
 /** The way out; of several codes the first counts. Never settles. */
 export async function exit(code: number): Promise<never> {
   if (phase === 'none') process.exit(code)
+  // It waits for the end itself.
+  if (acting !== undefined && behaviour.takesSignal && isCalledByAction()) letActionGo()
   if (phase === 'leaving') return FOREVER
   const before = phase
   phase = 'leaving'
@@ -273,7 +317,7 @@ export async function exit(code: number): Promise<never> {
   native.guardLeaving(cause, options.stopTimeout)
   tellManager('STOPPING=1')
   abort?.abort()
-  const finished = setUp ? await shutdown(deadline) : true
+  const finished = setUp ? await finish(deadline) : true
   if (!native.syslogIsSettled()) {
     const left = Math.max(LATE_FLUSH_MS, deadline - now())
     await native.syslogFlush(Math.min(FLUSH_MS, left), true)
@@ -296,33 +340,44 @@ function alarm(priority: number, words: string, toStderr: boolean): void {
   native.syslogLog(told ? priority | TOLD : priority, words)
 }
 
-/** Whether `shutdown` did its work in time. */
-async function shutdown(deadline: number): Promise<boolean> {
-  let pending = true
-  let timer: NodeJS.Timeout | undefined
-  const work = Promise.resolve().then(() => behaviour.shutdown())
-  const settled = () => {
-    pending = false
+/** Whether `shutdown`, and an `action` that takes the signal, did their work, side by side and in time. */
+async function finish(deadline: number): Promise<boolean> {
+  const pending = new Set<string>()
+  let fine = true
+  const wait = async (what: string, work: Promise<boolean>) => {
+    pending.add(what)
+    if (!(await work)) fine = false
+    pending.delete(what)
   }
-  work.then(settled, settled)
-  try {
-    // Most are done at once, and a race with a process's first timer takes a moment to make.
-    for (let turns = AT_ONCE; pending && turns > 0; turns--) await undefined
-    if (!pending) {
-      await work
-      return true
-    }
-    const limit = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, deadline - now(), 'late')
+  const done = Promise.all([
+    acting && behaviour.takesSignal && wait('action', Promise.race([acting, actionIsOff])),
+    wait('shutdown', shutdown()),
+  ])
+  // Most are done at once, and a race with a process's first timer takes a moment to make.
+  for (let turns = AT_ONCE; pending.size > 0 && turns > 0; turns--) await undefined
+  if (pending.size > 0) {
+    let timer: NodeJS.Timeout | undefined
+    const limit = new Promise((resolve) => {
+      timer = setTimeout(resolve, deadline - now())
     })
-    if ((await Promise.race([work, limit])) !== 'late') return true
-    syslog(LOG_WARNING, `shutdown was cut off after ${options.stopTimeout} ms`)
-  } catch (error) {
-    complain(error)
-  } finally {
+    await Promise.race([done, limit])
     clearTimeout(timer)
   }
+  if (pending.size === 0) return fine
+  const were = pending.size > 1 ? 'were' : 'was'
+  syslog(LOG_WARNING, `${[...pending].join(' and ')} ${were} cut off after ${options.stopTimeout} ms`)
   return false
+}
+
+async function shutdown(): Promise<boolean> {
+  try {
+    await undefined
+    await behaviour.shutdown()
+    return true
+  } catch (error) {
+    complain(error)
+    return false
+  }
 }
 
 /** `reopen` of the daemon. */
