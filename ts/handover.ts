@@ -4,6 +4,7 @@
 import { inspect } from './builtin.js'
 import { bewareOfTheDebugger } from './debugger.js'
 import { serializeError } from './errors.js'
+import { watchServers } from './listening.js'
 import { startedByManager } from './manager.js'
 import { native } from './native.js'
 
@@ -65,6 +66,7 @@ function take(): Hello | undefined {
   native.holdSignals(PASSED_ON.filter((signal) => process.listenerCount(signal) === 0))
   bewareOfTheDebugger()
   watchTheBoot()
+  watchServers()
   return JSON.parse(hello) as Hello
 }
 

@@ -5,6 +5,7 @@ import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, managed, markAsDaemon, reportFailure } from './handover.js'
 import { print } from './launch.js'
+import { serversAnswer, watchServers } from './listening.js'
 import { captureStderr, inBackground, showOnTerminal, TOLD } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
@@ -82,6 +83,7 @@ export async function live(
   try {
     const letSignalsIn = takeOver()
     await closeDebugger()
+    watchServers()
     await behaviour.setup()
     if (isLeaving()) return FOREVER
     setUp = true
@@ -90,6 +92,8 @@ export async function live(
     } else if (!confined && Object.keys(options.confinement).length > 0) {
       giveUp()
     }
+    await serversAnswer(options.startTimeout)
+    if (isLeaving()) return FOREVER
     if (someoneReads && !attached && options.stderr === undefined) warnOfSilence()
     phase = 'ready'
     if (attached) {

@@ -62,7 +62,8 @@ function printer(number: number, place: string): (bytes: Uint8Array) => void {
   return (bytes) => {
     if (lost > 0) {
       const begin = last === NEWLINE ? '' : '\n'
-      if (write(Buffer.from(`${begin}${lost} bytes are missing here: ${why}\n`)) > 0) {
+      const text = `${lost} bytes are missing here: ${why}`
+      if (write(Buffer.from(`${begin}${text}\n`)) > 0) {
         lost += bytes.length
         return
       }
