@@ -28,6 +28,7 @@ pub mod sys;
 pub mod syslog;
 pub mod takeover;
 pub mod walk;
+pub mod zone;
 
 use std::cell::RefCell;
 use std::ffi::{CString, OsString};
@@ -885,7 +886,7 @@ pub fn syslog_open(
     let transport = transport.map_or_else(Transport::default_here, Transport::from);
     ending::prepare();
     syslog::open(syslog::Config { ident, options, facility, transport, attached });
-    streams::set_destination(&syslog::newest_config());
+    streams::set_destination();
 }
 
 /// Whether it was opened, in this thread or in another.

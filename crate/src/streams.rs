@@ -14,7 +14,6 @@ pub mod keeper;
 pub mod line;
 pub mod memory;
 pub mod shared;
-pub mod zone;
 
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -34,6 +33,7 @@ use nix::sys::stat::Mode;
 use self::keeper::Prepared;
 use self::shared::{CROWDED, Destination, FILLER, GONE, Shared};
 use crate::syslog::{self, Config, Transport};
+use crate::zone::Zone;
 
 /// A keeper that must be replaced is not sooner than this after it was made.
 const RESPITE: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     // SAFETY: nobody else knows of this memory yet.
     unsafe {
-        *shared.zone.get() = zone::Zone::look_up(now as i64);
+        *shared.zone.get() = Zone::look_up(now as i64);
         let title = &mut *shared.title.get();
         let _ = write!(title.as_mut_slice(), "{name}: its output to syslog");
     }
@@ -107,7 +107,7 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
     let (readers, writers) = ([out.0, err.0], [out.1, err.1]);
     let _ = STREAMS.set(Streams { shared, readers, writers });
     let Some(streams) = STREAMS.get() else { return Ok(()) };
-    set_destination(&syslog::newest_config());
+    set_destination();
     ACTIVE.store(true, Ordering::SeqCst);
 
     // The thread inherits the mask: signals are the main thread's.
@@ -177,13 +177,16 @@ pub fn note_mask(mask: i32) {
 }
 
 /// Where the keeper sends the last words: as openlog(3) says, to the local logger.
-pub fn set_destination(config: &Config) {
+pub fn set_destination() {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let Some(streams) = STREAMS.get() else { return };
     let shared = streams.shared;
+    // Worker threads call openlog(3), too. What it has set last is asked for in here, so that the last one
+    // to write knows it.
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let next = (shared.current.load(Ordering::SeqCst) & 1) ^ 1;
-    // SAFETY: the keeper reads the other one. openlog(3) is called by one thread at a time: through
-    // the module's boundary, by JavaScript's.
-    unsafe { *shared.destinations[next].get() = destination(config) };
+    // SAFETY: the keeper reads the other one, and of this process's threads only one is here.
+    unsafe { *shared.destinations[next].get() = destination(&syslog::newest_config()) };
     shared.current.store(next, Ordering::SeqCst);
 }
 

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::{sys, zone};
+
 /// The queue holds so many bytes of message text.
 pub const CAPACITY: usize = 8 << 20;
 /// And so many messages, should they be empty.
@@ -64,10 +66,20 @@ pub struct Remote {
     pub sd_id: String,
 }
 
+/// What the sender's thread must know of the environment is read here, in JavaScript's main thread: that
+/// alone may change it. A worker thread reads it where nobody has yet.
+fn look() {
+    static LOOKED: AtomicBool = AtomicBool::new(false);
+    if !LOOKED.swap(true, Ordering::SeqCst) || sys::is_main_thread() {
+        journal::look();
+    }
+}
+
 impl Transport {
     /// Where messages go if nothing else was asked for: to the journal, where it reads our stdout or
     /// stderr anyhow (systemd.exec(5), `$JOURNAL_STREAM`), else to the local logger.
     pub fn default_here() -> Self {
+        look();
         if journal::reads(1) || journal::reads(2) {
             Self::Journal(PathBuf::from(journal::SOCKET))
         } else {
@@ -246,6 +258,7 @@ impl Queue {
 
     fn append(&mut self, priority: i32, text: &[u8], fields: &[u8]) {
         let time = SystemTime::now();
+        zone::look(seconds(time));
         let entry = Entry::Message { priority, time, text: text.len(), fields: fields.len() };
         self.waiting.entries.push_back(entry);
         self.waiting.text.extend_from_slice(text);
@@ -381,8 +394,10 @@ pub fn is_open() -> bool {
 /// openlog(3). `LOG_NDELAY` has the thread connect at once.
 pub fn open(config: Config) {
     OPEN.store(true, Ordering::Relaxed);
-    LIMIT.store(config.transport.longest(), Ordering::Relaxed);
     with(|queue| {
+        look();
+        zone::look(seconds(SystemTime::now()));
+        LIMIT.store(config.transport.longest(), Ordering::Relaxed);
         let now = config.options & libc::LOG_NDELAY != 0;
         let elsewhere = config.transport != queue.config.transport;
         queue.reached &= !elsewhere;
@@ -419,6 +434,10 @@ pub fn close() {
             queue.wake(Sleep::Deep);
         }
     });
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    format::second(time) as i64
 }
 
 /// setlogmask(3): returns the mask before; 0 changes nothing.

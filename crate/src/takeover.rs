@@ -208,25 +208,33 @@ fn close_on_exec(fd: BorrowedFd<'_>) {
     let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
 }
 
-/// Gets the variable's value, unsets it, and overwrites the bytes that the process was started with.
+/// Takes the variable out of the environment, and overwrites its bytes: those that the process was started
+/// with are seen in /proc/PID/environ. Not by unsetenv(3), which may free them.
 fn take_variable() -> Option<String> {
-    let name = std::ffi::CString::new(VARIABLE).ok()?;
-    // SAFETY: at import, in the main thread. The pointer that getenv gives is valid until the
-    // environment changes; the value is copied before that happens. On Linux it points into the
-    // process's initial stack, which stays mapped and writable, so that the bytes can be
-    // overwritten after unsetenv has let go of them.
+    // SAFETY: at import, in JavaScript's thread, which alone changes the environment: an array of pointers
+    // to strings, with a null behind the last. What is taken out of it stays in memory, which is the
+    // process's own and writable.
     unsafe {
-        let found = libc::getenv(name.as_ptr());
-        if found.is_null() {
-            return None;
+        let mut place = sys::environment();
+        let mut taken = None;
+        while !place.is_null() && !(*place).is_null() {
+            let entry = *place;
+            let length = CStr::from_ptr(entry).to_bytes().len();
+            let bytes = std::slice::from_raw_parts_mut(entry.cast::<u8>(), length);
+            let value = bytes.strip_prefix(VARIABLE.as_bytes()).and_then(|b| b.strip_prefix(b"="));
+            let Some(value) = value else {
+                place = place.add(1);
+                continue;
+            };
+            taken.get_or_insert_with(|| String::from_utf8_lossy(value).into_owned());
+            bytes.fill(0);
+            let mut hole = place;
+            while !(*hole).is_null() {
+                *hole = *hole.add(1);
+                hole = hole.add(1);
+            }
         }
-        let value = CStr::from_ptr(found);
-        let length = value.to_bytes().len();
-        let copy = value.to_string_lossy().into_owned();
-        let start = found.sub(VARIABLE.len() + 1);
-        libc::unsetenv(name.as_ptr());
-        std::ptr::write_bytes(start, 0, VARIABLE.len() + 1 + length);
-        Some(copy)
+        taken
     }
 }
 

@@ -1,14 +1,48 @@
-//! Local time without localtime(3), which takes a lock and so may not be called in a child of fork.
+//! Local time without localtime(3) where it is needed.
 //!
-//! The offsets of the coming years are looked up before; the rest is arithmetic.
+//! localtime(3) reads the environment, which JavaScript may change meanwhile, and takes a lock: no other
+//! thread than JavaScript's may call it, and no child of fork. So the offsets of the coming years are
+//! looked up before, and the rest is arithmetic.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use crate::sys;
 
 /// Years that the table is made for. After them the last offset goes on.
 const YEARS: i64 = 8;
-const WEEK: i64 = 7 * 86_400;
-const MONTHS: [&str; 12] =
+const DAY: i64 = 86_400;
+const WEEK: i64 = 7 * DAY;
+/// The months' names.
+pub const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The zone of this process, as it was last looked up.
+static HERE: RwLock<Zone> = RwLock::new(Zone { changes: [(i64::MIN, 0); 32], count: 1 });
+/// The second of the last look.
+static LOOKED: AtomicI64 = AtomicI64::new(NEVER);
+const NEVER: i64 = i64::MIN;
+
+/// Looks, once a second, whether local time is still what it was: TZ may have been changed. Does nothing
+/// in other threads than the main one, unless none has looked yet.
+pub fn look(now: i64) {
+    let last = LOOKED.load(Ordering::Relaxed);
+    if last != now && (last == NEVER || sys::is_main_thread()) {
+        LOOKED.store(now, Ordering::Relaxed);
+        let zone = here();
+        let quarters = (0..4).map(|quarter| now + quarter * 91 * DAY);
+        if last == NEVER || quarters.into_iter().any(|second| zone.offset(second) != offset(second))
+        {
+            *HERE.write().unwrap_or_else(PoisonError::into_inner) = Zone::look_up(now);
+        }
+    }
+}
+
+/// The zone of this process.
+pub fn here() -> Zone {
+    *HERE.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// From when on local time is so many seconds ahead of UTC.
 #[derive(Debug, Clone, Copy)]
@@ -17,12 +51,31 @@ pub struct Zone {
     count: usize,
 }
 
+/// A second of local time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    /// The year.
+    pub year: i64,
+    /// The month, 0 to 11.
+    pub month: usize,
+    /// The day of the month.
+    pub day: i64,
+    /// The hour.
+    pub hour: i64,
+    /// The minute.
+    pub minute: i64,
+    /// The second.
+    pub second: i64,
+    /// Seconds ahead of UTC.
+    pub offset: i64,
+}
+
 impl Zone {
     /// Of this process, from now on.
     pub fn look_up(now: i64) -> Self {
         let mut zone = Self { changes: [(i64::MIN, offset(now)); 32], count: 1 };
         let mut from = now;
-        while from < now + YEARS * 366 * 86_400 && zone.count < zone.changes.len() {
+        while from < now + YEARS * 366 * DAY && zone.count < zone.changes.len() {
             let to = from + WEEK;
             let new = offset(to);
             if new != offset(from) {
@@ -36,17 +89,27 @@ impl Zone {
         zone
     }
 
+    fn offset(&self, second: i64) -> i64 {
+        let changes = self.changes.get(..self.count).unwrap_or(&[]);
+        changes.iter().rev().find(|(from, _)| *from <= second).map_or(0, |change| change.1)
+    }
+
+    /// The local time of a second since the epoch. No allocation, no lock.
+    pub fn local(&self, second: i64) -> Local {
+        let offset = self.offset(second);
+        let local = second + offset;
+        let (days, second) = (local.div_euclid(DAY), local.rem_euclid(DAY));
+        let (year, month, day) = date(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        Local { year, month, day, hour, minute, second, offset }
+    }
+
     /// `Nov 24 09:22:01 `. No allocation, no lock.
     pub fn stamp(&self, now: i64, mut to: &mut [u8]) -> usize {
-        let changes = self.changes.get(..self.count).unwrap_or(&[]);
-        let offset = changes.iter().rev().find(|(from, _)| *from <= now).map_or(0, |c| c.1);
-        let local = now + offset;
-        let (day, second) = (local.div_euclid(86_400), local.rem_euclid(86_400));
-        let (month, date) = month_and_day(day);
-        let month = MONTHS.get(month as usize).copied().unwrap_or("Jan");
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let Local { month, day, hour, minute, second, .. } = self.local(now);
+        let month = MONTHS.get(month).copied().unwrap_or("Jan");
         let before = to.len();
-        let _ = write!(to, "{month} {date:2} {hour:02}:{minute:02}:{second:02} ");
+        let _ = write!(to, "{month} {day:2} {hour:02}:{minute:02}:{second:02} ");
         before - to.len()
     }
 }
@@ -75,14 +138,17 @@ fn offset(second: i64) -> i64 {
     tm.tm_gmtoff as i64
 }
 
-/// Month (0 to 11) and day of the month, of a day since the epoch, by the 400 years of the Gregorian
+/// Year, month (0 to 11) and day of the month, of a day since the epoch, by the 400 years of the Gregorian
 /// calendar, each counted from March.
-fn month_and_day(day: i64) -> (i64, i64) {
+fn date(day: i64) -> (i64, usize, i64) {
+    let era = (day + 719_468).div_euclid(146_097);
     let of_era = (day + 719_468).rem_euclid(146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let from_march = (5 * of_year + 2) / 153;
-    ((from_march + 2) % 12, of_year - (153 * from_march + 2) / 5 + 1)
+    let month = (from_march + 2) % 12;
+    let year = year + era * 400 + i64::from(month < 2);
+    (year, month as usize, of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 #[cfg(test)]
@@ -96,15 +162,22 @@ mod tests {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    fn by_libc(now: i64) -> String {
+    fn by_libc(now: i64) -> Local {
         // SAFETY: as in `offset`.
         let tm = unsafe {
             let mut tm: libc::tm = std::mem::zeroed();
             libc::localtime_r(&(now as libc::time_t), &mut tm);
             tm
         };
-        let month = MONTHS[tm.tm_mon as usize];
-        format!("{month} {:2} {:02}:{:02}:{:02} ", tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec)
+        Local {
+            year: i64::from(tm.tm_year) + 1900,
+            month: tm.tm_mon as usize,
+            day: tm.tm_mday.into(),
+            hour: tm.tm_hour.into(),
+            minute: tm.tm_min.into(),
+            second: tm.tm_sec.into(),
+            offset: tm.tm_gmtoff as i64,
+        }
     }
 
     #[test]
@@ -113,7 +186,7 @@ mod tests {
         let zone = Zone::look_up(begin);
         let mut now = begin;
         while now < begin + YEARS * 365 * 86_400 {
-            assert_eq!(text(&zone, now), by_libc(now));
+            assert_eq!(zone.local(now), by_libc(now));
             now += 12_345;
         }
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::line::{LONGEST, Line};
 use super::memory::Spare;
-use super::zone::Zone;
 use crate::syslog::local::TOGETHER;
+use crate::zone::Zone;
 
 /// Bytes of lines that wait for the daemon's thread, or for the logger: as many as the queue has.
 /// Memory only where they are used.

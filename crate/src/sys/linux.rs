@@ -76,6 +76,15 @@ pub fn is_main_thread() -> bool {
     nix::unistd::gettid() == nix::unistd::getpid()
 }
 
+/// environ(7): null-terminated, or null.
+pub fn environment() -> *mut *mut libc::c_char {
+    unsafe extern "C" {
+        static environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: the C library's own variable; read, not written.
+    unsafe { environ }
+}
+
 /// The address of this thread's errno; async-signal-safe.
 pub fn errno_location() -> *mut libc::c_int {
     // SAFETY: it is always valid.

@@ -145,6 +145,12 @@ pub fn is_main_thread() -> bool {
     unsafe { libc::pthread_main_np() == 1 }
 }
 
+/// environ(7): null-terminated, or null.
+pub fn environment() -> *mut *mut libc::c_char {
+    // SAFETY: the address of the C library's own variable, which is read, not written.
+    unsafe { *libc::_NSGetEnviron() }
+}
+
 /// The address of this thread's errno; async-signal-safe.
 pub fn errno_location() -> *mut libc::c_int {
     // SAFETY: it is always valid.

@@ -11,6 +11,7 @@ use ::syslog::{Facility, LogFormat, Severity};
 use super::rfc3164::Rfc3164;
 use super::rfc5424::Rfc5424;
 use super::{Config, Transport, journal};
+use crate::zone::{self, Local};
 
 /// The longest text of a message to a syslog server, in bytes after escaping.
 pub const LONGEST: usize = 8 << 10;
@@ -168,14 +169,8 @@ pub fn second(time: SystemTime) -> u64 {
 }
 
 /// The local time of a second.
-pub fn local_time(second: u64) -> libc::tm {
-    let seconds = second as libc::time_t;
-    // SAFETY: localtime_r writes the struct that it is given, and reads the time.
-    unsafe {
-        let mut tm: libc::tm = std::mem::zeroed();
-        libc::localtime_r(&seconds, &mut tm);
-        tm
-    }
+pub fn local_time(second: u64) -> Local {
+    zone::here().local(i64::try_from(second).unwrap_or(0))
 }
 
 /// Text as it is written: borrowed where there is nothing to escape.

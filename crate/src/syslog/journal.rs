@@ -4,11 +4,13 @@
 //! value's length in 8 bytes, the value, a newline. So no value can forge a field. What is too large
 //! for a datagram goes in a sealed memfd.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ::syslog::{LogFormat, Severity};
@@ -24,9 +26,23 @@ pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// The variable by which the journal says which stream it reads (systemd.exec(5)).
 const STREAM: &str = "JOURNAL_STREAM";
 
+/// What the variable says. The sender's thread may not read it: JavaScript may change the environment
+/// meanwhile (setenv(3)).
+static STREAM_HERE: Mutex<Option<OsString>> = Mutex::new(None);
+
+fn stream_here() -> MutexGuard<'static, Option<OsString>> {
+    STREAM_HERE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the environment, for [`reads`]. In the main thread, JavaScript's.
+pub fn look() {
+    let stream = std::env::var_os(STREAM);
+    *stream_here() = stream;
+}
+
 /// Whether the journal reads what is written to this descriptor.
 pub fn reads(fd: i32) -> bool {
-    let Some(stream) = std::env::var_os(STREAM) else { return false };
+    let Some(stream) = stream_here().clone() else { return false };
     // SAFETY: borrowed for the duplicate only; a closed descriptor is an error of dup(2).
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let Ok(duplicate) = borrowed.try_clone_to_owned() else { return false };

@@ -12,14 +12,12 @@ use super::Config;
 use super::format::{
     LONGEST, LONGEST_FIELDS, Record, escape, local_time, quoted_fields, second, tag,
 };
-
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+use crate::zone::{Local, MONTHS};
 
 /// `Nov 24 09:22:01`.
-pub fn stamp(tm: &libc::tm) -> String {
-    let month = MONTHS.get(tm.tm_mon as usize).copied().unwrap_or("Jan");
-    let (day, hour, minute, second) = (tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+pub fn stamp(local: &Local) -> String {
+    let Local { month, day, hour, minute, second, .. } = local;
+    let month = MONTHS.get(*month).copied().unwrap_or("Jan");
     format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}")
 }
 

@@ -9,6 +9,7 @@ use ::syslog::{LogFormat, Severity};
 
 use super::format::{LONGEST_FIELDS, Record, escape, local_time, pid, quoted_field, second};
 use super::{Config, Remote};
+use crate::zone::Local;
 
 /// What RFC 5424 takes of each: HOSTNAME, APP-NAME, and an SD-NAME.
 const LONGEST_HOST: usize = 255;
@@ -57,13 +58,12 @@ impl Rfc5424 {
             return;
         }
         self.second = second;
-        let tm = local_time(second);
-        let (year, month, day) = (tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
-        let (hour, minute, second) = (tm.tm_hour, tm.tm_min, tm.tm_sec.min(59));
+        let Local { year, month, day, hour, minute, second, offset } = local_time(second);
+        let month = month + 1;
         self.stamp = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-        let offset = tm.tm_gmtoff / 60;
         let sign = if offset < 0 { '-' } else { '+' };
-        self.zone = format!("{sign}{:02}:{:02}", offset.abs() / 60, offset.abs() % 60);
+        let minutes = offset.abs() / 60;
+        self.zone = format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
     }
 
     fn structured_data(&self, record: Record<'_>) -> Vec<u8> {
