@@ -337,7 +337,13 @@ impl<'a> Tracer<'a> {
         let mut bytes = ptrace::memory(tid, args[index], 256);
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
         bytes.truncate(end);
-        String::from_utf8_lossy(&bytes).replace(['\t', '\n'], " ")
+        let path = String::from_utf8_lossy(&bytes).replace(['\t', '\n'], " ");
+        // A name in a directory that is open, or that directory itself.
+        let within = (index == 1 && !path.starts_with('/') && args[0] as i32 >= 0)
+            .then(|| std::fs::read_link(format!("/proc/{tid}/fd/{}", args[0])).ok());
+        let Some(within) = within.flatten() else { return path };
+        let full = if path.is_empty() { within } else { within.join(path) };
+        full.to_string_lossy().into_owned()
     }
 
     /// A process comes into its next phase with this call, or after it.
