@@ -183,7 +183,12 @@ function changeDirectory(path: string): void {
   try {
     process.chdir(path)
   } catch (cause) {
-    const { errno = 0 } = cause as NodeJS.ErrnoException
+    const { errno = 0, code } = cause as NodeJS.ErrnoException
+    // A file server can give it, and libuv does not make the call again.
+    if (code === 'EINTR') {
+      changeDirectory(path)
+      return
+    }
     const [errnoCode = `errno ${-errno}`, words = 'unknown'] = getSystemErrorMap().get(errno) ?? []
     const reason = `${errnoCode}: ${words}`
     throw new DaemonError(

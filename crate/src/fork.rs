@@ -180,22 +180,24 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
         if p.lock >= 0 {
             digits[length] = b'\n';
             let wanted = length + 1;
-            let written = libc::pwrite(p.lock, digits.as_ptr().cast(), wanted, 0);
+            let write = || libc::pwrite(p.lock, digits.as_ptr().cast(), wanted, 0) as c_int;
+            let written = repeat(write);
             if written >= 0 && written as usize != wanted {
                 *sys::errno_location() = libc::ENOSPC;
             }
-            check(p, 2, if written == wanted as isize { 0 } else { -1 });
+            check(p, 2, if written == wanted as c_int { 0 } else { -1 });
         }
 
-        check(p, 3, libc::dup2(p.null, 0));
-        check(p, 3, libc::dup2(p.out, 1));
-        check(p, 3, libc::dup2(p.err, 2));
-        check(p, 3, libc::dup2(p.hand, p.hand_target));
+        let dup2 = |from, to| check(p, 3, repeat(|| libc::dup2(from, to)));
+        dup2(p.null, 0);
+        dup2(p.out, 1);
+        dup2(p.err, 2);
+        dup2(p.hand, p.hand_target);
         if p.lock >= 0 {
-            check(p, 3, libc::dup2(p.lock, p.lock_target));
+            dup2(p.lock, p.lock_target);
         }
         for &fd in &p.keep {
-            check(p, 4, libc::fcntl(fd, libc::F_SETFD, 0));
+            check(p, 4, repeat(|| libc::fcntl(fd, libc::F_SETFD, 0)));
         }
         if close_all_but(&p.spared) != 0 {
             check(p, 5, -1);
@@ -203,7 +205,7 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
 
         // Where that directory is gone, the flags that need it fail, in Node's own words.
         if let Some(cwd) = &p.cwd {
-            libc::chdir(cwd.as_ptr());
+            repeat(|| libc::chdir(cwd.as_ptr()));
         }
 
         // SIGUSR1 stays blocked over the exec: until Node handles it, it would end the process.
@@ -212,8 +214,8 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
         libc::sigemptyset(&mut mask);
         libc::sigaddset(&mut mask, libc::SIGUSR1);
         check(p, 6, libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()));
-        libc::execve(p.file.as_ptr(), p.argv.as_ptr(), p.env.as_ptr());
-        check(p, 7, -1);
+        let exec = || libc::execve(p.file.as_ptr(), p.argv.as_ptr(), p.env.as_ptr());
+        check(p, 7, repeat(exec));
         libc::_exit(127)
     }
 }
@@ -228,8 +230,10 @@ unsafe fn check(p: &Prepared, step: u8, result: c_int) {
     unsafe {
         let e = errno().to_ne_bytes();
         let frame = [STEP_FAILED, 5, 0, 0, 0, step, e[0], e[1], e[2], e[3]];
-        if libc::send(p.hand, frame.as_ptr().cast(), STEP_FRAME, libc::MSG_NOSIGNAL) < 0 {
-            libc::send(p.hand_target, frame.as_ptr().cast(), STEP_FRAME, libc::MSG_NOSIGNAL);
+        let (text, flags) = (frame.as_ptr().cast(), libc::MSG_NOSIGNAL);
+        let send = |to| repeat(|| libc::send(to, text, STEP_FRAME, flags) as c_int);
+        if send(p.hand) < 0 {
+            send(p.hand_target);
         }
         libc::_exit(127)
     }
@@ -290,7 +294,7 @@ unsafe fn end(p: &Prepared, child: pid_t, what: u8) -> ! {
         libc::kill(child, libc::SIGKILL);
         let mut status = 0;
         let deadline = monotonic() + KILLED;
-        while libc::waitpid(child, &mut status, libc::WNOHANG) == 0 {
+        while repeat(|| libc::waitpid(child, &mut status, libc::WNOHANG)) == 0 {
             let left = deadline - monotonic();
             if left <= 0 {
                 // It hangs in the kernel, and ends when it comes back from there.
@@ -309,7 +313,10 @@ unsafe fn verdict(p: &Prepared, what: u8, number: c_int) {
     let n = number.to_ne_bytes();
     let message: [u8; VERDICT] = [what, n[0], n[1], n[2], n[3]];
     // SAFETY: the buffer is ours. MSG_NOSIGNAL: the launcher may be gone.
-    unsafe { libc::send(p.guard, message.as_ptr().cast(), VERDICT, libc::MSG_NOSIGNAL) };
+    let send = || unsafe {
+        libc::send(p.guard, message.as_ptr().cast(), VERDICT, libc::MSG_NOSIGNAL) as c_int
+    };
+    repeat(send);
 }
 
 /// Unlinks the pidfile while it is locked, and only if the name still leads to it.
@@ -331,7 +338,7 @@ unsafe fn remove_pidfile(p: &Prepared) {
 }
 
 /// Makes a system call again for as long as it is interrupted.
-fn repeat(mut call: impl FnMut() -> c_int) -> c_int {
+pub(crate) fn repeat(mut call: impl FnMut() -> c_int) -> c_int {
     loop {
         let result = call();
         if result >= 0 || errno() != libc::EINTR {

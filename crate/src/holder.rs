@@ -256,7 +256,7 @@ fn has_flock(pid: i32, identity: Identity) -> std::result::Result<bool, Errno> {
 /// (proc_pid_fdinfo(5)).
 #[cfg(target_os = "linux")]
 fn has_flock(dir: &Path, identity: Identity) -> std::result::Result<bool, Errno> {
-    for entry in fs::read_dir(dir.join("fd")).map_err(errno_of)? {
+    for entry in crate::sys::again(|| fs::read_dir(dir.join("fd")).map_err(errno_of))? {
         let entry = entry.map_err(errno_of)?;
         let info = match fs::read(dir.join("fdinfo").join(entry.file_name())).map_err(errno_of) {
             Err(Errno::ENOENT) => continue, // Closed meanwhile; or the process is gone, as all will say.

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -129,7 +129,8 @@ pub fn launch(plan: Plan) -> Result<Launch> {
     let _deferred = Deferred::begin();
     for &fd in &plan.keep_fds {
         // SAFETY: asks for flags only; a closed descriptor is an error, not undefined.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        let flags = || Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) });
+        if sys::again(flags).is_err() {
             let message = format!("`keepFds` names descriptor {fd}, which is not open");
             let mut error = Error::os(Code::StartFailed, message, "fcntl", libc::EBADF);
             error.path = None;
@@ -173,8 +174,8 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
     let mut free = (3..).filter(|fd| !plan.keep_fds.contains(fd));
     let hand_target = free.next().unwrap_or(3);
     let lock_target = free.next().unwrap_or(4);
-    let above = |fd: OwnedFd| -> Result<OwnedFd> {
-        let raw = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(lock_target + 1))
+    let above = |fd: BorrowedFd<'_>| -> Result<OwnedFd> {
+        let raw = sys::again(|| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lock_target + 1)))
             .map_err(|e| os("fcntl")(e as i32))?;
         // SAFETY: the kernel has just given us this descriptor.
         Ok(unsafe { OwnedFd::from_raw_fd(raw) })
@@ -184,21 +185,18 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
     let (guard, guard_child) = UnixStream::pair().map_err(io("socketpair"))?;
     let out = sys::memfd(c"stdout").map_err(os("memfd_create"))?;
     let err = sys::memfd(c"stderr").map_err(os("memfd_create"))?;
-    let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let null = sys::again(|| nix::fcntl::open("/dev/null", flags, Mode::empty()))
         .map_err(|e| os("open")(e as i32).at("/dev/null".as_ref()))?;
-    let hand_child = above(hand_child.into())?;
-    let guard_child = above(guard_child.into())?;
-    let child_out = above(out.try_clone().map_err(io("fcntl"))?)?;
-    let child_err = above(err.try_clone().map_err(io("fcntl"))?)?;
-    let null = above(null)?;
+    let hand_child = above(hand_child.as_fd())?;
+    let guard_child = above(guard_child.as_fd())?;
+    let child_out = above(out.as_fd())?;
+    let child_err = above(err.as_fd())?;
+    let null = above(null.as_fd())?;
     let (gone, here) = std::io::pipe().map_err(io("pipe"))?;
-    let here = above(here.into())?;
+    let here = above(here.as_fd())?;
     let lock = match pidfile {
-        Some(pidfile) => {
-            // SAFETY: the pidfile outlives this borrow.
-            let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(pidfile.raw_fd()) };
-            Some(above(fd.try_clone_to_owned().map_err(io("fcntl"))?)?)
-        }
+        Some(pidfile) => Some(above(pidfile.as_fd())?),
         None => None,
     };
 
@@ -296,7 +294,7 @@ impl Launch {
         };
         let guardian = self.guardian;
         let bury = move || {
-            let _ = waitpid(guardian, None);
+            let _ = sys::again(|| waitpid(guardian, None));
             guardians().retain(|&pid| pid != guardian.as_raw());
         };
         // It is a zombie by now. Or it hangs in the kernel: that is nothing to wait for here.
@@ -439,7 +437,8 @@ impl Launch {
         let _ = self.guard.shutdown(std::net::Shutdown::Write);
         let patience = PollTimeout::from(2000u16);
         let mut fds = [PollFd::new(self.guard.as_fd(), PollFlags::empty())];
-        if !matches!(poll(&mut fds, patience), Ok(n) if n > 0) || !self.await_guardian(FAREWELL) {
+        let is_told = matches!(sys::again(|| poll(&mut fds, patience)), Ok(n) if n > 0);
+        if !is_told || !self.await_guardian(FAREWELL) {
             self.kill_guardian();
             self.await_guardian(FAREWELL);
         }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockType, UnixAddr, connect, send, sendto};
 
-use crate::sys;
+use crate::sys::{self, again};
 
 /// The way to the manager, where it was opened beforehand.
 static CONNECTED: OnceLock<OwnedFd> = OnceLock::new();
@@ -15,11 +15,13 @@ static CONNECTED: OnceLock<OwnedFd> = OnceLock::new();
 /// Sends `state`, lines of `NAME=value`, to `address`: a path, or `@` and an abstract name.
 pub fn notify(address: &str, state: &str) -> Result<(), Errno> {
     let flags = sys::NO_SIGNAL | MsgFlags::MSG_DONTWAIT;
-    match CONNECTED.get().map(|socket| send(socket.as_raw_fd(), state.as_bytes(), flags)) {
+    let send = |socket: &OwnedFd| again(|| send(socket.as_raw_fd(), state.as_bytes(), flags));
+    match CONNECTED.get().map(send) {
         Some(Ok(_)) => Ok(()),
         // A manager that has made its socket anew.
         Some(Err(Errno::ECONNREFUSED)) | None => {
-            sendto(new_socket()?.as_raw_fd(), state.as_bytes(), &to(address)?, flags).map(drop)
+            let (socket, to) = (new_socket()?, to(address)?);
+            again(|| sendto(socket.as_raw_fd(), state.as_bytes(), &to, flags)).map(drop)
         }
         Some(Err(error)) => Err(error),
     }
@@ -28,7 +30,8 @@ pub fn notify(address: &str, state: &str) -> Result<(), Errno> {
 /// Connects now: the path may be out of reach later (chroot(2)).
 pub fn stay_in_touch(address: &str) -> Result<(), Errno> {
     let socket = new_socket()?;
-    connect(socket.as_raw_fd(), &to(address)?)?;
+    let to = to(address)?;
+    again(|| connect(socket.as_raw_fd(), &to))?;
     let _ = CONNECTED.set(socket);
     Ok(())
 }

@@ -184,7 +184,8 @@ fn give_files(whom: &Whom, target: &Target) -> Vec<String> {
     let give = |&fd: &RawFd| {
         // SAFETY: the caller's open descriptor, for the length of the call.
         let file = unsafe { BorrowedFd::borrow_raw(fd) };
-        let errno = nix::unistd::fchown(file, Some(uid), Some(gid)).err()?;
+        let fchown = || nix::unistd::fchown(file, Some(uid), Some(gid));
+        let errno = crate::sys::again(fchown).err()?;
         Some(format!(
             "Cannot give a log file that was made to {target}: {}, fchown. It cannot be opened anew: give \
              it to that user by hand.",

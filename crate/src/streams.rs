@@ -383,7 +383,8 @@ impl Thread {
     /// It ends before the daemon only when it is asked to, or killed by somebody.
     fn bury(&mut self, keeper: &Keeper) {
         // SAFETY: our own child. __WALL: one without an exit signal.
-        unsafe { libc::waitpid(keeper.pid, std::ptr::null_mut(), libc::__WALL) };
+        let wait = || unsafe { libc::waitpid(keeper.pid, std::ptr::null_mut(), libc::__WALL) };
+        let _ = crate::sys::again(|| Errno::result(wait()));
         let mut state = state();
         state.keeper = None;
         self.failed = state.wanted;

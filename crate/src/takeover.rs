@@ -149,12 +149,16 @@ fn first_frame(socket: &mut UnixStream, nonce: &str) -> Option<String> {
     // What a stranger's socket has to say is not consumed: look before reading.
     let mut head = [0u8; 37];
     // SAFETY: the buffer is ours and its length is given.
-    let peeked = unsafe {
+    let peek = || unsafe {
         use std::os::fd::AsRawFd;
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-        libc::recv(socket.as_raw_fd(), head.as_mut_ptr().cast(), head.len(), flags)
+        let (fd, to) = (socket.as_raw_fd(), head.as_mut_ptr().cast());
+        nix::errno::Errno::result(libc::recv(fd, to, 37, flags))
     };
-    if peeked != 37 || head.first() != Some(&b'H') || head.get(5..) != Some(nonce.as_bytes()) {
+    if sys::again(peek) != Ok(37)
+        || head.first() != Some(&b'H')
+        || head.get(5..) != Some(nonce.as_bytes())
+    {
         return None;
     }
     let (_, payload) = receive(socket).ok()?;
@@ -190,7 +194,8 @@ impl Standing {
 
 fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD on any number is an error at worst.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    let flags = || nix::errno::Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) });
+    sys::again(flags).is_ok()
 }
 
 fn is_unix_stream(fd: RawFd) -> bool {
@@ -205,7 +210,7 @@ fn is_unix_stream(fd: RawFd) -> bool {
 }
 
 fn close_on_exec(fd: BorrowedFd<'_>) {
-    let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    let _ = sys::again(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)));
 }
 
 /// Takes the variable out of the environment, and overwrites its bytes: those that the process was started

@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, SFlag};
 
 use super::everywhere::{Call, Expected, Order};
 use super::{Error, Landlock};
+use crate::sys::again;
 use crate::walk::{Failure, Found, Last, Trusted, kind, walk};
 
 // LANDLOCK_ACCESS_FS_*
@@ -131,7 +132,7 @@ impl Ruleset {
         let mut ruleset = Self { fd, probe };
         ruleset.allow(asked, &attr)?;
         // The probe needs a root directory that can be read now.
-        ruleset.probe &= open("/", probe_flags(), Mode::empty()).is_ok();
+        ruleset.probe &= again(|| open("/", probe_flags(), Mode::empty())).is_ok();
         Ok(Some(ruleset))
     }
 

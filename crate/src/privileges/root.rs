@@ -133,9 +133,9 @@ impl Root {
     /// and the working directory.
     pub fn enter(&self) -> Result<(), Error> {
         let fail = |syscall| move |error: Errno| failed(&self.path, syscall, error as i32);
-        fchdir(&self.directory).map_err(fail("fchdir"))?;
-        chroot(".").map_err(fail("chroot"))?;
-        chdir("/").map_err(fail("chdir"))
+        again(|| fchdir(&self.directory)).map_err(fail("fchdir"))?;
+        again(|| chroot(".")).map_err(fail("chroot"))?;
+        again(|| chdir("/")).map_err(fail("chdir"))
     }
 
     pub fn identity(&self) -> Identity {

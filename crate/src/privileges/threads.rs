@@ -53,7 +53,8 @@ pub struct Tasks(Dir);
 impl Tasks {
     pub fn open() -> Result<Self, Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let dir = Dir::open("/proc/self/task", flags, Mode::empty()).map_err(unreadable)?;
+        let open = || Dir::open("/proc/self/task", flags, Mode::empty());
+        let dir = crate::sys::again(open).map_err(unreadable)?;
         // Files of the same names elsewhere prove nothing.
         let tasks = match fstatfs(&dir).map_err(unreadable)?.filesystem_type() {
             PROC_SUPER_MAGIC => Self(dir),

@@ -245,6 +245,9 @@ impl Keeper {
             }
             // SAFETY: the chunk is the keeper's alone, and has room for what is asked.
             let read = unsafe { libc::read(self.pipe(stream), chunk.cast(), room) };
+            if read < 0 && errno() == libc::EINTR {
+                continue;
+            }
             if read == 0 {
                 self.close(stream);
             }

@@ -174,7 +174,8 @@ pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
 pub unsafe fn close_listed(sorted: &[RawFd]) -> libc::c_int {
     // SAFETY: async-signal-safe calls; the records that getdents64 wrote lie within `buffer`.
     unsafe {
-        let dir = libc::open(c"/proc/self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let dir = crate::fork::repeat(|| libc::open(c"/proc/self/fd".as_ptr(), flags));
         if dir < 0 {
             return -1;
         }

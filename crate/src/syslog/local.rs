@@ -60,7 +60,7 @@ pub fn unix_socket(path: &Path, kind: SockType) -> Result<OwnedFd, Errno> {
     let socket = sys::unix_socket(kind, false)?;
     // Before connect(2): with a full backlog a stream would wait there.
     set_patience(&socket)?;
-    connect(socket.as_raw_fd(), &address)?;
+    sys::again(|| connect(socket.as_raw_fd(), &address))?;
     Ok(socket)
 }
 

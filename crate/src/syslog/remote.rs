@@ -178,7 +178,8 @@ impl Tcp {
             match read {
                 0 => return true,
                 1.. => {}
-                _ => return !matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR),
+                _ if Errno::last() == Errno::EINTR => {}
+                _ => return Errno::last() != Errno::EAGAIN,
             }
         }
     }

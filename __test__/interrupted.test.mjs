@@ -1,0 +1,150 @@
+// System calls that are interrupted (EINTR), as they are on some file servers: each one is made again.
+
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { command, isRoot, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
+import { lock } from './locks.mjs'
+
+const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+const injects = spawnSync('strace', ['-e', 'inject=openat:error=EINTR:when=1000', 'true']).status === 0
+const traced = injects ? test : test.skip
+
+/** Every call on a file that the package makes itself, but close(2), which is never made again. */
+const ON_FILES = [
+  'openat',
+  'flock',
+  'fcntl',
+  'newfstatat',
+  'fstat',
+  'statx',
+  'fchmod',
+  'fchown',
+  'ftruncate',
+  'pread64',
+  'pwrite64',
+  'unlink',
+  'unlinkat',
+  'renameat',
+  'mkdirat',
+  'readlinkat',
+  'chdir',
+  'dup2',
+  'dup3',
+  'inotify_add_watch',
+]
+/** And those of the hand-over, of the log, and of the wait for another process. */
+const ON_OTHERS = [
+  'connect',
+  'sendto',
+  'sendmmsg',
+  'recvfrom',
+  'poll',
+  'ppoll',
+  'wait4',
+  'waitid',
+  'dup2',
+  'dup3',
+]
+
+/** Runs a verb while every second call of each kind is interrupted: from the first, or from the second on. */
+function interrupted(p, script, verb, calls, from, paths) {
+  const only = paths.flatMap((path) => ['-P', path])
+  const inject = `inject=${calls.join(',')}:error=EINTR:when=${from}+2`
+  const args = [
+    '-f',
+    '-qq',
+    '-o',
+    `${p.dir}/calls-${verb}-${from}`,
+    ...only,
+    '-e',
+    `trace=${calls.join(',')}`,
+    '-e',
+    inject,
+  ]
+  return command(p, 'strace', [...args, process.execPath, script, verb])
+}
+
+/** The calls that were interrupted at least once. */
+function seen(p, verb, from) {
+  const lines = fs.readFileSync(`${p.dir}/calls-${verb}-${from}`, 'utf8').split('\n')
+  return new Set(lines.filter((l) => l.includes('INJECTED')).map((l) => /(\w+)\(/.exec(l)?.[1]))
+}
+
+const user = isRoot ? "user: 'nobody'," : ''
+
+for (const from of [1, 2]) {
+  traced(`every call on a file is made again when it is interrupted (from the ${from}. on)`, async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    for (const name of ['logs', 'work']) fs.mkdirSync(`${p.dir}/${name}`)
+    fs.symlinkSync('logs', `${p.dir}/cur`)
+    const log = `${p.dir}/logs/out`
+    const options = `cwd: '${p.dir}/work', stdout: '${p.dir}/cur/out',`
+    const script = p.write('a.mjs', cli({ options: `${user} ${options}`, body: 'action() { for (;;) {} }' }))
+    // Not the directories above: Node itself looks at them.
+    const paths = [p.run, p.pidFile(), `${p.dir}/logs`, `${p.dir}/cur`, log, `${p.dir}/work`]
+    const hidden = ['new', 'lock'].map((end) => `${p.run}/.sample.pid.${end}`)
+    const start = interrupted(p, script, 'start', ON_FILES, from, [...paths, ...hidden])
+    let status
+    await until(async () => {
+      status = await run(p, script, ['status'])
+      return status.status !== 3
+    }, 'a daemon')
+    t.is(status.status, 0, status.stderr)
+    // It is kept, and written again.
+    const pid = pidIn(p)
+    fs.writeFileSync(p.pidFile(), '123\n')
+    await until(() => fs.readFileSync(p.pidFile(), 'latin1') === `${pid}\n`, 'its pid')
+    if (!isRoot) {
+      fs.rmSync(p.pidFile())
+      await until(() => fs.existsSync(p.pidFile()) && pidIn(p) === pid, 'its file')
+    }
+    const stop = await interrupted(p, script, 'stop', ON_FILES, from, paths)
+    t.is(stop.status, 0, stop.stderr)
+    const { status: started, stderr } = await start
+    t.is(started, 0, stderr)
+    t.deepEqual(processesOf(p), [])
+    // Those that a process makes once are interrupted the first time alone.
+    const expected = from === 1 ? ['openat', 'flock', 'fcntl', 'fchmod', 'ftruncate'] : ['fcntl']
+    for (const call of expected) t.true(seen(p, 'start', from).has(call), call)
+    t.true(seen(p, 'stop', from).size > 0)
+  })
+
+  traced(
+    `every call for another process is made again when it is interrupted (from the ${from}. on)`,
+    async (t) => {
+      const p = place(t)
+      const script = p.write('a.mjs', cli())
+      const start = interrupted(p, script, 'start', ON_OTHERS, from, [])
+      let status
+      await until(async () => {
+        status = await run(p, script, ['status'])
+        return status.status !== 3
+      }, 'a daemon')
+      t.is(status.status, 0, status.stderr)
+      const stop = await interrupted(p, script, 'stop', ON_OTHERS, from, [])
+      t.is(stop.status, 0, stop.stderr)
+      const { status: started, stderr } = await start
+      t.is(started, 0, stderr)
+      t.deepEqual(fs.readdirSync(p.run), [])
+      t.deepEqual(processesOf(p), [])
+    },
+  )
+}
+
+// A reader's lock has the file replaced: what a start does else only when somebody has removed it.
+traced('a file is replaced whatever is interrupted', async (t) => {
+  const p = place(t)
+  const script = p.write('a.mjs', cli())
+  for (const from of [1, 2]) {
+    fs.writeFileSync(p.pidFile(), '999999\n')
+    await lock(t, p.pidFile(), { flock: true })
+    const paths = ['', '.new', '.lock'].map((end) => (end ? `${p.run}/.sample.pid${end}` : p.pidFile()))
+    const start = interrupted(p, script, 'start', ON_FILES, from, [p.run, ...paths])
+    await until(async () => (await run(p, script, ['status'])).status === 0, 'a daemon')
+    t.is((await run(p, script, ['stop'])).status, 0)
+    t.is((await start).status, 0)
+    if (from === 1) t.true(seen(p, 'start', from).has('renameat'))
+    t.deepEqual(fs.readdirSync(p.run), [])
+  }
+})
