@@ -77,7 +77,8 @@ ${last}
 
 /** The environment in which programs find their place. */
 export function environment(p, more = {}) {
-  return { ...process.env, RUNTIME_DIRECTORY: undefined, RUN: p.run, DIR: p.dir, NODE_OPTIONS: '', ...more }
+  const service = { RUNTIME_DIRECTORY: undefined, INVOCATION_ID: undefined, SYSTEMD_EXEC_PID: undefined }
+  return { ...process.env, ...service, RUN: p.run, DIR: p.dir, NODE_OPTIONS: '', ...more }
 }
 
 /** Runs a Node program to its end. */

@@ -289,21 +289,26 @@ asRoot("root's pidfiles are in $RUNTIME_DIRECTORY, else in /var/run", async (t) 
 const NOBODY = { uid: 65534, gid: 65534 }
 
 asRoot(
-  "others' are in $RUNTIME_DIRECTORY, in $XDG_RUNTIME_DIR, or in a directory of their own in /tmp",
+  "others' are in $RUNTIME_DIRECTORY, in $XDG_RUNTIME_DIR if it is theirs, or in a directory of their own in /tmp",
   async (t) => {
     const p = place(t)
     fs.chmodSync(p.dir, 0o755)
+    const session = `${p.dir}/session`
+    fs.mkdirSync(session)
+    fs.chownSync(session, NOBODY.uid, NOBODY.gid)
     const options = { name: 'x' }
     const cases = [
-      [options, { RUNTIME_DIRECTORY: '/run/a:/run/b', XDG_RUNTIME_DIR: '/run/user/65534' }],
-      [options, { XDG_RUNTIME_DIR: '/run/user/65534' }],
+      [options, { RUNTIME_DIRECTORY: '/run/a:/run/b', XDG_RUNTIME_DIR: session }],
+      [options, { XDG_RUNTIME_DIR: session }],
+      [options, { XDG_RUNTIME_DIR: p.run }],
+      [options, { XDG_RUNTIME_DIR: `${p.dir}/missing` }],
       [options],
       [options, { XDG_RUNTIME_DIR: 'relative' }],
     ]
     const answers = await ask(t, p, p.write('a.mjs', asks), cases, NOBODY)
     t.deepEqual(
       answers.map(([, file]) => file),
-      ['/run/a/x.pid', '/run/user/65534/x.pid', '/tmp/x-65534/x.pid', '/tmp/x-65534/x.pid'],
+      ['/run/a/x.pid', `${session}/x.pid`, ...Array(4).fill('/tmp/x-65534/x.pid')],
     )
   },
 )

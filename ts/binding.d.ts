@@ -5,7 +5,7 @@
  * Waits for a process that still holds the pidfile and is being killed; resolves with whether another
  * start may do better.
  */
-export declare function awaitRelease(place: NativePlace): Promise<boolean>
+export declare function awaitRelease(places: Array<NativePlace>): Promise<boolean>
 
 /** Of these threads, the ones that are not asleep. */
 export declare function awakeThreads(among: Array<number>): Array<number>
@@ -16,11 +16,23 @@ export declare function cancelLaunch(): void
 /** For Deno, which hides its own flags: the command line of this process. */
 export declare function commandLine(): Array<string>
 
+/** Which of the places has the daemon at this moment; 0 where none has it. */
+export declare function currentPlace(places: Array<NativePlace>): number
+
+/**
+ * The caller's places for a daemon of this name where nobody has named one, the one of a start first.
+ * `session` is `$XDG_RUNTIME_DIR`.
+ */
+export declare function defaultPlaces(name: string, session?: string | undefined | null): Array<NativePlace>
+
 /**
  * Becomes the user and the group, gives up all else that was asked for, on every thread, and proves
  * it.
  */
 export declare function dropPrivileges(whom: NativeWhom | undefined | null, confinement: NativeConfinement): NativeDropped
+
+/** The daemons of a name that run where nobody has looked. */
+export declare function elsewhere(name: string, looked: Array<NativePlace>, defaults: Array<NativePlace>): Promise<NativeNamesake[]>
 
 /** Removes the pidfile and ends the process at once. */
 export declare function exitNow(status: number): void
@@ -43,8 +55,8 @@ export declare function guardStart(name: string, blockedTimeout: number, attache
 /** JavaScript has taken this signal. */
 export declare function guardTaken(signal: string): void
 
-/** In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it. */
-export declare function holdPidfile(place: NativePlace, inherited: boolean): void
+/** In the daemon: the inherited pidfile is in the first place. Or, attached: opens and locks it there. */
+export declare function holdPidfile(places: Array<NativePlace>, inherited: boolean): void
 
 /** Until JavaScript listens to these signals they wait. */
 export declare function holdSignals(signals: Array<string>): void
@@ -59,7 +71,7 @@ export declare function isMainThread(): boolean
 export declare function keepPidfile(attached: boolean): void
 
 /** Sends a signal to the daemon that runs. */
-export declare function kill(place: NativePlace, signal: number): Promise<undefined>
+export declare function kill(places: Array<NativePlace>, signal: number): Promise<undefined>
 
 /** Forks the daemon; resolves when it is ready, or when it is known why there is none. */
 export declare function launch(plan: NativePlan): Promise<NativeOutcome>
@@ -156,6 +168,16 @@ export interface NativeLog {
   made: boolean
 }
 
+/** A daemon of the same name that is another one. */
+export interface NativeNamesake {
+  /** Its pidfile. */
+  path: string
+  /** Its pid. */
+  pid: number
+  /** Whose it is. */
+  user: string
+}
+
 /** What became of a start. */
 export interface NativeOutcome {
   /** The daemon's pid; the rest tells why there is none. */
@@ -194,6 +216,8 @@ export interface NativePlace {
   name: string
   /** Our own directory in /tmp. */
   private: boolean
+  /** The variable that names the directory. */
+  variable?: string
 }
 
 /** What to start. */
@@ -210,8 +234,8 @@ export interface NativePlan {
   ownEnv: boolean
   /** Where it starts, as bytes; left out, where the launcher is. */
   cwd?: Buffer
-  /** Where the pidfile goes. */
-  place?: NativePlace
+  /** Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile. */
+  places: Array<NativePlace>
   /** Descriptors that stay open. */
   keepFds: Array<number>
   /** Milliseconds. */
@@ -317,14 +341,14 @@ export declare function redirect(fd: number, number: number): void
 /** In the daemon: tells the launcher why there will be no daemon. */
 export declare function reportFailure(report: string): void
 
-/** Looks at a pidfile and at the process that holds it. */
-export declare function status(place: NativePlace): Promise<NativeStatus>
+/** Looks at the pidfiles and at the process that holds one. */
+export declare function status(places: Array<NativePlace>): Promise<NativeStatus>
 
 /**
  * SIGTERM, after `patience` ms SIGKILL; resolves when the process has ended, with null where none
  * was running.
  */
-export declare function stop(place: NativePlace, patience: number): Promise<NativeStopped | null>
+export declare function stop(places: Array<NativePlace>, patience: number): Promise<NativeStopped | null>
 
 /** From here on what is written to this descriptor, 1 or 2, becomes syslog messages. */
 export declare function streamsRedirect(number: number): void

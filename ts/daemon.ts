@@ -1,15 +1,17 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
+import type { NativePlace } from './binding.js'
 import { now } from './builtin.js'
 import { exitStatus, killed, runCommand } from './command.js'
 import { DaemonError, invalidType, unknownName } from './errors.js'
 import { become, type Hello, handOver, managed } from './handover.js'
-import { isAhead, isRepeated, launch, onceReleased, placeOf, show, startedEarlier } from './launch.js'
+import { isAhead, isRepeated, launch, onceReleased, show, startedEarlier } from './launch.js'
 import * as life from './life.js'
 import { warningOfLifeline } from './lifeline.js'
 import { logAs } from './logger.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
+import { pidFileIn } from './places.js'
 import { signalNames, signalNumber } from './signals.js'
 import { type Status, statusOf } from './status.js'
 import { onTerminal, silently, type Wait } from './waiting.js'
@@ -29,7 +31,6 @@ const LOOK_MS = 20
  */
 export class Daemon {
   readonly #options: ResolvedOptions
-  readonly #place: ReturnType<typeof placeOf>
   /** What the program gets as its arguments in the daemon, where the command line says. */
   #arguments: readonly string[] | undefined
   /** On the command line, somebody may look on. */
@@ -42,12 +43,12 @@ export class Daemon {
   constructor(options: DaemonOptions = {}) {
     this.#options = resolveOptions(options)
     if (handOver?.name === this.#options.name) this.#takePlace(handOver)
-    this.#place = placeOf(this.#options)
   }
 
   /** The daemon's options count, but for the pidfile's place, which is the launcher's. */
-  #takePlace({ pidFileDir: path, createPrivate }: Hello): void {
-    this.#options.pidFileDir = path === null ? null : { path, isDefault: false, createPrivate }
+  #takePlace({ pidFileDir: dir, createPrivate, name }: Hello): void {
+    this.#options.places = dir === null ? [] : [{ dir, name, private: createPrivate }]
+    this.#options.placeIsDefault = false
   }
 
   /** The daemon's name. */
@@ -55,9 +56,18 @@ export class Daemon {
     return this.#options.name
   }
 
-  /** The pidfile's path, or `null` where none is kept. */
+  /**
+   * The pidfile's path, or `null` where none is kept. Where it is not the same in every environment, that
+   * of the daemon that runs at this moment; where none does, that of the next start.
+   */
   get pidFile(): string | null {
-    return this.#place && `${this.#place.dir}/${this.name}.pid`
+    const place = this.#place()
+    return place === undefined ? null : pidFileIn(place)
+  }
+
+  #place(): NativePlace | undefined {
+    const { places } = this.#options
+    return places[places.length > 1 ? native.currentPlace(places) : 0]
   }
 
   /**
@@ -163,10 +173,8 @@ export class Daemon {
       if (attached) throw error
       life.refuse(error)
     }
-    if (this.#place) {
-      if (attached) await this.#hold()
-      else native.holdPidfile(this.#place, true)
-    }
+    if (attached) await this.#hold()
+    else if (this.#options.places.length > 0) native.holdPidfile(this.#options.places, true)
     if (this.#arguments) process.argv.splice(2, process.argv.length, ...this.#arguments)
     return life.live(
       this.#options,
@@ -185,13 +193,15 @@ export class Daemon {
 
   /** Attached, where nobody asked for a pidfile, one that cannot be written is no reason not to run. */
   async #hold(): Promise<void> {
-    const place = this.#place
-    if (place === null) return
+    const { places } = this.#options
+    const [own] = places
+    if (own === undefined) return
     try {
-      await onceReleased(place, async () => native.holdPidfile(place, false))
+      await onceReleased(places, async () => native.holdPidfile(places, false))
+      this.#options.places = [own]
     } catch (error) {
       const { code, syscall } = error as DaemonError
-      const optional = this.#options.pidFileDir?.isDefault && code === 'ERR_DAEMON_PIDFILE'
+      const optional = this.#options.placeIsDefault && code === 'ERR_DAEMON_PIDFILE'
       if (!optional || syscall === 'flock') throw error
       life.warnLater(`${(error as Error).message}. Going on without`)
     }
@@ -211,7 +221,7 @@ export class Daemon {
     if (earlier !== undefined) return found(earlier)
     const deadline = now() + this.#options.startTimeout
     for (;;) {
-      const status = this.#place ? await this.status() : undefined
+      const status = this.#options.places.length > 0 ? await this.status() : undefined
       if (status?.state === 'running') return found(status.pid)
       if (status?.state !== 'starting') {
         try {
@@ -295,8 +305,9 @@ export class Daemon {
     return life.awaits(this.name) || isAhead(this.name)
   }
 
-  #known() {
-    if (this.#place) return this.#place
+  #known(): NativePlace[] {
+    const { places } = this.#options
+    if (places.length > 0) return places
     throw new DaemonError(
       'ERR_DAEMON_PIDFILE',
       `The daemon '${this.name}' keeps no pidfile (\`pidFilePath: null\`), so it cannot be found`,

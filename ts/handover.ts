@@ -5,7 +5,7 @@ import { inspect } from './builtin.js'
 import { bewareOfTheDebugger } from './debugger.js'
 import { serializeError } from './errors.js'
 import { watchServers } from './listening.js'
-import { startedByManager } from './manager.js'
+import { bePartOfService, startedByManager } from './manager.js'
 import { native } from './native.js'
 
 /** A daemon that the launcher had started before this one, in the same program. */
@@ -17,9 +17,12 @@ export interface Earlier {
 /** What the launcher tells the daemon. */
 export interface Hello {
   name: string
+  /** Where the pidfile is, which the launcher has locked. */
   pidFileDir: string | null
   /** It is the launcher's own in /tmp. */
   createPrivate: boolean
+  /** The launcher was what a service manager had started, and runs the same program. */
+  isPartOfService: boolean
   startTimeout: number
   earlier: Earlier[]
 }
@@ -67,7 +70,9 @@ function take(): Hello | undefined {
   bewareOfTheDebugger()
   watchTheBoot()
   watchServers()
-  return JSON.parse(hello) as Hello
+  const taken = JSON.parse(hello) as Hello
+  bePartOfService(taken.isPartOfService)
+  return taken
 }
 
 /** Until the take-over, whatever ends this process is told to the launcher in its own words. */

@@ -1,5 +1,6 @@
 // The launcher: from options to a running daemon, or to the truth about why there is none.
 
+import type { NativePlace } from './binding.js'
 import {
   ahead,
   DaemonError,
@@ -10,8 +11,10 @@ import {
 } from './errors.js'
 import { existsSync } from './builtin.js'
 import { become, type Hello, handOver } from './handover.js'
+import { ownsVariables } from './manager.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
+import { pidFileIn } from './places.js'
 import { daemonCommand } from './program.js'
 import { signalName } from './signals.js'
 
@@ -41,12 +44,6 @@ export function isAhead(name: string): boolean {
   return isRepeated(name) && !reached.has(name)
 }
 
-/** Where the pidfile is, as the native module takes it. */
-export function placeOf(options: ResolvedOptions) {
-  const dir = options.pidFileDir
-  return dir && { dir: dir.path, name: options.name, private: dir.createPrivate }
-}
-
 /** A daemon that was started, and what it printed meanwhile. */
 export interface Launched {
   pid: number
@@ -54,39 +51,37 @@ export interface Launched {
   stderr: Buffer
 }
 
-/** Where a process that is being killed still holds the pidfile: tries again when it has let go. */
-export async function onceReleased<T>(
-  place: ReturnType<typeof placeOf>,
-  attempt: () => Promise<T>,
-): Promise<T> {
+/** Where a process that is being killed still holds a pidfile: tries again when it has let go. */
+export async function onceReleased<T>(places: NativePlace[], attempt: () => Promise<T>): Promise<T> {
   try {
     return await attempt()
   } catch (error) {
     const isHeld = (error as DaemonError).code === 'ERR_DAEMON_ALREADY_RUNNING'
-    if (!place || !isHeld || !(await native.awaitRelease(place))) throw error
+    if (!isHeld || !(await native.awaitRelease(places))) throw error
     return attempt()
   }
 }
 
 /** Starts the daemon in the background; resolves when it is ready. */
 export async function launch(options: ResolvedOptions): Promise<Launched> {
+  const [own] = options.places
   const hello: Hello = {
     name: options.name,
-    pidFileDir: options.pidFileDir?.path ?? null,
-    createPrivate: options.pidFileDir?.createPrivate ?? false,
+    pidFileDir: own?.dir ?? null,
+    createPrivate: own?.private ?? false,
+    isPartOfService: options.script === undefined && ownsVariables(false),
     startTimeout: options.startTimeout,
     earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
   }
-  const place = placeOf(options)
   const command = daemonCommand(options, native.commandLine)
   const plan = {
     ...command,
-    ...(place && { place }),
+    places: options.places,
     keepFds: [...options.keepFds],
     timeout: options.startTimeout,
     hello: JSON.stringify(hello),
   }
-  const outcome = await onceReleased(place, async () => native.launch(plan))
+  const outcome = await onceReleased(options.places, async () => native.launch(plan))
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome, command.file)
   started.set(options.name, pid)
@@ -164,8 +159,8 @@ function stepError(
   error: (code: DaemonErrorCode, what: string, details: DaemonErrorDetails) => DaemonError,
 ): DaemonError {
   const { syscall = '', errno = 0, errnoCode = '', reason = '' } = outcome
-  const onPidFile = syscall === 'write' && options.pidFileDir
-  const path = onPidFile ? `${onPidFile.path}/${options.name}.pid` : syscall === 'execve' ? file : undefined
+  const onPidFile = syscall === 'write' && options.places[0]
+  const path = onPidFile ? pidFileIn(onPidFile) : syscall === 'execve' ? file : undefined
   // execve(2) says ENOENT of a script, too, whose first line names what is not there.
   const hint =
     path === file && errnoCode === 'ENOENT' && existsSync(file)

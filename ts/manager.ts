@@ -58,6 +58,25 @@ function isSupervisord(name: string): boolean {
   }
 }
 
+/** The launcher of this daemon was what the service manager had started. */
+let isPartOfService = false
+
+/** As in the launcher, so in the daemon, in which the same code runs. */
+export function bePartOfService(isPart: boolean): void {
+  isPartOfService = isPart
+}
+
+/**
+ * Whether what the environment says of a service is said of this very process, or by hand. `isClient`:
+ * it speaks for a daemon of another program, which is no part of the service.
+ */
+export function ownsVariables(isClient: boolean): boolean {
+  const { SYSTEMD_EXEC_PID: started, INVOCATION_ID: unit } = process.env
+  if (isPartOfService || (started === undefined && unit === undefined)) return true
+  if (isClient) return false
+  return started === String(process.pid) || (parentName() === 'systemd' && startedByOldSystemd())
+}
+
 function parentName(): string {
   try {
     return native.parentName()

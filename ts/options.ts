@@ -1,11 +1,12 @@
 // The options of a Daemon: what they mean, and the check before anything is done.
 
-import type { NativeConfinement } from './binding.js'
+import type { NativeConfinement, NativePlace } from './binding.js'
 import { isAbsolute, resolve } from './builtin.js'
 import { type Check, checkAbsolute, checkEach, checkInteger, checkText, ofType } from './checks.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 import { invalidType, invalidValue, unknownName } from './errors.js'
 import { defaultName, isName } from './name.js'
+import { defaultPlaces } from './places.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
 export interface DaemonOptions extends ConfinementOptions {
@@ -25,8 +26,9 @@ export interface DaemonOptions extends ConfinementOptions {
    * The directory in which `<name>.pid` is kept; only its owner, root or the caller, may be able to
    * write there. Give an absolute path: a relative one is meant from the working directory of whoever
    * starts it, and of whoever asks. `null`: no pidfile, and no guarantee of a single instance.
-   * @defaultValue `$RUNTIME_DIRECTORY`; else `/var/run` for root, `$XDG_RUNTIME_DIR` or
-   * `/tmp/<name>-<uid>` for others
+   * @defaultValue `$RUNTIME_DIRECTORY`, unless it is another service's; else `/var/run` for root; for
+   * others the first of `$XDG_RUNTIME_DIR` and `/run/user/<uid>` that is there and theirs, else
+   * `/tmp/<name>-<uid>`. Whoever looks for a daemon looks in all of these
    */
   pidFilePath?: string | null | undefined
   /**
@@ -123,20 +125,14 @@ export interface DaemonOptions extends ConfinementOptions {
   blockedTimeout?: number | undefined
 }
 
-/** Where a pidfile goes. */
-export interface PidFileDir {
-  path: string
-  /** Nobody asked for this directory. */
-  isDefault: boolean
-  /** It is our own in /tmp, which a start makes. */
-  createPrivate: boolean
-}
-
 /** The options, checked, with their defaults. */
 export interface ResolvedOptions {
   detach: boolean | undefined
   name: string
-  pidFileDir: PidFileDir | null
+  /** Where the daemon may be, the place of a start first; none without a pidfile. */
+  places: NativePlace[]
+  /** Nobody asked for the place with `pidFilePath`. */
+  placeIsDefault: boolean
   syslogOptions: number
   syslogFacility: number
   user: string | number | undefined
@@ -248,7 +244,8 @@ export function resolveOptions(options: unknown): ResolvedOptions {
   return {
     detach: given.detach,
     name,
-    pidFileDir: pidFileDir(given.pidFilePath, name),
+    places: places(given.pidFilePath, name, script !== undefined),
+    placeIsDefault: given.pidFilePath === undefined,
     syslogOptions: given.syslogOptions ?? 0,
     syslogFacility: given.syslogFacility ?? LOG_DAEMON,
     user: given.user,
@@ -281,18 +278,10 @@ function toPath(script: string | URL): string | undefined {
   }
 }
 
-function pidFileDir(asked: string | null | undefined, name: string): PidFileDir | null {
-  if (asked === null) return null
-  if (asked !== undefined) return { path: resolve(asked), isDefault: false, createPrivate: false }
-  const fallback = (path: string, createPrivate = false) => ({ path, isDefault: true, createPrivate })
-  // systemd gives a list where a unit has several (systemd.exec(5)); the first is the service's own.
-  const [runtime] = (process.env.RUNTIME_DIRECTORY ?? '').split(':')
-  if (runtime && isAbsolute(runtime)) return fallback(runtime)
-  const uid = process.geteuid?.() ?? 0
-  if (uid === 0) return fallback('/var/run')
-  const session = process.env.XDG_RUNTIME_DIR
-  if (session && isAbsolute(session)) return fallback(session)
-  return fallback(`/tmp/${name}-${uid}`, true)
+function places(asked: string | null | undefined, name: string, isClient: boolean): NativePlace[] {
+  if (asked === null) return []
+  if (asked === undefined) return defaultPlaces(name, isClient)
+  return [{ dir: resolve(asked), name, private: false }]
 }
 
 function checkName(value: unknown, option: string): void {

@@ -1,5 +1,6 @@
 // What can be known of a daemon from outside.
 
+import type { NativePlace } from './binding.js'
 import { native } from './native.js'
 
 /**
@@ -22,9 +23,9 @@ export type Status =
   /** `stalePidFile`: a pidfile was left by one that was killed. */
   | { state: 'stopped'; stalePidFile: boolean }
 
-/** Looks at the pidfile, and at the process that holds it. */
-export async function statusOf(place: Parameters<typeof native.status>[0]): Promise<Status> {
-  const { state, stale, pid, startedAt, user, rss } = await native.status(place)
+/** Looks at the pidfiles, and at the process that holds one. */
+export async function statusOf(places: NativePlace[]): Promise<Status> {
+  const { state, stale, pid, startedAt, user, rss } = await native.status(places)
   if (state === 'starting') return { state }
   if (state === 'stopped') return { state, stalePidFile: stale }
   return {

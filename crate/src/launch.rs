@@ -1,7 +1,7 @@
 //! The launcher's side of a start: everything is prepared, then two forks; then a thread waits for
 //! what becomes of it.
 //!
-//! 1. open and lock the pidfile ([`crate::pidfile`]);
+//! 1. open and lock the pidfile ([`crate::pidfile`]), and look in the other places ([`crate::places`]);
 //! 2. socketpairs for the hand-over and for the guardian, two memfds, /dev/null, a pipe that ends when the
 //!    children use this memory no more; every string;
 //! 3. fork; the children are in [`crate::fork`];
@@ -31,7 +31,8 @@ use nix::unistd::Pid;
 use crate::error::{Code, Error, Result};
 use crate::fork::{self, Prepared, Strings};
 use crate::holder::Process;
-use crate::pidfile::{PidFile, Place};
+use crate::pidfile::PidFile;
+use crate::places::{self, Candidate};
 use crate::takeover::{self, Frame};
 use crate::{process, procfs, sys};
 
@@ -57,8 +58,8 @@ pub struct Plan {
     pub env: Vec<CString>,
     /// Where it starts; `None`: where the launcher is.
     pub cwd: Option<CString>,
-    /// Where the pidfile goes; `None`: no pidfile.
-    pub place: Option<Place>,
+    /// Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile.
+    pub places: Vec<Candidate>,
     /// Descriptors that stay open.
     pub keep_fds: Vec<RawFd>,
     /// Until ready.
@@ -137,7 +138,7 @@ pub fn launch(plan: Plan) -> Result<Launch> {
             return Err(error);
         }
     }
-    let pidfile = plan.place.as_ref().map(PidFile::acquire).transpose()?;
+    let pidfile = places::acquire(&plan.places)?;
     let timeout = plan.timeout;
     match prepare_and_fork(plan, pidfile.as_ref()) {
         Ok((guardian, hand, guard, out, err)) => {

@@ -19,6 +19,7 @@ pub mod launch;
 pub mod log_file;
 pub mod notify;
 pub mod pidfile;
+pub mod places;
 pub mod privileges;
 pub mod process;
 pub mod procfs;
@@ -43,7 +44,8 @@ use napi::bindgen_prelude::{Buffer, JsObjectValue, JsValue, Object, ToNapiValue,
 use napi_derive::napi;
 
 use crate::error::{Code, Error};
-use crate::pidfile::{PidFile, Place, State};
+use crate::pidfile::{Place, State};
+use crate::places::Candidate;
 use crate::syslog::Transport;
 use crate::takeover::{Answer, HandOver};
 
@@ -139,12 +141,70 @@ pub struct NativePlace {
     pub name: String,
     /// Our own directory in /tmp.
     pub private: bool,
+    /// The variable that names the directory.
+    pub variable: Option<String>,
 }
 
-impl From<NativePlace> for Place {
-    fn from(place: NativePlace) -> Self {
-        Self { dir: PathBuf::from(place.dir), name: place.name, private: place.private }
+impl From<NativePlace> for Candidate {
+    fn from(native: NativePlace) -> Self {
+        let NativePlace { dir, name, private, variable } = native;
+        Self { place: Place { dir: PathBuf::from(dir), name, private }, variable }
     }
+}
+
+impl From<Candidate> for NativePlace {
+    fn from(Candidate { place, variable }: Candidate) -> Self {
+        let dir = place.dir.to_string_lossy().into_owned();
+        Self { dir, name: place.name, private: place.private, variable }
+    }
+}
+
+fn candidates(places: Vec<NativePlace>) -> Vec<Candidate> {
+    places.into_iter().map(Candidate::from).collect()
+}
+
+/// The caller's places for a daemon of this name where nobody has named one, the one of a start first.
+/// `session` is `$XDG_RUNTIME_DIR`.
+#[napi(catch_unwind)]
+pub fn default_places(name: String, session: Option<String>) -> Vec<NativePlace> {
+    let found = places::defaults(&name, session.map(PathBuf::from));
+    found.into_iter().map(NativePlace::from).collect()
+}
+
+/// Which of the places has the daemon at this moment; 0 where none has it.
+#[napi(catch_unwind)]
+pub fn current_place(places: Vec<NativePlace>) -> u32 {
+    u32::try_from(places::current(&candidates(places))).unwrap_or(0)
+}
+
+/// A daemon of the same name that is another one.
+#[napi(object)]
+pub struct NativeNamesake {
+    /// Its pidfile.
+    pub path: String,
+    /// Its pid.
+    pub pid: i32,
+    /// Whose it is.
+    pub user: String,
+}
+
+/// The daemons of a name that run where nobody has looked.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeNamesake[]>")]
+pub fn elsewhere(
+    env: &Env,
+    name: String,
+    looked: Vec<NativePlace>,
+    defaults: Vec<NativePlace>,
+) -> napi::Result<Object<'_>> {
+    in_thread(env, "elsewhere", move || {
+        let found = places::elsewhere(&name, &candidates(looked), &candidates(defaults));
+        let found = found.into_iter().map(|namesake| NativeNamesake {
+            path: namesake.path.to_string_lossy().into_owned(),
+            pid: namesake.pid,
+            user: namesake.user,
+        });
+        Ok(found.collect::<Vec<_>>())
+    })
 }
 
 /// What to start.
@@ -162,8 +222,8 @@ pub struct NativePlan {
     pub own_env: bool,
     /// Where it starts, as bytes; left out, where the launcher is.
     pub cwd: Option<Buffer>,
-    /// Where the pidfile goes.
-    pub place: Option<NativePlace>,
+    /// Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile.
+    pub places: Vec<NativePlace>,
     /// Descriptors that stay open.
     pub keep_fds: Vec<i32>,
     /// Milliseconds.
@@ -280,7 +340,7 @@ fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
         argv,
         env: env.into_iter().map(c).collect::<error::Result<_>>()?,
         cwd: plan.cwd.map(|cwd| c(cwd.into())).transpose()?,
-        place: plan.place.map(Place::from),
+        places: candidates(plan.places),
         keep_fds: plan.keep_fds,
         timeout: millis(plan.timeout),
         hello: plan.hello,
@@ -417,36 +477,38 @@ pub fn terminal_is_gone() -> bool {
     takeover::terminal_is_gone()
 }
 
-/// In the daemon: the inherited pidfile is this one. Or, attached: opens and locks it.
+/// In the daemon: the inherited pidfile is in the first place. Or, attached: opens and locks it there.
 #[napi(catch_unwind)]
-pub fn hold_pidfile(env: &Env, place: NativePlace, inherited: bool) -> napi::Result<()> {
-    let place = Place::from(place);
+pub fn hold_pidfile(env: &Env, places: Vec<NativePlace>, inherited: bool) -> napi::Result<()> {
+    let candidates = candidates(places);
     if inherited {
-        if let Some(hand_over) = hand_over().as_mut() {
-            let taken = hand_over.take_pidfile(place);
+        if let (Some(hand_over), Some(own)) = (hand_over().as_mut(), candidates.first()) {
+            let taken = hand_over.take_pidfile(own.place.clone());
             ending::set_pidfile(taken.map_err(|error| thrown(env, error))?);
         }
         return Ok(());
     }
-    let held = PidFile::acquire(&place).and_then(|pidfile| {
+    let held = places::acquire(&candidates).and_then(|held| {
         let pid = nix::unistd::getpid().as_raw();
-        match pidfile.write(pid) {
-            Ok(()) => Ok(pidfile),
+        match held.as_ref().map_or(Ok(()), |pidfile| pidfile.write(pid)) {
+            Ok(()) => Ok(held),
             Err(error) => {
-                pidfile.remove();
+                held.map(|pidfile| pidfile.remove());
                 Err(error)
             }
         }
     });
-    ending::set_pidfile(held.map_err(|error| thrown(env, error))?);
+    if let Some(pidfile) = held.map_err(|error| thrown(env, error))? {
+        ending::set_pidfile(pidfile);
+    }
     Ok(())
 }
 
 /// Waits for a process that still holds the pidfile and is being killed; resolves with whether another
 /// start may do better.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
-pub fn await_release(env: &Env, place: NativePlace) -> napi::Result<Object<'_>> {
-    in_thread(env, "release", move || pidfile::await_release(&place.into()))
+pub fn await_release(env: &Env, places: Vec<NativePlace>) -> napi::Result<Object<'_>> {
+    in_thread(env, "release", move || places::await_release(&candidates(places)))
 }
 
 /// In the daemon: tells the launcher why there will be no daemon.
@@ -625,11 +687,11 @@ pub struct NativeStatus {
     pub rss: Option<f64>,
 }
 
-/// Looks at a pidfile and at the process that holds it.
+/// Looks at the pidfiles and at the process that holds one.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeStatus>")]
-pub fn status(env: &Env, place: NativePlace) -> napi::Result<Object<'_>> {
+pub fn status(env: &Env, places: Vec<NativePlace>) -> napi::Result<Object<'_>> {
     in_thread(env, "status", move || {
-        let (state, info) = process::status(&place.into())?;
+        let (state, info) = places::status(&candidates(places))?;
         let (name, stale, pid) = match state {
             State::Stopped { stale } => ("stopped", stale, None),
             State::Starting { pid } => ("starting", false, pid),
@@ -658,17 +720,17 @@ pub struct NativeStopped {
 /// SIGTERM, after `patience` ms SIGKILL; resolves when the process has ended, with null where none
 /// was running.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeStopped | null>")]
-pub fn stop(env: &Env, place: NativePlace, patience: f64) -> napi::Result<Object<'_>> {
+pub fn stop(env: &Env, places: Vec<NativePlace>, patience: f64) -> napi::Result<Object<'_>> {
     in_thread(env, "stop", move || {
-        let stopped = process::stop(&place.into(), millis(patience))?;
+        let stopped = places::stop(&candidates(places), millis(patience))?;
         Ok(stopped.map(|s| NativeStopped { pid: s.pid, killed: s.killed }))
     })
 }
 
 /// Sends a signal to the daemon that runs.
 #[napi(catch_unwind, ts_return_type = "Promise<undefined>")]
-pub fn kill(env: &Env, place: NativePlace, signal: i32) -> napi::Result<Object<'_>> {
-    in_thread(env, "kill", move || process::kill(&place.into(), signal))
+pub fn kill(env: &Env, places: Vec<NativePlace>, signal: i32) -> napi::Result<Object<'_>> {
+    in_thread(env, "kill", move || places::kill(&candidates(places), signal))
 }
 
 /// Whom to become.

@@ -40,6 +40,9 @@ use crate::walk::{Failure, kind};
 
 /// Write-locked for the life of a daemon, from before its fork.
 const HELD: libc::off_t = 0x4000_0000;
+/// Write-locked, with [`HELD`] in one step, until a start has looked in its other places
+/// ([`crate::places`]).
+const UNDECIDED: libc::off_t = 0x4000_0001;
 /// Write-locked from before the fork until the daemon is ready.
 const STARTING: libc::off_t = 0x4000_0002;
 /// Write-locked by who removes a stale file: not a daemon, gone in a moment.
@@ -159,9 +162,10 @@ impl PidFile {
         Self { file, place: place.clone(), out_of_reach: false }
     }
 
-    /// Whether all its locks are this description's: to take them again changes nothing.
+    /// Whether all its locks are this description's: to take them again changes nothing, once the start
+    /// has said again that it goes on.
     pub fn is_held(&self) -> bool {
-        self.lock().unwrap_or(false)
+        self.lock().unwrap_or(false) && self.decide().is_ok()
     }
 
     fn try_acquire(place: &Place, dir: &Directory) -> Result<Tried> {
@@ -214,12 +218,14 @@ impl PidFile {
 
     /// Takes all locks, or none: `false` where another's is in the way.
     fn lock(&self) -> Result<bool> {
-        let free =
-            ofd_lock(&self.file, HELD)? && ofd_lock(&self.file, STARTING)? && self.flock()?;
+        // In one step: nobody sees a part of it.
+        let mut all = byte(HELD, WRITE_LOCK);
+        all.l_len = STARTING - HELD + 1;
+        let free = ofd_lock(&self.file, &all)? && self.flock()?;
         // macOS keeps flock(2) and the locks of fcntl(2) in one list: one on the whole file covers this
         // byte, which has a meaning of its own.
         if free && cfg!(not(target_os = "linux")) {
-            let _ = ofd(&self.file, SWEEPING, NO_LOCK);
+            let _ = ofd(&self.file, &byte(SWEEPING, NO_LOCK));
         }
         Ok(free)
     }
@@ -266,6 +272,7 @@ impl PidFile {
             }
             match Self::put_anew(&self.place) {
                 Ok(Some(Some(new))) => {
+                    new.decide()?;
                     new.write(pid)?;
                     new.ready()?;
                     self.adopt(new)?;
@@ -349,9 +356,18 @@ impl PidFile {
         Ok(open || overwritten)
     }
 
+    /// Tells other starts that this one goes on.
+    pub fn decide(&self) -> Result<()> {
+        self.let_go(UNDECIDED)
+    }
+
     /// Tells all who look that the daemon is ready.
     pub fn ready(&self) -> Result<()> {
-        ofd(&self.file, STARTING, NO_LOCK)
+        self.let_go(STARTING)
+    }
+
+    fn let_go(&self, at: libc::off_t) -> Result<()> {
+        ofd(&self.file, &byte(at, NO_LOCK))
             .map(drop)
             .map_err(|e| failed(&self.place.path(), "fcntl(F_OFD_SETLK)", e))
     }
@@ -425,6 +441,11 @@ impl PidFile {
         removed
     }
 
+    /// Whether this is the file that was looked at.
+    pub fn is_of(&self, file: Locked) -> bool {
+        fstat(&self.file).is_ok_and(|mine| Identity::from(&mine) == file.identity)
+    }
+
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
@@ -457,12 +478,14 @@ pub struct Look {
     pub state: State,
     /// The file, where there is one, and whose it is.
     pub file: Option<Locked>,
+    /// Who holds it gives way to nobody any more.
+    pub decided: bool,
 }
 
 /// Looks without touching: no lock is taken, nothing is created. Any user may ask.
 pub fn look(place: &Place) -> Result<Look> {
     let path = place.path();
-    let gone = || Look { state: State::Stopped { stale: false }, file: None };
+    let gone = || Look { state: State::Stopped { stale: false }, file: None, decided: false };
     let mut swept = None;
     for _ in 0..TRIES {
         let Some(dir) = Directory::open(place, Asker::Anyone)? else { return Ok(gone()) };
@@ -478,11 +501,19 @@ pub fn look(place: &Place) -> Result<Look> {
         match look_at(&file)? {
             // A daemon removes its pidfile and ends: what it held is nothing that was left.
             Some(State::Stopped { stale: true }) if removed() => continue,
-            Some(state) => return Ok(Look { state, file: locked }),
+            Some(state) => {
+                let held = !matches!(state, State::Stopped { .. });
+                let decided = held && is_decided(&file)?;
+                return Ok(Look { state, file: locked, decided });
+            }
             None => {}
         }
         let content = content(&file).map_err(|e| failed(&path, "read", e))?;
-        swept = Some(Look { state: State::Running { pid: parse_pid(&content) }, file: locked });
+        swept = Some(Look {
+            state: State::Running { pid: parse_pid(&content) },
+            file: locked,
+            decided: true,
+        });
         std::thread::sleep(Duration::from_millis(1));
     }
     // No sweep takes so long: somebody has locked the whole file for writing.
@@ -539,8 +570,8 @@ pub fn sweep(place: &Place) {
         return;
     }
     let stale = PidFile::of(file, place);
-    let free = ofd_lock(&stale.file, SWEEPING).unwrap_or(false)
-        && ofd_lock(&stale.file, HELD).unwrap_or(false);
+    let take = |at| ofd_lock(&stale.file, &byte(at, WRITE_LOCK)).unwrap_or(false);
+    let free = take(SWEEPING) && take(HELD);
     if free {
         stale.remove();
     }
@@ -591,13 +622,13 @@ fn byte(at: libc::off_t, kind: libc::c_short) -> libc::flock {
     lock
 }
 
-fn ofd(file: &File, at: libc::off_t, kind: libc::c_short) -> std::result::Result<i32, Errno> {
-    again(|| sys::ofd_set_lock(file, &byte(at, kind)))
+fn ofd(file: &File, lock: &libc::flock) -> std::result::Result<i32, Errno> {
+    again(|| sys::ofd_set_lock(file, lock))
 }
 
-/// Takes the write lock on one byte; `false` where another's lock is in the way.
-fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
-    match ofd(file, at, WRITE_LOCK) {
+/// Takes a write lock; `false` where another's is in the way.
+fn ofd_lock(file: &File, lock: &libc::flock) -> Result<bool> {
+    match ofd(file, lock) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(errno) => Err(Error::os(
@@ -609,8 +640,8 @@ fn ofd_lock(file: &File, at: libc::off_t) -> Result<bool> {
     }
 }
 
-/// Whether another open file description holds a write lock on one byte.
-fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
+/// The write lock of another open file description on one byte.
+fn write_lock(file: &File, at: libc::off_t) -> Result<Option<libc::flock>> {
     let mut lock = byte(at, READ_LOCK);
     again(|| sys::ofd_get_lock(file, &mut lock)).map_err(|errno| {
         Error::os(
@@ -620,7 +651,17 @@ fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
             errno as i32,
         )
     })?;
-    Ok(lock.l_type != NO_LOCK)
+    Ok((lock.l_type != NO_LOCK).then_some(lock))
+}
+
+fn write_locked(file: &File, at: libc::off_t) -> Result<bool> {
+    write_lock(file, at).map(|lock| lock.is_some())
+}
+
+/// Whether it is held by who has decided. By one question: between two, who has not could let go of all.
+fn is_decided(file: &File) -> Result<bool> {
+    let is_undecided = |lock: libc::flock| lock.l_len == 0 || lock.l_start + lock.l_len > UNDECIDED;
+    write_lock(file, HELD).map(|lock| lock.is_some_and(|lock| !is_undecided(lock)))
 }
 
 fn euid() -> u32 {
@@ -650,6 +691,11 @@ fn busy(place: &Place, holder: Holder) -> Error {
         }
     };
     Error::new(Code::AlreadyRunning, message).at(&place.path()).of(pid)
+}
+
+/// What keeps a start from its place in another one.
+pub fn busy_at(place: &Place, look: &Look) -> Error {
+    busy(place, look.file.map_or(Holder::Unknown, |file| Holder::of(look.state, file)))
 }
 
 fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {

@@ -140,6 +140,7 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
     const env: Record<string, string | undefined> = {
       ...Object.fromEntries(variables(process.env)),
       RUNTIME_DIRECTORY: this.runtimeDirectory,
+      INVOCATION_ID: undefined,
       ...this.#env,
       ...more,
     }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod, fstat};
 
 use super::directory::Directory;
-use super::{HELD, PidFile, Place, failed, ofd_lock};
+use super::{HELD, PidFile, Place, WRITE_LOCK, byte, failed, ofd_lock};
 use crate::error::Result;
 use crate::holder::Identity;
 use crate::sys::again;
@@ -40,7 +40,7 @@ impl<'a> Turn<'a> {
         let fail = |call| move |errno| failed(&place.dir.join(lock_name(place)), call, errno);
         // Whoever made it readable: nobody else locks it from here on.
         again(|| fchmod(&lock, Mode::from_bits_truncate(0o600))).map_err(fail("fchmod"))?;
-        if !ofd_lock(&lock, HELD)? {
+        if !ofd_lock(&lock, &byte(HELD, WRITE_LOCK))? {
             return Ok(None);
         }
         let found = again(|| fstat(&lock)).map_err(fail("fstat"))?;

@@ -15,6 +15,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
 use nix::sys::stat::{FileStat, Mode, fstat};
 
+use crate::holder::Identity;
+
 /// pidfd_open(2): a handle on a process that stays on it when the pid is reused.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, i32> {
     // SAFETY: takes two integers; the result is a new descriptor or -1.
@@ -57,18 +59,44 @@ pub fn close_range(first: RawFd, last: libc::c_uint) -> Result<(), i32> {
 
 /// statx(2): device and inode of a file, as the kernel knows them without asking a file server.
 pub fn statx_unsynced(path: &Path) -> Result<(u64, u64), Errno> {
+    let (identity, _) = statx(path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO)?;
+    Ok((identity.dev, identity.ino))
+}
+
+/// Which file this is, and its owner, by the kernel's word: under fakeroot(1) the C library says that
+/// all files are root's.
+pub fn owner_of(path: &Path) -> Result<(Identity, u32), Errno> {
+    match statx(path, 0, libc::STATX_INO | libc::STATX_UID) {
+        // Linux before 4.11, or an old container profile.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            nix::sys::stat::stat(path).map(|found| (Identity::from(&found), found.st_uid))
+        }
+        found => found,
+    }
+}
+
+fn statx(path: &Path, flags: libc::c_int, mask: libc::c_uint) -> Result<(Identity, u32), Errno> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let flags = libc::AT_STATX_DONT_SYNC;
     // SAFETY: the path is NUL-terminated; zero is a value of `struct statx`, which the call fills in.
     let (result, found) = unsafe {
         let mut found: libc::statx = std::mem::zeroed();
-        let (path, mask) = (path.as_ptr(), libc::STATX_INO);
-        let at = libc::AT_FDCWD;
+        let (path, at) = (path.as_ptr(), libc::AT_FDCWD);
         (libc::syscall(libc::SYS_statx, at, path, flags, mask, &raw mut found), found)
     };
     Errno::result(result)?;
     let dev = nix::sys::stat::makedev(found.stx_dev_major.into(), found.stx_dev_minor.into());
-    Ok((dev, found.stx_ino))
+    Ok((Identity { dev, ino: found.stx_ino }, found.stx_uid))
+}
+
+/// The effective user by the kernel's word: under fakeroot(1) the C library says 0.
+pub fn effective_uid() -> u32 {
+    let mut ids: [libc::uid_t; 3] = [0; 3];
+    let [real, effective, saved] = &mut ids;
+    // SAFETY: three pointers to ids, which the call fills in; it cannot fail.
+    unsafe {
+        libc::syscall(libc::SYS_getresuid, &raw mut *real, &raw mut *effective, &raw mut *saved)
+    };
+    ids[1]
 }
 
 /// Whether the calling thread is the one that the process began with: its id is the pid.

@@ -15,6 +15,8 @@ use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open, readlinkat};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 
+use crate::holder::Identity;
+
 /// A kqueue(2) that can be read when the process ends, as a pidfd can.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, i32> {
     let queue = new_queue().map_err(|errno| errno as i32)?;
@@ -39,6 +41,16 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, pid: i32, signal: i32) -> Result
         libc::kill(pid, signal)
     };
     if result == 0 { Ok(()) } else { Err(Errno::last_raw()) }
+}
+
+/// Which file this is, and its owner.
+pub fn owner_of(path: &Path) -> Result<(Identity, u32), Errno> {
+    nix::sys::stat::stat(path).map(|found| (Identity::from(&found), found.st_uid))
+}
+
+/// The effective user.
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
 }
 
 /// A file without a name, close-on-exec, for what the daemon prints.
