@@ -110,7 +110,7 @@ test('a launcher that is stopped (SIGSTOP) cannot hold up the end of a start bey
 
 const killedGuardian = async (t, source) => {
   const p = place(t)
-  fs.chmodSync(p.dir, 0o777)
+  fs.chmodSync(p.dir, 0o1777)
   const start = await underWay(p, source)
   process.kill(start.launcher, 'SIGSTOP')
   process.kill(start.guardian, 'SIGKILL')
@@ -268,7 +268,8 @@ const withCapabilities = hasSetcap ? test : test.skip
 
 for (const [when, source] of [
   ['in setup', { body: `async setup() { tell(); for (;;) {} }` }],
-  ['while it boots', { options: '' }],
+  // Were it taken for a launcher, no lock would keep it from starting another daemon.
+  ['while it boots', { options: 'pidFilePath: null' }],
 ]) {
   withCapabilities(
     `with a Node that has file capabilities, launcher and guardian killed ${when}: the daemon ends`,
@@ -277,7 +278,7 @@ for (const [when, source] of [
       const node = capable()
       t.teardown(() => node && fs.rmSync(join(node, '..'), { recursive: true }))
       t.truthy(node)
-      fs.chmodSync(p.dir, 0o777)
+      fs.chmodSync(p.dir, 0o1777)
       fs.chownSync(p.run, 65534, 65534)
       // Before the package is imported, in the daemon alone.
       const boot = p.write(
