@@ -1,6 +1,6 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
-import { getSystemErrorMap, inspect, now } from './builtin.js'
+import { getSystemErrorMap, inspect, now, writeSync } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
 import { handOver, managed, markAsDaemon, reportFailure } from './handover.js'
@@ -126,7 +126,8 @@ function warnOfSilence(): void {
   const message =
     `There is no logger here: nobody listens at ${missing}. What goes wrong from now on leaves no trace. ` +
     'Name log files with `stdout` and `stderr`, or start a logger'
-  process.stderr.write(`${options.name}: ${message}\n`)
+  // To make process.stderr for it would load the streams into every such daemon.
+  writeSync(2, `${options.name}: ${message}\n`)
 }
 
 /** Whether the program, or a signal, asked for the end while it was awaited. */
