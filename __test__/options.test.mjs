@@ -240,6 +240,32 @@ test('names and paths that are unusual are taken as they are', (t) => {
   t.regex(error.message, /^`detach` must be left out where `script` is given/)
 })
 
+test('a socket beside the pidfile fits, whatever the name', (t) => {
+  const at = (name, dir) => new Daemon({ name, pidFilePath: dir }).socketPath
+  t.is(at('x', '/run'), '/run/x.socket')
+  t.is(at('x', null), null)
+  const seen = new Set()
+  for (const name of [
+    'n'.repeat(45),
+    `${'n'.repeat(44)}m`,
+    'n'.repeat(64),
+    'ü'.repeat(32),
+    `a${'ü'.repeat(31)}`,
+  ]) {
+    const dir = `/tmp/${name}-65534`
+    const path = at(name, dir)
+    t.true(path.startsWith(`${dir}/`) && path.endsWith('.socket'), path)
+    t.true(Buffer.byteLength(path) <= 107, path)
+    t.false(path.includes('\ufffd'))
+    t.is(path, at(name, dir))
+    seen.add(path.slice(dir.length))
+  }
+  t.is(seen.size, 5)
+  const dir = `/${'d'.repeat(100)}`
+  const error = t.throws(() => at('x', dir), { code: 'ERR_DAEMON_PIDFILE' })
+  t.true(error.message.startsWith(`The directory ${dir} is too long for a socket`))
+})
+
 /** What a program says of daemons that it makes with these options and this environment. */
 const asks = `import { Daemon } from '${library}'
 const [cases] = process.argv.slice(2)

@@ -11,7 +11,7 @@ import { warningOfLifeline } from './lifeline.js'
 import { logAs } from './logger.js'
 import { assertSupported, native } from './native.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
-import { pidFileIn } from './places.js'
+import { pidFileIn, socketIn } from './places.js'
 import { signalNames, signalNumber } from './signals.js'
 import { type Status, statusOf } from './status.js'
 import { onTerminal, silently, type Wait } from './waiting.js'
@@ -63,6 +63,18 @@ export class Daemon {
   get pidFile(): string | null {
     const place = this.#place()
     return place === undefined ? null : pidFileIn(place)
+  }
+
+  /**
+   * The path for a socket of the daemon's, beside its pidfile and as short as a socket's must be; `null`
+   * without a pidfile. The same in the daemon and in a client of the same name: as with `pidFile`, that of
+   * the daemon that runs at this moment.
+   *
+   * @throws DaemonError `ERR_DAEMON_PIDFILE` where the directory alone is too long
+   */
+  get socketPath(): string | null {
+    const place = this.#place()
+    return place === undefined ? null : socketIn(place)
   }
 
   #place(): NativePlace | undefined {

@@ -2,6 +2,7 @@
 
 import type { NativePlace } from './binding.js'
 import { isAbsolute } from './builtin.js'
+import { DaemonError } from './errors.js'
 import { ownsVariables } from './manager.js'
 import { native } from './native.js'
 
@@ -31,4 +32,36 @@ export function ofUser(name: string): NativePlace[] {
 /** The path of a daemon's pidfile in a place. */
 export function pidFileIn({ dir, name }: NativePlace): string {
   return `${dir}/${name}.pid`
+}
+
+/** What sun_path of unix(7) holds, without the NUL. */
+const LONGEST = process.platform === 'linux' ? 107 : 103
+
+/** The path of a daemon's socket, beside its pidfile: where it would not fit, a hash stands for the name's end. */
+export function socketIn({ dir, name }: NativePlace): string {
+  const path = `${dir}/${name}.socket`
+  const surplus = Buffer.byteLength(path) - LONGEST
+  if (surplus <= 0) return path
+  const end = `-${hash(name)}.socket`
+  const kept = Buffer.byteLength(name) - surplus - (end.length - '.socket'.length)
+  // Of a character that is cut in two nothing is kept.
+  const start = Buffer.from(name)
+    .subarray(0, Math.max(0, kept))
+    .toString()
+    .replace(/\ufffd+$/, '')
+  const short = `${dir}/${start}${end}`
+  if (Buffer.byteLength(short) <= LONGEST) return short
+  throw new DaemonError(
+    'ERR_DAEMON_PIDFILE',
+    `The directory ${dir} is too long for a socket, whose path has at most ${LONGEST} bytes. ` +
+      'Name a shorter one with `pidFilePath`',
+    { path: dir },
+  )
+}
+
+/** FNV-1a, of 32 bits. */
+function hash(name: string): string {
+  let value = 0x811c9dc5
+  for (const byte of Buffer.from(name)) value = Math.imul(value ^ byte, 0x01000193)
+  return (value >>> 0).toString(16).padStart(8, '0')
 }
