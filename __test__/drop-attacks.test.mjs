@@ -158,7 +158,11 @@ asRoot('limits that leave no room for the drop itself are told, and the daemon e
   for (const [limits, words, more] of [
     [{ nofile: 5 }, /Raise the limit `nofile`/],
     [{ sigpending: 0 }, /Raise the limit `sigpending`/],
-    [{ nproc: 0 }, /nobody can read what the daemon prints.*Raise the limit `nproc`/, { stdout: 'syslog' }],
+    [
+      { nproc: 0 },
+      /sends the daemon's last words cannot be started now.*Raise the limit `nproc`/,
+      { stdout: 'syslog' },
+    ],
   ]) {
     const p = publicPlace(t)
     const result = await start(p, { user: 'ada', limits, ...more }, act)

@@ -214,9 +214,9 @@ test('a logger that takes nothing does not hold up the daemon: what is too much 
   await until(() => processesOf(p).length === 1, 'the end of the daemon')
   await receiver.stop()
   const found = texts(receiver).map(([, text]) => text)
-  const [, dropped] = /^(\d+) messages were dropped/.exec(found.find((text) => text.includes('were dropped')))
+  const dropped = found.map((text) => Number(/^(\d+) messages were dropped/.exec(text)?.[1] ?? 0))
   const kept = numbers(found)
-  t.is(kept.length + Number(dropped), 40_000)
+  t.is(kept.length + dropped.reduce((sum, count) => sum + count), 40_000)
   // The oldest are kept: 8 MiB of them.
   assertAll(t, kept.slice(0, 8000), 8000)
 })
@@ -252,7 +252,7 @@ test('the keeper is small, holds nothing of the daemon, and is seen by nothing t
     Object.values(descriptors(keeper))
       .map((to) => to.split(':')[0])
       .sort(),
-    ['pipe', 'pipe', 'socket'],
+    ['pipe', 'pipe', 'pipe'],
   )
   let rollup
   const kib = (name) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(rollup)[1])

@@ -356,6 +356,12 @@ export declare function streamsRedirect(number: number): void
 /** What this process prints shall become syslog messages: what there must be for it. */
 export declare function streamsStart(name: string): void
 
+/**
+ * Writes what is behind a place in these bytes to this descriptor, 1 or 2, that becomes syslog messages:
+ * all of it. How much that is.
+ */
+export declare function streamsWrite(number: number, bytes: Uint8Array, from: number): number
+
 /** Notes which children of this process, PID 1, have ended and were not waited for. */
 export declare function suspectOrphans(): void
 

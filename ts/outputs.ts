@@ -60,6 +60,7 @@ export function takeOutputs(): void {
     if (output.to === 'file') output.made = false
     // For a terminal Node has a descriptor of its own, which does not follow the one that everybody knows.
     if (output.to === 'file') printTo(number, output.path)
+    else if (output.to === 'syslog') printTo(number, SYSLOG, native.streamsWrite)
     else if (wasTerminal) printTo(number, output.to)
   }
 }

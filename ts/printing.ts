@@ -6,9 +6,12 @@ import { LOG_WARNING, syslog } from './syslog.js'
 
 const NEWLINE = 10
 
+/** Writes what is behind a place in these bytes, or a part of it, and says how much. */
+type Write = (fd: number, bytes: Uint8Array, from: number) => number
+
 /** From now on Node's stream for this descriptor, 1 or 2, writes there itself, and never fails. */
-export function printTo(number: number, place: string): void {
-  const print = printer(number, place)
+export function printTo(number: number, place: string, by: Write = writeSync): void {
+  const print = printer(number, place, by)
   whenMade(number, (stream) => {
     stream._write = (chunk: string | Uint8Array, encoding, done) => {
       print(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk)
@@ -44,14 +47,14 @@ function isFile(number: number): boolean {
 }
 
 /** Writes what it is given. What cannot be written is counted; the log says so, and so does the file. */
-function printer(number: number, place: string): (bytes: Uint8Array) => void {
+function printer(number: number, place: string, by: Write): (bytes: Uint8Array) => void {
   let lost = 0
   let why = ''
   let last = NEWLINE
   const write = (bytes: Uint8Array) => {
     let written = 0
     try {
-      while (written < bytes.length) written += writeSync(number, bytes, written)
+      while (written < bytes.length) written += by(number, bytes, written)
     } catch (error) {
       why = (error as Error).message
     }

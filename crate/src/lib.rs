@@ -25,6 +25,7 @@ pub mod process;
 pub mod procfs;
 #[cfg_attr(not(target_os = "linux"), path = "streams/other.rs")]
 pub mod streams;
+pub mod sync;
 pub mod sys;
 pub mod syslog;
 pub mod takeover;
@@ -670,6 +671,18 @@ pub fn streams_redirect(env: &Env, number: i32) -> napi::Result<()> {
     })
 }
 
+/// Writes what is behind a place in these bytes to this descriptor, 1 or 2, that becomes syslog messages:
+/// all of it. How much that is.
+#[napi(catch_unwind)]
+pub fn streams_write(env: &Env, number: i32, bytes: &[u8], from: u32) -> napi::Result<u32> {
+    let rest = bytes.get(from as usize..).unwrap_or(&[]);
+    streams::write(number, rest).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        thrown(env, Error::os(Code::StartFailed, "Cannot print", "write", errno))
+    })?;
+    Ok(rest.len() as u32)
+}
+
 /// What is known of a daemon.
 #[napi(object)]
 pub struct NativeStatus {
@@ -886,7 +899,8 @@ pub fn drop_privileges(
         thrown(env, error)
     })?;
     revived.map_err(|errno| {
-        let message = "Privileges were dropped, but nobody can read what the daemon prints now";
+        let message = "Privileges were dropped, but the process that sends the daemon's last words \
+                       cannot be started now";
         let error = Error::os(Code::Privileges, message, "clone", errno)
             .hint("Raise the limit `nproc`, or print to a file instead of 'syslog'");
         thrown(env, error)

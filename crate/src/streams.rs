@@ -1,51 +1,58 @@
 //! What a daemon prints, as syslog messages: every line, the last words included.
 //!
-//! Standard output and standard error become pipes. A process of its own, the [`keeper`], reads
-//! them, and a thread here hands its lines on to the syslog queue, as LOG_INFO and LOG_ERR. Both
-//! know which lines have been sent; so when the daemon dies, of whatever, the keeper sends the rest,
-//! and nothing is lost or sent twice. A thread alone could not do that: what V8 prints when its
-//! heap is exhausted comes microseconds before the end of all threads.
+//! Standard output and standard error become pipes. A thread here, the [`reader`], reads them and hands
+//! their lines on to the syslog queue, as LOG_INFO and LOG_ERR. It waits for nobody, and so nobody who
+//! prints waits for anybody else: not for the logger, and for no other process.
 //!
-//! The event loop waits for nobody: the keeper reads at once, and the ring between the two holds
-//! [`shared::RING`] bytes. When most of that waits for the logger, the oldest wait in the queue alone,
-//! like any message, and what that does not take is counted, and one line says how many.
+//! What V8 prints when its heap is exhausted comes microseconds before the end of all threads. So a
+//! process of its own, the [`keeper`], holds the pipes and the memory in which the thread keeps what was
+//! not sent yet, the [`ring`]. It does nothing as long as the daemon lives; when that is dead, of
+//! whatever, it sends the rest, and nothing is lost or sent twice. The two never read at the same time,
+//! and share no state that both change: one that is killed, stopped, or cannot be replaced costs the
+//! last words, should the daemon die just then, and nothing else.
+//!
+//! Of each pipe the ring holds [`shared::BYTES`]. When that is full of what waits for the logger, the oldest
+//! wait in the queue alone, like any message, and what that does not take is counted, and one line says
+//! how many.
 
 pub mod keeper;
 pub mod line;
 pub mod memory;
+mod reader;
+pub mod ring;
 pub mod shared;
 
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::Mode;
 
-use self::keeper::Prepared;
-use self::shared::{CROWDED, Destination, FILLER, GONE, Shared};
+use self::shared::{Destination, Shared};
+use crate::sys::Wake;
 use crate::syslog::{self, Config, Transport};
 use crate::zone::Zone;
 
-/// A keeper that must be replaced is not sooner than this after it was made.
-const RESPITE: Duration = Duration::from_secs(1);
-/// The first and the longest time between two looks whether what was handed on has been sent.
-const LOOK: Duration = Duration::from_millis(2);
-const LONGEST_LOOK: Duration = Duration::from_millis(200);
 /// For a keeper to end, or to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What the pipes hold while the keeper does not come to read, if the system allows it.
+/// What a pipe holds while the thread does not come to read, if the system allows it.
 const PIPE: i32 = 1 << 20;
 static STREAMS: OnceLock<Streams> = OnceLock::new();
-static STATE: Mutex<State> = Mutex::new(State { wanted: true, keeper: None, failure: None });
+static STATE: Mutex<State> = Mutex::new(State {
+    wanted: true,
+    at_once: true,
+    keeper: None,
+    failure: None,
+    asked: 0,
+    answered: 0,
+});
 static CHANGED: Condvar = Condvar::new();
 /// [`shared::Shared::sent`] exists: cheap to ask for whoever sends.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -57,22 +64,23 @@ struct Streams {
     /// The pipes' ends: to read from, and to write to.
     readers: [OwnedFd; 2],
     writers: [OwnedFd; 2],
+    /// The thread is to look at [`State`].
+    wake: Wake,
 }
 
 #[derive(Debug)]
 struct State {
     /// There shall be a keeper.
     wanted: bool,
-    keeper: Option<Keeper>,
+    /// And at once, whatever became of the one before.
+    at_once: bool,
+    /// Its pid. Only with this lock it is waited for, so that it is no other's.
+    keeper: Option<i32>,
     /// The errno of a keeper that could not be made.
     failure: Option<i32>,
-}
-
-#[derive(Debug, Clone)]
-struct Keeper {
-    pid: i32,
-    /// By it the two wake each other, and each sees the end of the other.
-    socket: Arc<UnixStream>,
+    /// So often somebody asked for all that was printed so far; so many were answered.
+    asked: u64,
+    answered: u64,
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -87,6 +95,9 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
     if STREAMS.get().is_some() {
         return Ok(());
     }
+    if !syslog::start() {
+        return Err(("pthread_create", libc::EAGAIN));
+    }
     let shared = Shared::map().map_err(fail("mmap"))?;
     let pipe = || -> Result<_, (&'static str, i32)> {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(nix("pipe2"))?;
@@ -96,6 +107,7 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
         Ok((reader, writer))
     };
     let (out, err) = (pipe()?, pipe()?);
+    let wake = Wake::new().map_err(|error| ("eventfd", error.raw_os_error().unwrap_or(0)))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     // SAFETY: nobody else knows of this memory yet.
     unsafe {
@@ -105,7 +117,7 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
     }
     shared.mask.store(syslog::set_mask(0), Ordering::SeqCst);
     let (readers, writers) = ([out.0, err.0], [out.1, err.1]);
-    let _ = STREAMS.set(Streams { shared, readers, writers });
+    let _ = STREAMS.set(Streams { shared, readers, writers, wake });
     let Some(streams) = STREAMS.get() else { return Ok(()) };
     set_destination();
     ACTIVE.store(true, Ordering::SeqCst);
@@ -113,22 +125,26 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
     // The thread inherits the mask: signals are the main thread's.
     let old =
         SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(nix("sigprocmask"))?;
-    let thread = std::thread::Builder::new().name("streams".into()).stack_size(128 << 10);
-    let spawned = thread.spawn(|| Thread::new(streams).run());
+    let thread = std::thread::Builder::new().name("streams".into()).stack_size(256 << 10);
+    let spawned = thread.spawn(|| reader::run(streams));
     let _ = old.thread_set_mask();
     spawned.map_err(|error| ("pthread_create", error.raw_os_error().unwrap_or(0)))?;
-    wait(|state| state.keeper.is_some() || state.failure.is_some());
+    wait(PATIENCE, |state| state.keeper.is_some() || state.failure.is_some());
     match state().failure {
         Some(errno) => Err(("clone", errno)),
         None => Ok(()),
     }
 }
 
-fn wait(done: impl Fn(&State) -> bool) -> bool {
+fn wake(streams: &Streams) {
+    let _ = nix::unistd::write(streams.wake.descriptors().0, &1u64.to_ne_bytes());
+}
+
+fn wait(timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
     let begun = Instant::now();
     let mut guard = state();
     while !done(&guard) {
-        let left = PATIENCE.saturating_sub(begun.elapsed());
+        let left = timeout.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return false;
         }
@@ -142,6 +158,32 @@ pub fn redirect(number: i32) -> std::io::Result<()> {
     let streams = STREAMS.get().ok_or(std::io::ErrorKind::NotFound)?;
     let writer = &streams.writers[usize::from(number == 2)];
     crate::takeover::redirect(writer.as_fd(), number)
+}
+
+/// Writes all to descriptor 1 or 2: a signal, or a stop, may end write(2) in the middle (pipe(7)).
+pub fn write(number: i32, bytes: &[u8]) -> std::io::Result<()> {
+    // SAFETY: a standard descriptor, which nobody closes.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match nix::unistd::write(fd, rest) {
+            Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
+            Err(Errno::EAGAIN) => make_blocking(fd),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A child that is a Node makes the pipe that it inherits non-blocking for all who print there, and what did
+/// not fit would be lost. Somebody always reads, so that nobody is blocked for long.
+fn make_blocking(writer: BorrowedFd<'_>) {
+    if let Ok(flags) = fcntl(writer, FcntlArg::F_GETFL).map(OFlag::from_bits_retain)
+        && flags.contains(OFlag::O_NONBLOCK)
+    {
+        let _ = fcntl(writer, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK));
+    }
 }
 
 /// So many messages of the queue have been sent, ever.
@@ -230,17 +272,13 @@ fn local_logger(config: &Config) -> (PathBuf, bool) {
 /// Waits until all that was printed so far is in the queue.
 pub fn drain(timeout: Duration) {
     let Some(streams) = STREAMS.get() else { return };
-    let begun = Instant::now();
-    let shared = streams.shared;
-    let asked = shared.asked.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
-    wake_keeper();
-    let done = || {
-        shared.answered.load(Ordering::SeqCst) == asked
-            && shared.taken.load(Ordering::SeqCst) == shared.head.load(Ordering::SeqCst)
+    let asked = {
+        let mut state = state();
+        state.asked += 1;
+        state.asked
     };
-    while !done() && begun.elapsed() < timeout {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wake(streams);
+    wait(timeout, |state| state.answered >= asked);
 }
 
 /// Before privileges are dropped: the keeper ends, which has them still. And /dev/stdout must be a
@@ -251,215 +289,26 @@ pub fn retire() {
     for writer in &streams.writers {
         let _ = nix::sys::stat::fchmod(writer, Mode::from_bits_truncate(0o622));
     }
-    state().wanted = false;
-    streams.shared.leave.store(1, Ordering::SeqCst);
-    wake_keeper();
-    if !wait(|state| state.keeper.is_none())
-        && let Some(keeper) = state().keeper.clone()
     {
-        // SAFETY: our own child, which was not waited for: that would have been noted.
-        unsafe { libc::kill(keeper.pid, libc::SIGKILL) };
-        wait(|state| state.keeper.is_none());
+        let mut state = state();
+        state.wanted = false;
+        if let Some(pid) = state.keeper {
+            // It has nothing to lose, and a stopped one ends, too.
+            // SAFETY: our own child, which was not waited for: that would have been noted.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
     }
+    wait(PATIENCE, |state| state.keeper.is_none());
 }
 
 /// After that: there is a new one, who is who the daemon is now. Fails with the errno of clone(2).
 pub fn revive() -> Result<(), i32> {
     let Some(streams) = STREAMS.get() else { return Ok(()) };
-    streams.shared.leave.store(0, Ordering::SeqCst);
     {
         let mut state = state();
-        (state.wanted, state.failure) = (true, None);
+        (state.wanted, state.at_once, state.failure) = (true, true, None);
     }
-    CHANGED.notify_all();
-    wait(|state| state.keeper.is_some() || state.failure.is_some());
+    wake(streams);
+    wait(PATIENCE, |state| state.keeper.is_some() || state.failure.is_some());
     state().failure.map_or(Ok(()), Err)
-}
-
-fn wake_keeper() {
-    let keeper = state().keeper.clone();
-    if let Some(keeper) = keeper {
-        let _ = keeper.socket.as_ref().write(b"!");
-    }
-}
-
-/// Hands lines on, frees what was sent, and sees to it that there is a keeper.
-struct Thread {
-    streams: &'static Streams,
-    /// When the keeper was made, or tried to be.
-    born: Instant,
-    /// It could not be made, or was killed.
-    failed: bool,
-    look: Duration,
-}
-
-impl Thread {
-    fn new(streams: &'static Streams) -> Self {
-        Self { streams, born: Instant::now(), failed: false, look: LOOK }
-    }
-
-    fn run(mut self) {
-        loop {
-            let keeper = state().keeper.clone();
-            let Some(keeper) = keeper else {
-                self.make_keeper();
-                continue;
-            };
-            let progress = self.hand_on() | self.free();
-            self.look = if progress { LOOK } else { (self.look * 2).min(LONGEST_LOOK) };
-            if self.sleep(&keeper.socket) {
-                self.bury(&keeper);
-            }
-        }
-    }
-
-    /// Lines become messages.
-    fn hand_on(&self) -> bool {
-        let shared = self.streams.shared;
-        let begin = shared.taken.load(Ordering::SeqCst);
-        let mut place = begin;
-        while place < shared.head.load(Ordering::SeqCst) {
-            let record = shared.record(place);
-            if record.stream != FILLER {
-                let priority = if record.stream == 0 { libc::LOG_INFO } else { libc::LOG_ERR };
-                let ticket = syslog::log_with_ticket(priority, record.text);
-                record.ticket.store(ticket.unwrap_or(GONE), Ordering::SeqCst);
-            }
-            place = record.end;
-            shared.taken.store(place, Ordering::SeqCst);
-            if place - shared.tail.load(Ordering::SeqCst) > CROWDED {
-                self.free();
-            }
-        }
-        place > begin
-    }
-
-    /// What was sent makes room; and where the logger does not take it, what is in the queue.
-    fn free(&self) -> bool {
-        let shared = self.streams.shared;
-        let taken = shared.taken.load(Ordering::SeqCst);
-        let begin = shared.tail.load(Ordering::SeqCst);
-        let mut tail = begin;
-        while tail < taken {
-            let record = shared.record(tail);
-            let pressing = shared.head.load(Ordering::SeqCst) - tail > CROWDED;
-            if !pressing && !shared.is_sent(&record) {
-                break;
-            }
-            tail = record.end;
-        }
-        shared.tail.store(tail, Ordering::SeqCst);
-        if tail > begin && shared.keeper_waits.swap(0, Ordering::SeqCst) == 1 {
-            wake_keeper();
-        }
-        tail > begin
-    }
-
-    /// Until the keeper has more, or it is time to look what was sent. Whether the keeper is gone.
-    fn sleep(&self, socket: &UnixStream) -> bool {
-        use std::io::Read;
-        let shared = self.streams.shared;
-        shared.thread_sleeps.store(1, Ordering::SeqCst);
-        let taken = shared.taken.load(Ordering::SeqCst);
-        if shared.head.load(Ordering::SeqCst) == taken {
-            let waiting = shared.tail.load(Ordering::SeqCst) != taken;
-            let millis = u16::try_from(self.look.as_millis()).unwrap_or(u16::MAX);
-            let timeout = if waiting { PollTimeout::from(millis) } else { PollTimeout::NONE };
-            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut fds, timeout);
-        }
-        shared.thread_sleeps.store(0, Ordering::SeqCst);
-        let (mut socket, mut words) = (socket, [0u8; 64]);
-        loop {
-            match socket.read(&mut words) {
-                Ok(0) => return true,
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
-            }
-        }
-    }
-
-    /// It ends before the daemon only when it is asked to, or killed by somebody.
-    fn bury(&mut self, keeper: &Keeper) {
-        // SAFETY: our own child. __WALL: one without an exit signal.
-        let wait = || unsafe { libc::waitpid(keeper.pid, std::ptr::null_mut(), libc::__WALL) };
-        let _ = crate::sys::again(|| Errno::result(wait()));
-        let mut state = state();
-        state.keeper = None;
-        self.failed = state.wanted;
-        if state.wanted {
-            let text = "The process that reads what the daemon prints was killed. Starting another";
-            syslog::log(libc::LOG_WARNING, text.as_bytes());
-        }
-        CHANGED.notify_all();
-    }
-
-    fn make_keeper(&mut self) {
-        drop(
-            CHANGED
-                .wait_while(state(), |state| !state.wanted)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        if self.failed {
-            std::thread::sleep(RESPITE.saturating_sub(self.born.elapsed()));
-        }
-        self.born = Instant::now();
-        let made = fork_keeper(self.streams);
-        self.failed = made.is_err();
-        let mut state = state();
-        match made {
-            Ok(keeper) => (state.keeper, state.failure) = (Some(keeper), None),
-            Err(errno) => {
-                if state.failure.replace(errno as i32).is_none() {
-                    let why = crate::error::reason(errno as i32);
-                    let text = format!("Cannot read what the daemon prints: {why}");
-                    syslog::log(libc::LOG_ERR, text.as_bytes());
-                }
-            }
-        }
-        CHANGED.notify_all();
-    }
-}
-
-fn fork_keeper(streams: &Streams) -> Result<Keeper, Errno> {
-    let io = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-    let (socket, its_socket) = UnixStream::pair().map_err(io)?;
-    socket.set_nonblocking(true).map_err(io)?;
-    let pipes = [streams.readers[0].as_raw_fd(), streams.readers[1].as_raw_fd()];
-    let mut keep = [pipes[0], pipes[1], its_socket.as_raw_fd()];
-    keep.sort_unstable();
-    let prepared = Prepared {
-        shared: streams.shared,
-        socket: its_socket.as_raw_fd(),
-        pipes,
-        keep,
-        daemon: nix::unistd::getpid().as_raw(),
-        arguments: memory::arguments().unwrap_or((0, 0)),
-    };
-    let errno: *const i32 = {
-        // SAFETY: the address of this thread's errno is always valid.
-        unsafe { libc::__errno_location() }
-    };
-    let needed = [
-        std::ptr::from_ref(&prepared).addr(),
-        errno.addr(),
-        std::ptr::from_ref(streams.shared).addr(),
-    ];
-    // SAFETY: there is no keeper now that could read it.
-    let spare = unsafe { &mut *streams.shared.spare.get() };
-    streams.shared.spares.store(memory::spare(&needed, spare), Ordering::SeqCst);
-    // Not fork(3): without an exit signal nothing that waits for the daemon's children, libuv or
-    // another, sees this one; and no handlers of pthread_atfork(3) run.
-    // SAFETY: the child only calls `keeper::live`, which keeps to async-signal-safe calls and never
-    // returns. All signals are blocked in this thread, and so in the child.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
-    if pid == 0 {
-        // SAFETY: a fresh child; `prepared` lives on its copy of this stack.
-        unsafe { keeper::live(&prepared) }
-    }
-    if pid < 0 {
-        return Err(Errno::last());
-    }
-    Ok(Keeper { pid: pid as i32, socket: Arc::new(socket) })
 }

@@ -10,23 +10,23 @@
 pub mod format;
 pub mod journal;
 pub mod local;
+pub(crate) mod queue;
 pub mod remote;
 pub mod rfc3164;
 pub mod rfc5424;
 pub mod sender;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::time::{Duration, Instant, SystemTime};
+
+pub use self::queue::{CAPACITY, MOST, Stats};
+use self::queue::{Queue, empty_queue};
+use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
 
 use crate::{sys, zone};
 
-/// The queue holds so many bytes of message text.
-pub const CAPACITY: usize = 8 << 20;
-/// And so many messages, should they be empty.
-pub const MOST: usize = 512 << 10;
 /// The local logger's socket.
 pub const LOCAL_LOGGER: &str =
     if cfg!(target_os = "linux") { "/dev/log" } else { "/var/run/syslog" };
@@ -34,14 +34,6 @@ pub const LOCAL_LOGGER: &str =
 pub const TOLD: i32 = 1 << 16;
 /// The end of a process waits no longer than this for a logger that was never reached.
 const UNREACHABLE: Duration = Duration::from_millis(200);
-/// A flush looks this often whether there is still something to wait for.
-const LOOK: Duration = Duration::from_millis(100);
-/// When all is sent the thread looks once more after this, before it sleeps: a program that goes on
-/// logging does not have to wake it, which costs more than to log.
-const LINGER: Duration = Duration::from_millis(1);
-/// Unless so many bytes are waiting.
-const LINGER_BYTES: usize = 32 << 10;
-
 /// Where messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
@@ -108,282 +100,51 @@ pub struct Config {
     pub attached: bool,
 }
 
-/// What the queue and the thread are doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// The logger was reached when it was last tried.
-    pub connected: bool,
-    /// Messages that wait.
-    pub queued: usize,
-    /// Bytes of their text.
-    pub queued_bytes: usize,
-    /// Messages that were handed to the logger.
-    pub sent: u64,
-    /// Messages that the full queue did not take.
-    pub dropped: u64,
-}
-
-/// One entry of the queue; a message's text, and its fields behind it, are in the arena beside it.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    Message {
-        priority: i32,
-        time: SystemTime,
-        text: usize,
-        fields: usize,
-    },
-    /// `openlog`: the messages behind it are made so.
-    Open(Arc<Config>),
-    /// `closelog`: the connection is closed when all before it is sent.
-    Close,
-}
-
-/// Entries and their text, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub entries: VecDeque<Entry>,
-    pub text: Vec<u8>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Queue {
-    waiting: Batch,
-    /// All messages that were ever taken, and their bytes. See [`DONE`].
-    taken: u64,
-    taken_bytes: u64,
-    dropped: u64,
-    /// Dropped since the last message that was taken; a line is owed for them.
-    gap: u64,
-    connected: bool,
-    /// The logger could not be reached when it was last tried.
-    unreachable: bool,
-    /// The logger was reached at least once.
-    reached: bool,
-    config: Arc<Config>,
-    sender: Sender,
-    sleep: Sleep,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Sender {
-    None,
-    Thread,
-    /// No thread could be had: whoever flushes sends.
-    Refused,
-}
-
-/// What the thread does, the deeper the later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Sleep {
-    /// It works.
-    No,
-    /// It waits before it tries again to reach the logger: new messages do not change that.
-    Pausing,
-    /// It will look for messages again soon.
-    Lingering,
-    /// It must be woken.
-    Deep,
-}
-
-static QUEUE: Mutex<Option<Queue>> = Mutex::new(None);
-/// The thread waits here for messages.
-static FILLED: Condvar = Condvar::new();
-/// Flushes wait here for the queue to be empty.
-static DRAINED: Condvar = Condvar::new();
-/// How many of the messages that were taken have left, and their bytes. Outside of the queue's lock,
-/// so that the thread does not take it for every few messages.
-static DONE: AtomicU64 = AtomicU64::new(0);
-static DONE_BYTES: AtomicU64 = AtomicU64::new(0);
-/// How many flushes wait.
-static FLUSHES: AtomicUsize = AtomicUsize::new(0);
+static QUEUE: Queue = empty_queue!();
 static OPEN: AtomicBool = AtomicBool::new(false);
 /// setlogmask(3): bit n lets priority n through.
 static MASK: AtomicI32 = AtomicI32::new(0xff);
 /// The longest text that the transport takes.
 static LIMIT: AtomicUsize = AtomicUsize::new(format::LONGEST);
 
-fn queue() -> MutexGuard<'static, Option<Queue>> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn with<T>(f: impl FnOnce(&mut Queue) -> T) -> T {
-    f(queue().get_or_insert_with(Queue::new))
-}
-
-impl Queue {
-    fn new() -> Self {
-        let config = Arc::new(Config {
-            ident: String::new(),
-            options: 0,
-            facility: libc::LOG_USER,
-            transport: Transport::Local(PathBuf::from(LOCAL_LOGGER)),
-            attached: false,
-        });
-        let opening = Entry::Open(Arc::clone(&config));
-        Self {
-            waiting: Batch { entries: VecDeque::from([opening]), text: Vec::new() },
-            taken: 0,
-            taken_bytes: 0,
-            dropped: 0,
-            gap: 0,
-            connected: false,
-            unreachable: false,
-            reached: false,
-            config,
-            sender: Sender::None,
-            sleep: Sleep::No,
-        }
-    }
-
-    fn queued(&self) -> usize {
-        (self.taken - DONE.load(Ordering::SeqCst)) as usize
-    }
-
-    fn queued_bytes(&self) -> usize {
-        (self.taken_bytes - DONE_BYTES.load(Ordering::SeqCst)) as usize
-    }
-
-    fn push(&mut self, priority: i32, text: &[u8], fields: &[u8]) {
-        let bytes = self.queued_bytes() + text.len() + fields.len();
-        if bytes > CAPACITY || self.queued() >= MOST {
-            self.gap += 1;
-            self.dropped += 1;
-        } else {
-            self.tell_gap();
-            self.append(priority, text, fields);
-        }
-        let busy = self.waiting.text.len() >= LINGER_BYTES;
-        self.wake(if busy { Sleep::Lingering } else { Sleep::Deep });
-    }
-
-    fn append(&mut self, priority: i32, text: &[u8], fields: &[u8]) {
-        let time = SystemTime::now();
-        zone::look(seconds(time));
-        let entry = Entry::Message { priority, time, text: text.len(), fields: fields.len() };
-        self.waiting.entries.push_back(entry);
-        self.waiting.text.extend_from_slice(text);
-        self.waiting.text.extend_from_slice(fields);
-        self.taken += 1;
-        self.taken_bytes += (text.len() + fields.len()) as u64;
-    }
-
-    /// Where messages were dropped, a line stands in their place.
-    fn tell_gap(&mut self) {
-        let dropped = std::mem::take(&mut self.gap);
-        if dropped > 0 {
-            let text =
-                format!("{dropped} messages were dropped: the logger did not take them in time");
-            self.append(libc::LOG_WARNING, text.as_bytes(), &[]);
-        }
-    }
-
-    /// Wakes the thread if it sleeps as deep as that, or deeper.
-    fn wake(&mut self, from: Sleep) {
-        if self.sender == Sender::None {
-            let started = sender::start();
-            self.sender = if started { Sender::Thread } else { Sender::Refused };
-        }
-        if self.sleep >= from {
-            self.sleep = Sleep::No;
-            FILLED.notify_one();
-        }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.queued() == 0 && self.gap == 0
-    }
-
-    /// The logger was tried, and never reached.
-    fn has_given_up(&self) -> bool {
-        self.unreachable && !self.reached
-    }
-}
-
-/// Waits for entries, and takes them all. For the thread.
-pub(crate) fn take_waiting(into: &mut Batch) {
-    let mut guard = queue();
-    let mut lingered = false;
-    loop {
-        if let Some(queue) = guard.as_mut() {
-            queue.tell_gap();
-            if !queue.waiting.entries.is_empty() {
-                queue.sleep = Sleep::No;
-                std::mem::swap(&mut queue.waiting, into);
-                return;
-            }
-            queue.sleep = if lingered { Sleep::Deep } else { Sleep::Lingering };
-        }
-        guard = if lingered {
-            FILLED.wait(guard).unwrap_or_else(PoisonError::into_inner)
-        } else {
-            FILLED.wait_timeout(guard, LINGER).unwrap_or_else(PoisonError::into_inner).0
-        };
-        lingered = true;
-    }
-}
-
-/// Takes what waits now, behind what `into` holds. For a thread that has not sent all of that yet,
-/// and so tells of no gap: it is not over.
-pub(crate) fn take_more(into: &mut Batch) {
-    let more = with(|queue| std::mem::take(&mut queue.waiting));
-    into.entries.extend(more.entries);
-    into.text.extend_from_slice(&more.text);
-}
-
-/// Waits for a while, at most until somebody flushes.
-pub(crate) fn pause(time: Duration) {
-    let mut guard = queue();
-    if let Some(queue) = guard.as_mut() {
-        queue.sleep = Sleep::Pausing;
-    }
-    guard = FILLED.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0;
-    if let Some(queue) = guard.as_mut() {
-        queue.sleep = Sleep::No;
-    }
-}
-
-/// `count` messages with `bytes` of text have left the queue.
-pub(crate) fn note_done(count: usize, bytes: usize) {
-    DONE_BYTES.fetch_add(bytes as u64, Ordering::SeqCst);
-    let done = DONE.fetch_add(count as u64, Ordering::SeqCst) + count as u64;
-    crate::streams::note_sent(done);
-    // Whoever flushes counts itself first, and then looks at what is done: one of the two is seen.
-    if FLUSHES.load(Ordering::SeqCst) > 0 {
-        with(|_| DRAINED.notify_all());
-    }
-}
-
-/// Whether the logger was reached just now.
-pub(crate) fn note_connection(connected: bool) {
-    with(|queue| {
-        queue.connected = connected;
-        queue.unreachable = !connected;
-        queue.reached |= connected;
-        if !connected {
-            DRAINED.notify_all();
-        }
-    });
-}
-
 /// What the last `openlog` has set; the thread may not be there yet.
 pub(crate) fn newest_config() -> Arc<Config> {
-    with(|queue| Arc::clone(&queue.config))
+    QUEUE.newest_config().0
 }
 
 /// How many messages have left the queue: for the keeper of [`crate::streams`].
 #[cfg(target_os = "linux")]
 pub(crate) fn done() -> u64 {
-    DONE.load(Ordering::SeqCst)
+    QUEUE.done.load(Ordering::SeqCst)
 }
 
-/// Nothing waits to be sent.
-pub(crate) fn is_drained() -> bool {
-    queue().as_ref().is_none_or(Queue::is_drained)
+/// For the queue: a message is taken at this time.
+pub(crate) fn note_time(time: SystemTime) {
+    zone::look(seconds(time));
 }
 
-/// Whether the logger that is now meant was ever reached.
-pub(crate) fn was_reached() -> bool {
-    with(|queue| queue.reached)
+/// For the queue: the messages that are taken from now on are made so.
+pub(crate) fn note_opening(config: &Config) {
+    look();
+    note_time(SystemTime::now());
+    LIMIT.store(config.transport.longest(), Ordering::Relaxed);
+}
+
+/// So many have: for the queue.
+pub(crate) fn note_sent(done: u64) {
+    crate::streams::note_sent(done);
+}
+
+/// Starts the thread that sends, which else is made with the first message: who needs it makes it while it
+/// can be had. Whether there is one.
+#[cfg(target_os = "linux")]
+pub(crate) fn start() -> bool {
+    QUEUE.start()
+}
+
+/// For the queue: whether there is a thread that sends, now.
+pub(crate) fn start_sender() -> bool {
+    sender::start()
 }
 
 /// Whether [`open`] was called in this process, by whichever of its threads.
@@ -394,33 +155,18 @@ pub fn is_open() -> bool {
 /// openlog(3). `LOG_NDELAY` has the thread connect at once.
 pub fn open(config: Config) {
     OPEN.store(true, Ordering::Relaxed);
-    with(|queue| {
-        look();
-        zone::look(seconds(SystemTime::now()));
-        LIMIT.store(config.transport.longest(), Ordering::Relaxed);
-        let now = config.options & libc::LOG_NDELAY != 0;
-        let elsewhere = config.transport != queue.config.transport;
-        queue.reached &= !elsewhere;
-        queue.config = Arc::new(config);
-        queue.waiting.entries.push_back(Entry::Open(Arc::clone(&queue.config)));
-        if now || (elsewhere && queue.sender != Sender::None) {
-            queue.wake(Sleep::Pausing);
-        }
-    });
+    let now = config.options & libc::LOG_NDELAY != 0;
+    QUEUE.open(config, now);
 }
 
 /// Connects now, as far as that can be done, and waits for it: the way to the logger may be cut off
 /// in a moment (chroot(2)).
 pub fn connect(timeout: Duration) {
-    let Some(config) = queue().as_ref().map(|queue| Config::clone(&queue.config)) else { return };
+    let Some(config) = QUEUE.config().map(|config| Config::clone(&config)) else { return };
     let options = config.options;
     open(Config { options: options | libc::LOG_NDELAY, ..config.clone() });
     let begun = Instant::now();
-    let done = || {
-        let taken = |q: &Queue| q.waiting.entries.is_empty() && q.sleep != Sleep::No;
-        queue().as_ref().is_none_or(|q| q.unreachable || taken(q))
-    };
-    while !done() && begun.elapsed() < timeout {
+    while !QUEUE.is_at_rest() && begun.elapsed() < timeout {
         std::thread::sleep(Duration::from_millis(1));
     }
     open(config);
@@ -428,12 +174,7 @@ pub fn connect(timeout: Duration) {
 
 /// closelog(3): messages that wait are sent first.
 pub fn close() {
-    with(|queue| {
-        queue.waiting.entries.push_back(Entry::Close);
-        if queue.sender != Sender::None {
-            queue.wake(Sleep::Deep);
-        }
-    });
+    QUEUE.close();
 }
 
 fn seconds(time: SystemTime) -> i64 {
@@ -459,7 +200,7 @@ pub fn longest() -> usize {
 pub fn log(priority: i32, text: &[u8]) {
     if is_let_through(priority) {
         let text = format::cut(text, longest());
-        with(|queue| queue.push(priority, text, &[]));
+        QUEUE.push(priority, text, &[], |_| {});
     }
 }
 
@@ -472,22 +213,14 @@ pub fn log_fields<'a>(
     if is_let_through(priority) {
         let text = format::cut(text, longest());
         let fields = format::Fields::pack(fields);
-        with(|queue| queue.push(priority, text, &fields));
+        QUEUE.push(priority, text, &fields, |_| {});
     }
 }
 
-/// [`log`]; returns which message it became: it has been sent when so many have. `None` where it is
-/// masked or was dropped.
-pub fn log_with_ticket(priority: i32, text: &[u8]) -> Option<u64> {
-    if !is_let_through(priority) {
-        return None;
-    }
-    let text = format::cut(text, longest());
-    with(|queue| {
-        let dropped = queue.dropped;
-        queue.push(priority, text, &[]);
-        (queue.dropped == dropped).then_some(queue.taken)
-    })
+/// [`log`]; `note` gets which message it becomes, before that can be sent: it has been when so many have.
+/// `false` where it is masked or was dropped.
+pub fn log_noting(priority: i32, text: &[u8], note: impl FnOnce(u64)) -> bool {
+    is_let_through(priority) && QUEUE.push(priority, format::cut(text, longest()), &[], note)
 }
 
 /// [`log`], then [`flush_last`]: the last words of a dying process.
@@ -498,67 +231,28 @@ pub fn log_now(priority: i32, text: &[u8], timeout: Duration) {
 
 /// Waits until all is sent; `false` when the time was up first.
 pub fn flush(timeout: Duration) -> bool {
-    wait_drained(timeout, |_| timeout)
+    QUEUE.wait_drained(timeout, |_| timeout, sender::send_here)
 }
 
 /// [`flush`] at the end of a process, which hardly waits for a logger that was never reached.
 pub fn flush_last(timeout: Duration) -> bool {
-    wait_drained(timeout, |config| timeout.min(config.patience()))
+    QUEUE.wait_drained(timeout, |config| timeout.min(config.patience()), sender::send_here)
 }
 
 /// Whether [`flush_last`] has nothing to wait for.
 pub fn is_settled() -> bool {
-    queue().as_ref().is_none_or(|queue| {
-        queue.is_drained() || (queue.has_given_up() && queue.config.patience().is_zero())
-    })
-}
-
-/// `never_reached` says how long to wait for a logger that never was.
-fn wait_drained(timeout: Duration, never_reached: impl Fn(&Config) -> Duration) -> bool {
-    let begun = Instant::now();
-    let mut guard = queue();
-    FLUSHES.fetch_add(1, Ordering::SeqCst);
-    let drained = loop {
-        let Some(waiting) = guard.as_mut() else { break true };
-        if waiting.is_drained() {
-            break true;
-        }
-        let limit = if waiting.has_given_up() { never_reached(&waiting.config) } else { timeout };
-        let left = limit.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            break false;
-        }
-        if waiting.sender == Sender::Refused {
-            drop(guard);
-            let sent = sender::send_here(left);
-            guard = queue();
-            break sent;
-        }
-        // Whatever the thread is waiting for, now is the time to look.
-        waiting.wake(Sleep::Pausing);
-        guard =
-            DRAINED.wait_timeout(guard, left.min(LOOK)).unwrap_or_else(PoisonError::into_inner).0;
-    };
-    FLUSHES.fetch_sub(1, Ordering::SeqCst);
-    drop(guard);
-    drained
+    QUEUE.is_settled(Config::patience)
 }
 
 /// What is sent, waits, and was dropped.
 pub fn stats() -> Stats {
-    queue().as_ref().map_or_else(Stats::default, |queue| Stats {
-        connected: queue.connected,
-        queued: queue.queued(),
-        queued_bytes: queue.queued_bytes(),
-        sent: DONE.load(Ordering::SeqCst),
-        dropped: queue.dropped,
-    })
+    QUEUE.stats()
 }
 
 /// The socket of the local logger, where messages go there and nobody listens.
 pub fn missing() -> Option<PathBuf> {
-    let (config, connected) =
-        queue().as_ref().map(|queue| (Arc::clone(&queue.config), queue.connected))?;
+    let config = QUEUE.config()?;
+    let connected = QUEUE.stats().connected;
     let (Transport::Local(path) | Transport::Journal(path)) = &config.transport else {
         return None;
     };
@@ -568,7 +262,7 @@ pub fn missing() -> Option<PathBuf> {
 
 /// Whether what is written to stderr goes where messages go: to the journal.
 pub fn reaches_stderr() -> bool {
-    queue().as_ref().is_some_and(|queue| queue.config.goes_to_stderr())
+    QUEUE.config().is_some_and(|config| config.goes_to_stderr())
 }
 
 /// [`log_now`] of what stderr, if somebody reads it, is told as well, once.
@@ -581,6 +275,17 @@ pub fn alarm_now(text: &str, stderr: bool, timeout: Duration) {
 }
 
 impl Config {
+    /// Before openlog(3).
+    pub(crate) fn unopened() -> Self {
+        Self {
+            ident: String::new(),
+            options: 0,
+            facility: libc::LOG_USER,
+            transport: Transport::Local(PathBuf::from(LOCAL_LOGGER)),
+            attached: false,
+        }
+    }
+
     /// It is a local one, and not there.
     fn lacks_logger(&self) -> bool {
         let (Transport::Local(path) | Transport::Journal(path)) = &self.transport else {

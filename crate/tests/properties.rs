@@ -283,10 +283,9 @@ proptest! {
         ],
         times in 1..200usize
     ) {
-        // SAFETY: plain integers, for which zero is a value; so they begin in shared memory.
-        let mut line: Line = unsafe { std::mem::zeroed() };
+        let mut line = Line::new();
         let mut messages: Vec<Vec<u8>> = Vec::new();
-        let mut out = |text: &[u8]| messages.push(text.to_vec());
+        let mut out = |text: &[u8], _: usize| messages.push(text.to_vec());
         let all = printed.repeat(times);
         all.iter().for_each(|byte| line.take(*byte, &mut out));
         line.end(&mut out);

@@ -1,46 +1,50 @@
-//! The keeper: a small process beside the daemon that reads what it prints, and outlives it.
+//! The keeper: a small process beside the daemon that holds what it prints, and outlives it.
 //!
-//! Standard output and standard error are pipes; the keeper reads them, makes lines of what it
-//! reads, and puts them where the daemon's thread takes them from ([`super::shared`]). When the
-//! daemon is dead, whatever it died of, what has not been sent by then is here or still in the
-//! pipes, and the keeper sends it to the local logger itself. It ends when nobody can print any more:
-//! a child of the daemon that lives on has its standard output still.
+//! Standard output and standard error are pipes, which the daemon's thread reads. The keeper has them
+//! open as well, and the memory in which the thread has put what was not sent yet ([`super::shared`]),
+//! and does nothing: while the daemon lives, nobody waits for it. When the daemon is dead, whatever it
+//! died of, what has not been sent by then is in that memory or still in the pipes, and the keeper sends
+//! it to the local logger itself. It ends when nobody can print any more: a child of the daemon that
+//! lives on has its standard output still.
 //!
 //! It is a fork without exec, of a process with many threads. So, as in [`crate::fork`], it makes
 //! **only async-signal-safe calls** (signal-safety(7)): no allocation, no lock, no panic. All it
-//! needs is in [`Prepared`] and in the shared memory. It keeps no descriptor but its own three, no
-//! working directory, nothing large of the daemon's memory; all signals are blocked, and it tells
-//! the daemon of its end by none (clone(2) without an exit signal), so that nothing that waits for
-//! the daemon's children ever sees it.
+//! needs is in [`Prepared`], on its stack, and in the shared memory, which it cannot write to. It keeps no
+//! descriptor but its own three, no working directory, nothing large of the daemon's memory; all signals
+//! are blocked, and it tells the daemon of its end by none (clone(2) without an exit signal), so that
+//! nothing that waits for the daemon's children ever sees it.
 
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
 use libc::{c_int, pid_t};
 
+use super::line::{LONGEST, Line};
+use super::ring::is_sent;
 use super::shared::{Destination, Shared};
 use crate::fork::{close_all_but, errno, now_ms};
 
 /// A line without its end is sent after so many milliseconds.
-const IDLE: i64 = 1000;
+pub const IDLE: i64 = 1000;
 /// For a logger that is being restarted when the daemon dies, or is slow: milliseconds.
 const PATIENCE: i64 = 10_000;
 /// Between two tries to reach it, milliseconds.
 const RETRY: c_int = 20;
-/// The end of the daemon.
+/// It reads so many bytes at a time.
+const CHUNK: usize = 4 << 10;
+/// The end of the daemon, or of the thread that has made the keeper.
 const ORPHANED: c_int = libc::SIGTERM;
 const STREAMS: usize = 2;
 
 /// Everything that it uses beside the shared memory. Plain values only.
 #[derive(Debug, Clone, Copy)]
 pub struct Prepared {
-    /// What it shares with the daemon.
+    /// What the daemon shares with it.
     pub shared: &'static Shared,
-    /// Its end of the socket by which the two wake each other.
-    pub socket: RawFd,
     /// The pipes' ends to read from: standard output's and standard error's.
     pub pipes: [RawFd; STREAMS],
-    /// The three, sorted ascending.
+    /// These, and a pipe that is open for as long as the keeper lives; sorted ascending.
     pub keep: [RawFd; 3],
     /// The daemon.
     pub daemon: pid_t,
@@ -66,22 +70,45 @@ pub unsafe fn live(prepared: &Prepared) -> ! {
         libc::chdir(c"/".as_ptr());
         show_title(prepared);
         give_back_memory(prepared.shared);
+        let shared = std::ptr::from_ref(prepared.shared).cast_mut().cast();
+        libc::mprotect(shared, size_of::<Shared>(), libc::PROT_READ);
+        // When no thread of the daemon can do anything any more, its children have another parent.
+        while libc::getppid() == prepared.daemon {
+            sleep(&mut [], None);
+        }
         let mut keeper = Keeper {
             prepared: *prepared,
-            orphaned: false,
-            socket: prepared.socket,
+            sent: prepared.shared.all_sent(),
             open: [true; STREAMS],
-            logger: -1,
-            stream: false,
-            give_up: 0,
+            out: Out {
+                shared: prepared.shared,
+                logger: -1,
+                stream: false,
+                give_up: now_ms() + PATIENCE,
+                message: [0; LONGEST + 1024],
+            },
         };
-        loop {
-            keeper.turn();
-        }
+        keeper.work()
     }
 }
 
 extern "C" fn on_orphaned(_: c_int) {}
+
+/// Waits for one of the descriptors, for so many milliseconds, or for the signal. Whether one is ready.
+unsafe fn sleep(fds: &mut [libc::pollfd], left: Option<i64>) -> bool {
+    let time = left.map(|left| libc::timespec {
+        tv_sec: (left / 1000) as libc::time_t,
+        tv_nsec: (left % 1000 * 1_000_000) as libc::c_long,
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: async-signal-safe calls on our own values.
+    unsafe {
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut mask);
+        libc::sigdelset(&mut mask, ORPHANED);
+        libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, time, &mask) > 0
+    }
+}
 
 /// What ps(1) shows: not a second daemon.
 unsafe fn show_title(prepared: &Prepared) {
@@ -116,208 +143,105 @@ unsafe fn give_back_memory(shared: &Shared) {
 
 struct Keeper {
     prepared: Prepared,
-    /// The daemon is dead.
-    orphaned: bool,
-    /// -1 where nobody is at its other end any more.
-    socket: RawFd,
+    /// So many messages of the queue have been sent.
+    sent: u64,
     /// Somebody can still print there.
     open: [bool; STREAMS],
-    /// The connection to the logger, of an orphan; or -1.
+    out: Out,
+}
+
+impl Keeper {
+    unsafe fn work(&mut self) -> ! {
+        let mut lines = [Line::new(), Line::new()];
+        self.send_what_was_left(&mut lines);
+        while self.open != [false; STREAMS] {
+            // SAFETY: async-signal-safe calls.
+            unsafe { self.turn(&mut lines) };
+        }
+        for (stream, line) in lines.iter_mut().enumerate() {
+            line.end(&mut |text, _| self.out.send(stream, text));
+        }
+        // SAFETY: async-signal-safe.
+        unsafe { libc::_exit(0) }
+    }
+
+    /// What the daemon had not sent when it died, and had read.
+    fn send_what_was_left(&mut self, lines: &mut [Line; STREAMS]) {
+        let (ring, out, sent) = (&self.prepared.shared.ring, &mut self.out, self.sent);
+        let left = ring.left(
+            |ticket| is_sent(ticket, sent),
+            |stream, bytes| {
+                let line = &mut lines[stream];
+                take(line, stream, bytes, out);
+                line.end(&mut |text, _| out.send(stream, text));
+            },
+        );
+        for (stream, bytes) in left.into_iter().enumerate() {
+            take(&mut lines[stream], stream, bytes, out);
+        }
+
+        fn take(line: &mut Line, stream: usize, bytes: Range<u64>, out: &mut Out) {
+            let ring = &out.shared.ring;
+            for place in bytes {
+                line.take(ring.byte(stream, place), &mut |text, _| out.send(stream, text));
+            }
+        }
+    }
+
+    /// Reads what there is, and ends the lines that have waited long enough.
+    unsafe fn turn(&mut self, lines: &mut [Line; STREAMS]) {
+        let mut fds = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; STREAMS];
+        for (stream, fd) in fds.iter_mut().enumerate() {
+            if self.open[stream] {
+                fd.fd = self.prepared.pipes[stream];
+            }
+        }
+        let left = Line::first_of(lines).map(|since| (since + IDLE - now_ms()).max(0));
+        // SAFETY: async-signal-safe calls.
+        if unsafe { sleep(&mut fds, left) } {
+            for (stream, fd) in fds.iter().enumerate() {
+                if fd.revents != 0 {
+                    self.read(stream, &mut lines[stream]);
+                }
+            }
+        }
+        for (stream, line) in lines.iter_mut().enumerate() {
+            if line.is_idle(now_ms() - IDLE) {
+                line.end(&mut |text, _| self.out.send(stream, text));
+            }
+        }
+    }
+
+    fn read(&mut self, stream: usize, line: &mut Line) {
+        let mut chunk = [0u8; CHUNK];
+        // SAFETY: the chunk has room for what is asked.
+        let read = unsafe {
+            libc::read(self.prepared.pipes[stream], chunk.as_mut_ptr().cast(), chunk.len())
+        };
+        self.open[stream] = read > 0 || (read < 0 && matches!(errno(), libc::EAGAIN | libc::EINTR));
+        for byte in chunk.iter().take(read.max(0) as usize) {
+            line.take(*byte, &mut |text, _| self.out.send(stream, text));
+        }
+    }
+}
+
+/// The way to the local logger.
+struct Out {
+    shared: &'static Shared,
+    /// The connection, or -1.
     logger: RawFd,
     /// It is a stream, not datagrams.
     stream: bool,
     /// When it stops waiting for the logger.
     give_up: i64,
+    /// One on its way out.
+    message: [u8; LONGEST + 1024],
 }
 
-impl Keeper {
-    fn shared(&self) -> &'static Shared {
-        self.prepared.shared
-    }
-
-    /// Waits for the first of what there is to do, and does it.
-    unsafe fn turn(&mut self) {
-        let shared = self.shared();
-        // SAFETY: async-signal-safe calls.
-        unsafe {
-            if !self.orphaned && libc::getppid() != self.prepared.daemon {
-                self.orphaned = true;
-                self.give_up = now_ms() + PATIENCE;
-                shared.count_flight();
-                self.send_what_was_left();
-            }
-            if self.orphaned && self.open == [false; STREAMS] {
-                self.end_lines(i64::MAX);
-                libc::_exit(0);
-            }
-            let ready = self.sleep();
-            if ready[STREAMS] {
-                self.hear_daemon();
-            }
-            let asked = shared.asked.load(Ordering::SeqCst);
-            let owes = asked != shared.answered.load(Ordering::SeqCst);
-            let mut read_all = true;
-            for (stream, ready) in ready.iter().take(STREAMS).enumerate() {
-                if *ready || owes {
-                    read_all &= self.read(stream, owes);
-                }
-            }
-            self.end_lines(if owes && read_all { i64::MAX } else { now_ms() - IDLE });
-            if owes && read_all {
-                shared.answered.store(asked, Ordering::SeqCst);
-            }
-        }
-    }
-
-    /// Waits. Says which pipes can be read, and whether the daemon has something to say.
-    unsafe fn sleep(&mut self) -> [bool; STREAMS + 1] {
-        let shared = self.shared();
-        let mut room = self.orphaned || shared.chunk_room() > 0;
-        if !room {
-            // The daemon's thread frees some, and then looks at this.
-            shared.keeper_waits.store(1, Ordering::SeqCst);
-            room = shared.chunk_room() > 0;
-        }
-        let mut fds = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; STREAMS + 1];
-        for (stream, fd) in fds.iter_mut().take(STREAMS).enumerate() {
-            if room && self.is_open(stream) {
-                fd.fd = self.pipe(stream);
-            }
-        }
-        fds[STREAMS].fd = self.socket;
-        let mut first: Option<i64> = None;
-        for line in &shared.lines {
-            // SAFETY: the lines are the keeper's alone.
-            let line = unsafe { &*line.get() };
-            if !line.is_empty() {
-                first = Some(first.map_or(line.since, |first| first.min(line.since)));
-            }
-        }
-        let left = first.map(|since| (since + IDLE - now_ms()).max(0));
-        let time = left.map(|left| libc::timespec {
-            tv_sec: (left / 1000) as libc::time_t,
-            tv_nsec: (left % 1000 * 1_000_000) as libc::c_long,
-        });
-        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: async-signal-safe calls on our own values.
-        unsafe {
-            let mut mask: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&mut mask);
-            libc::sigdelset(&mut mask, ORPHANED);
-            let count = fds.len() as libc::nfds_t;
-            if libc::ppoll(fds.as_mut_ptr(), count, time, &mask) <= 0 {
-                return [false; STREAMS + 1];
-            }
-        }
-        shared.keeper_waits.store(0, Ordering::SeqCst);
-        fds.map(|fd| fd.fd >= 0 && fd.revents != 0)
-    }
-
-    /// Nothing is said but "look": at the shared memory.
-    unsafe fn hear_daemon(&mut self) {
-        let mut words = [0u8; 64];
-        // SAFETY: the buffer is ours.
-        unsafe {
-            loop {
-                let (to, size) = (words.as_mut_ptr().cast(), words.len());
-                let got = libc::recv(self.socket, to, size, libc::MSG_DONTWAIT);
-                if got == 0 || (got < 0 && errno() != libc::EAGAIN && errno() != libc::EINTR) {
-                    self.socket = -1;
-                }
-                if got <= 0 {
-                    break;
-                }
-            }
-            if self.shared().leave.load(Ordering::SeqCst) != 0 && !self.orphaned {
-                libc::_exit(0);
-            }
-        }
-    }
-
-    /// Reads a pipe, once or until it is empty. Whether it is.
-    unsafe fn read(&mut self, stream: usize, all: bool) -> bool {
-        let shared = self.shared();
-        let chunk = shared.chunk.get().cast::<u8>();
-        while self.is_open(stream) {
-            let room = if self.orphaned { 4096 } else { shared.chunk_room() };
-            if room == 0 {
-                return false;
-            }
-            // SAFETY: the chunk is the keeper's alone, and has room for what is asked.
-            let read = unsafe { libc::read(self.pipe(stream), chunk.cast(), room) };
-            if read < 0 && errno() == libc::EINTR {
-                continue;
-            }
-            if read == 0 {
-                self.close(stream);
-            }
-            if read <= 0 {
-                break;
-            }
-            let Some(line) = shared.lines.get(stream) else { return true };
-            for at in 0..read as usize {
-                // SAFETY: so many bytes were read; the lines are the keeper's alone, and `hand_on`
-                // does not touch them.
-                unsafe {
-                    let byte = *chunk.add(at);
-                    (*line.get()).take(byte, &mut |text| self.hand_on(stream, text));
-                }
-            }
-            if !all {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Ends the lines that began before.
-    unsafe fn end_lines(&mut self, before: i64) {
-        for (stream, line) in self.shared().lines.iter().enumerate() {
-            // SAFETY: the lines are the keeper's alone, and `hand_on` does not touch them.
-            unsafe {
-                let line = &mut *line.get();
-                if !line.is_empty() && line.since <= before {
-                    line.end(&mut |text| self.hand_on(stream, text));
-                }
-            }
-        }
-    }
-
-    /// A line, or what is sent of it, to the daemon; or, of an orphan, to the logger. There is room
-    /// for it: `chunk_room` has said so.
-    unsafe fn hand_on(&mut self, stream: usize, text: &[u8]) {
-        let shared = self.shared();
-        // SAFETY: async-signal-safe calls.
-        unsafe {
-            if self.orphaned {
-                return self.send(stream as u32, text);
-            }
-            shared.append(stream as u32, text);
-            if shared.thread_sleeps.swap(0, Ordering::SeqCst) == 1 && self.socket >= 0 {
-                let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-                libc::send(self.socket, c"!".as_ptr().cast(), 1, flags);
-            }
-        }
-    }
-
-    /// What the daemon had not sent when it died.
-    unsafe fn send_what_was_left(&mut self) {
-        let shared = self.shared();
-        let head = shared.head.load(Ordering::SeqCst);
-        let mut place = shared.tail.load(Ordering::SeqCst);
-        while place < head {
-            let record = shared.record(place);
-            if !shared.is_sent(&record) {
-                // SAFETY: as above.
-                unsafe { self.send(record.stream, record.text) };
-            }
-            place = record.end;
-        }
-    }
-
+impl Out {
     /// One message, to the local logger.
-    unsafe fn send(&mut self, stream: u32, text: &[u8]) {
-        let shared = self.shared();
+    fn send(&mut self, stream: usize, text: &[u8]) {
+        let shared = self.shared;
         let severity = if stream == 0 { libc::LOG_INFO } else { libc::LOG_ERR };
         if shared.mask.load(Ordering::SeqCst) & (1 << severity) == 0 {
             return;
@@ -326,10 +250,9 @@ impl Keeper {
         unsafe {
             let current = shared.current.load(Ordering::SeqCst) & 1;
             let to = &*shared.destinations[current].get();
-            let message = &mut *shared.message.get();
-            let mut length = compose(to, severity, shared, text, message);
+            let mut length = compose(to, severity, shared, text, &mut self.message);
             loop {
-                let sent = self.try_to_send(to, message.as_ptr(), length);
+                let sent = self.try_to_send(to, length);
                 let waits = now_ms() < self.give_up;
                 match sent {
                     Ok(()) => {
@@ -357,12 +280,7 @@ impl Keeper {
         }
     }
 
-    unsafe fn try_to_send(
-        &mut self,
-        to: &Destination,
-        bytes: *const u8,
-        length: usize,
-    ) -> Result<(), c_int> {
+    unsafe fn try_to_send(&mut self, to: &Destination, length: usize) -> Result<(), c_int> {
         // SAFETY: async-signal-safe calls on valid memory.
         unsafe {
             if self.logger < 0 {
@@ -371,15 +289,16 @@ impl Keeper {
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // A stream's messages end with a NUL: there is one behind each.
             let length = if self.stream { length + 1 } else { length };
-            let mut done = 0;
-            while done < length {
-                let sent = libc::send(self.logger, bytes.add(done).cast(), length - done, flags);
+            let mut rest = self.message.get(..length).unwrap_or(&[]);
+            let whole = rest.len();
+            while !rest.is_empty() {
+                let sent = libc::send(self.logger, rest.as_ptr().cast(), rest.len(), flags);
                 if sent >= 0 {
-                    done += sent as usize;
+                    rest = rest.get(sent as usize..).unwrap_or(&[]);
                     continue;
                 }
                 let error = errno();
-                if done == 0 || (error != libc::EAGAIN && error != libc::EINTR) {
+                if rest.len() == whole || (error != libc::EAGAIN && error != libc::EINTR) {
                     return Err(error);
                 }
                 // In the middle of a stream's message.
@@ -425,20 +344,6 @@ impl Keeper {
             unsafe { libc::close(self.logger) };
             self.logger = -1;
         }
-    }
-
-    fn is_open(&self, stream: usize) -> bool {
-        self.open.get(stream).copied().unwrap_or(false)
-    }
-
-    fn close(&mut self, stream: usize) {
-        if let Some(open) = self.open.get_mut(stream) {
-            *open = false;
-        }
-    }
-
-    fn pipe(&self, stream: usize) -> RawFd {
-        self.prepared.pipes.get(stream).copied().unwrap_or(-1)
     }
 }
 

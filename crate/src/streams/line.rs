@@ -2,7 +2,8 @@
 //!
 //! What is no text is escaped (`#033`) as soon as it is read: control characters, those of Latin 1
 //! included (U+0080 to U+009F), and bytes that are not UTF-8. So nothing that is printed can ever
-//! pass for anything but a line's text.
+//! pass for anything but a line's text. What is given out with a text is how many of the bytes it was
+//! made of: made of the same bytes once more, it is the same.
 
 use crate::fork::now_ms;
 
@@ -19,17 +20,35 @@ pub struct Line {
     /// The beginning of a character of several bytes.
     character: [u8; 4],
     begun: usize,
+    /// So many bytes were taken since the last text, but for that character's.
+    bytes: usize,
 }
 
 impl Line {
+    /// Of which there is nothing.
+    #[allow(clippy::new_without_default, reason = "a large one, which is made in one place")]
+    pub const fn new() -> Self {
+        Self { since: 0, text: [0; LONGEST], length: 0, character: [0; 4], begun: 0, bytes: 0 }
+    }
+
     /// There is nothing of it.
     pub fn is_empty(&self) -> bool {
         self.length == 0 && self.begun == 0
     }
 
-    /// Takes a byte. A line that is complete, or as long as can be, goes `out`. An empty line is
-    /// none.
-    pub fn take(&mut self, byte: u8, out: &mut impl FnMut(&[u8])) {
+    /// When the first of these began that has something.
+    pub fn first_of(lines: &[Self; 2]) -> Option<i64> {
+        lines.iter().filter(|line| !line.is_empty()).map(|line| line.since).min()
+    }
+
+    /// There is something of it, and that began before.
+    pub fn is_idle(&self, before: i64) -> bool {
+        !self.is_empty() && self.since <= before
+    }
+
+    /// Takes a byte. A line that is complete, or as long as can be, goes `out`: its text, and of how many
+    /// bytes it was made. An empty line is none; its bytes count for the next one.
+    pub fn take(&mut self, byte: u8, out: &mut impl FnMut(&[u8], usize)) {
         if self.is_empty() {
             self.since = now_ms();
         }
@@ -40,18 +59,21 @@ impl Line {
             self.escape_character(out);
         }
         match byte {
-            b'\n' => self.end(out),
-            0x20..=0x7e => self.add(&[byte], out),
+            b'\n' => {
+                self.bytes += 1;
+                self.flush(out);
+            }
+            0x20..=0x7e => self.add(&[byte], 1, out),
             0xc2..=0xf4 => {
                 self.character = [byte, 0, 0, 0];
                 self.begun = 1;
             }
-            _ => self.add(&escaped(byte), out),
+            _ => self.add(&escaped(byte), 1, out),
         }
     }
 
     /// The next byte of a character.
-    fn go_on(&mut self, byte: u8, out: &mut impl FnMut(&[u8])) {
+    fn go_on(&mut self, byte: u8, out: &mut impl FnMut(&[u8], usize)) {
         if let Some(next) = self.character.get_mut(self.begun) {
             *next = byte;
             self.begun += 1;
@@ -61,7 +83,7 @@ impl Line {
         match std::str::from_utf8(so_far) {
             Ok(text) if !text.chars().any(char::is_control) => {
                 self.begun = 0;
-                self.add(so_far, out);
+                self.add(so_far, so_far.len(), out);
             }
             Err(error) if error.error_len().is_none() => {}
             _ => self.escape_character(out),
@@ -69,15 +91,15 @@ impl Line {
     }
 
     /// What began as a character and is none.
-    fn escape_character(&mut self, out: &mut impl FnMut(&[u8])) {
+    fn escape_character(&mut self, out: &mut impl FnMut(&[u8], usize)) {
         let (character, begun) = (self.character, self.begun);
         self.begun = 0;
         for byte in character.iter().take(begun) {
-            self.add(&escaped(*byte), out);
+            self.add(&escaped(*byte), 1, out);
         }
     }
 
-    fn add(&mut self, text: &[u8], out: &mut impl FnMut(&[u8])) {
+    fn add(&mut self, text: &[u8], bytes: usize, out: &mut impl FnMut(&[u8], usize)) {
         if self.length + text.len() > LONGEST {
             self.flush(out);
         }
@@ -85,20 +107,28 @@ impl Line {
             *to = *from;
         }
         self.length += text.len();
+        self.bytes += bytes;
+    }
+
+    /// Of an empty line: how many bytes were taken since the last text, all of empty lines. They are not
+    /// counted any more.
+    pub fn pass_over(&mut self) -> usize {
+        if self.is_empty() { std::mem::take(&mut self.bytes) } else { 0 }
     }
 
     /// The line ends here.
-    pub fn end(&mut self, out: &mut impl FnMut(&[u8])) {
+    pub fn end(&mut self, out: &mut impl FnMut(&[u8], usize)) {
         self.escape_character(out);
         self.flush(out);
     }
 
-    fn flush(&mut self, out: &mut impl FnMut(&[u8])) {
+    fn flush(&mut self, out: &mut impl FnMut(&[u8], usize)) {
         let text = self.text.get(..self.length).unwrap_or(&[]);
         if !text.is_empty() {
-            out(text);
+            out(text, self.bytes);
+            self.length = 0;
+            self.bytes = 0;
         }
-        self.length = 0;
     }
 }
 
@@ -112,9 +142,9 @@ mod tests {
 
     fn lines(printed: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut line =
-            Line { since: 0, text: [0; LONGEST], length: 0, character: [0; 4], begun: 0 };
-        let mut out = |text: &[u8]| lines.push(String::from_utf8_lossy(text).into_owned());
+        let mut line = Line::new();
+        let mut out =
+            |text: &[u8], _: usize| lines.push(String::from_utf8_lossy(text).into_owned());
         for byte in printed {
             line.take(*byte, &mut out);
         }

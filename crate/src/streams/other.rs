@@ -13,6 +13,11 @@ pub fn redirect(_number: i32) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
+/// Nothing was started.
+pub fn write(_number: i32, _bytes: &[u8]) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
 /// There is no keeper to tell.
 pub fn note_sent(_sent: u64) {}
 

@@ -19,8 +19,9 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use super::format::{Fields, Formatter, Record, cut, facility, plain, severity};
 use super::journal::Journal;
 use super::local::{Local, PATIENCE, TOGETHER};
+use super::queue::{Batch, Entry};
 use super::remote::{Tcp, Udp};
-use super::{Batch, Config, Entry, TOLD, Transport, note_connection, note_done, pause};
+use super::{Config, QUEUE, TOLD, Transport};
 
 /// Between two tries to reach a logger: this at first, doubled up to the longest.
 const RETRY: Duration = Duration::from_millis(10);
@@ -110,7 +111,7 @@ impl Window {
         self.batch.text.clear();
         self.batch.entries.shrink_to(KEPT / size_of::<Entry>());
         self.batch.text.shrink_to(KEPT);
-        super::take_waiting(&mut self.batch);
+        QUEUE.take_waiting(&mut self.batch);
     }
 }
 
@@ -168,8 +169,8 @@ struct Sender {
     /// Messages at the window's front that stderr, or the console, has already.
     printed: usize,
     consoled: usize,
-    /// The configuration was put in place before its turn.
-    ahead: bool,
+    /// The configuration of this `openlog` was put in place before its turn.
+    ahead: u64,
 }
 
 impl Sender {
@@ -187,7 +188,7 @@ impl Sender {
             lines: VecDeque::new(),
             printed: 0,
             consoled: 0,
-            ahead: false,
+            ahead: 0,
         }
     }
 
@@ -197,7 +198,7 @@ impl Sender {
         loop {
             self.take_controls();
             if self.window.batch.entries.is_empty() {
-                if deadline.is_some() && super::is_drained() {
+                if deadline.is_some() && QUEUE.is_drained() {
                     return true;
                 }
                 self.window.refill();
@@ -207,13 +208,13 @@ impl Sender {
             match self.send_some() {
                 Ok(()) => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(Errno::ENOBUFS | Errno::ENOMEM) => pause(PATIENCE),
+                Err(Errno::ENOBUFS | Errno::ENOMEM) => QUEUE.pause(PATIENCE),
                 Err(Errno::EMSGSIZE) => self.shorten(),
                 Err(_) if deadline.is_some_and(|at| Instant::now() >= at) => self.disconnect(),
                 Err(errno) => self.lost(errno),
             }
             if deadline.is_some_and(|at| Instant::now() >= at) {
-                return super::is_drained();
+                return QUEUE.is_drained();
             }
         }
     }
@@ -222,11 +223,8 @@ impl Sender {
     fn take_controls(&mut self) {
         while let Some(entry) = self.window.remove_control() {
             match entry {
-                Entry::Open(config) if self.ahead => {
-                    self.ahead = !Arc::ptr_eq(&config, &self.config);
-                }
-                Entry::Open(config) => self.open(config),
-                Entry::Close if !self.ahead => self.connection = None,
+                Entry::Open(config, number) if number > self.ahead => self.open(config),
+                Entry::Close(number) if number >= self.ahead => self.connection = None,
                 _ => {}
             }
         }
@@ -240,7 +238,7 @@ impl Sender {
         self.logger.formatter = Formatter::new(&config);
         self.config = config;
         if self.has(libc::LOG_NDELAY) && self.connect().is_err() {
-            note_connection(false);
+            QUEUE.note_connection(false);
         }
     }
 
@@ -277,7 +275,7 @@ impl Sender {
         if self.connection.is_none() {
             let connection = Connection::open(&self.config.transport)?;
             if !matches!(connection, Connection::Udp(_)) {
-                note_connection(true);
+                QUEUE.note_connection(true);
             }
             self.connection = Some(connection);
             self.proven = false;
@@ -290,15 +288,15 @@ impl Sender {
         if !self.proven {
             self.proven = true;
             self.retry = RETRY;
-            note_connection(true);
+            QUEUE.note_connection(true);
         }
     }
 
     /// All is on its way: waits for it to arrive, or for more to send.
     fn wait_for_more(&mut self) {
-        super::take_more(&mut self.window.batch);
+        QUEUE.take_more(&mut self.window.batch);
         if self.taken >= ON_THE_WAY || self.window.messages().nth(self.taken).is_none() {
-            pause(ARRIVAL);
+            QUEUE.pause(ARRIVAL);
         }
     }
 
@@ -320,11 +318,11 @@ impl Sender {
         let end = Instant::now() + self.retry;
         self.retry = (self.retry * 2).min(LONGEST_RETRY);
         while self.has(libc::LOG_PERROR) && Instant::now() + PRINTING < end {
-            pause(PRINTING);
-            super::take_more(&mut self.window.batch);
+            QUEUE.pause(PRINTING);
+            QUEUE.take_more(&mut self.window.batch);
             self.print();
         }
-        pause(end.saturating_duration_since(Instant::now()));
+        QUEUE.pause(end.saturating_duration_since(Instant::now()));
     }
 
     /// Formats the next messages.
@@ -346,7 +344,7 @@ impl Sender {
             self.taken = self.taken.saturating_sub(count);
             self.printed = self.printed.saturating_sub(count);
             self.consoled = self.consoled.saturating_sub(count);
-            note_done(count, bytes);
+            QUEUE.note_done(count, bytes);
         }
     }
 
@@ -372,22 +370,22 @@ impl Sender {
         }
         self.taken = 0;
         self.lines.clear();
-        note_connection(false);
+        QUEUE.note_connection(false);
     }
 
     /// The logger cannot be reached.
     fn lost(&mut self, errno: Errno) {
         let stood = self.connection.is_some() && self.proven;
         self.disconnect();
-        let newest = super::newest_config();
+        let (newest, number) = QUEUE.newest_config();
         if newest.transport != self.config.transport && self.retry == LONGEST_RETRY {
             // The program has turned to another one since: what waits in vain goes there as well.
             self.open(newest);
-            self.ahead = true;
+            self.ahead = number;
             return;
         }
         let local = matches!(self.config.transport, Transport::Local(_) | Transport::Journal(_));
-        if local && errno == Errno::ENOENT && self.config.attached && !super::was_reached() {
+        if local && errno == Errno::ENOENT && self.config.attached && !QUEUE.was_reached() {
             return self.show_on_stderr();
         }
         if stood {
@@ -395,7 +393,7 @@ impl Sender {
             return;
         }
         if self.has(libc::LOG_CONS) {
-            super::take_more(&mut self.window.batch);
+            QUEUE.take_more(&mut self.window.batch);
             self.show_on_console();
         }
         self.back_off();
