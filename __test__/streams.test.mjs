@@ -62,7 +62,9 @@ test('each line that a daemon or its child prints is a message, and nothing can 
   t.is(long.map(([, text]) => text).join(''), `\u00e9\u20ac${'\u{1f600}'.repeat(5000)}`)
   t.true(long.length === 3 && long.every(([, text]) => Buffer.byteLength(text) <= 8192))
   const of = (priority) =>
-    found.filter((one) => one[0] === priority && !long.includes(one)).map(([, text]) => text)
+    found
+      .filter((one) => one[0] === priority && !long.includes(one))
+      .map(([, text]) => text.replace(/^(Ended after) .*/, '$1'))
   t.deepEqual(of(6), [
     'one',
     'two',
@@ -73,6 +75,7 @@ test('each line that a daemon or its child prints is a message, and nothing can 
     'from a child',
     'without its end',
     'Received SIGTERM. Exiting.',
+    'Ended after',
   ])
   t.deepEqual(of(3), ['an error', 'and its error'])
 })
@@ -369,7 +372,8 @@ test('attached, a daemon prints to syslog as well, and nothing goes there twice'
   await until(() => processesOf(p).length === 1, 'the end of the keeper')
   await receiver.stop()
   const found = texts(receiver).map(([, text]) => text)
-  t.deepEqual(found.map((text) => /printed|logged|Error: thrown/.exec(text)?.[0]).sort(), [
+  t.deepEqual(found.map((text) => /printed|logged|Error: thrown|Ended after/.exec(text)?.[0]).sort(), [
+    'Ended after',
     'Error: thrown',
     'logged',
     'printed',

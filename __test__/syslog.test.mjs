@@ -99,10 +99,16 @@ mounts(
     t.deepEqual(stats, { connected: true, queued: 0, queuedBytes: 0, sent: 1, dropped: 0 })
     process.kill(pid, 'SIGTERM')
     t.deepEqual(await daemon.end(pid), { status: 0, signal: 0 })
-    await until(() => received().length === 2, 'its last words')
+    await until(() => received().length === 3, 'its last words')
     t.deepEqual(
-      received().map((line) => line.replace(/>\w{3} [ \d]\d \d\d:\d\d:\d\d /, '>')),
-      [`<19>sample[${pid}]: a#012b#000c`, `<158>sample[${pid}]: Received SIGTERM. Exiting.`],
+      received().map((line) =>
+        line.replace(/>\w{3} [ \d]\d \d\d:\d\d:\d\d /, '>').replace(/after .* with/, 'after … with'),
+      ),
+      [
+        `<19>sample[${pid}]: a#012b#000c`,
+        `<158>sample[${pid}]: Received SIGTERM. Exiting.`,
+        `<158>sample[${pid}]: Ended after … with status 0: SIGTERM`,
+      ],
     )
   },
 )

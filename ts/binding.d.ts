@@ -37,6 +37,9 @@ export declare function elsewhere(name: string, looked: Array<NativePlace>, defa
 /** Removes the pidfile and ends the process at once. */
 export declare function exitNow(status: number): void
 
+/** Logs how long the daemon ran, that it ends with this status, and why. The first call counts. */
+export declare function farewell(status: number, why: string): void
+
 /** What atexit(3) does in other runtimes: Bun ends without its handlers. */
 export declare function finish(): void
 

@@ -3,6 +3,7 @@
 import { getSystemErrorMap, inspect, now, writeSync } from './builtin.js'
 import { closeDebugger } from './debugger.js'
 import { DaemonError } from './errors.js'
+import { because, sayWhenItEnds } from './farewell.js'
 import { handOver, managed, markAsDaemon, reportFailure } from './handover.js'
 import { print } from './launch.js'
 import { serversAnswer, watchServers } from './listening.js'
@@ -73,6 +74,7 @@ export async function live(
   attached = inPlace
   statusOfFailure = failed
   phase = 'starting'
+  sayWhenItEnds()
   markAsDaemon(options.name)
   watchUncaught(
     (error) => complain(error, false),
@@ -175,6 +177,7 @@ function readerGone(place: string, error: Error): void {
     return
   }
   syslog(LOG_WARNING, `${what}. Whoever ran the daemon is gone. Exiting.`)
+  because('its reader is gone')
   void exit(0)
 }
 
@@ -229,6 +232,7 @@ async function act(): Promise<boolean> {
     const aborted =
       phase === 'leaving' && (error === reason || (error as Error | undefined)?.name === 'AbortError')
     if (aborted) return true
+    because('`action` threw an error')
     complain(error)
     void exit(1)
     return false
@@ -253,7 +257,10 @@ function isCalledByAction(): boolean {
 }
 
 function emptyLoop(): void {
-  if (phase === 'running') void exit(Number(process.exitCode ?? 0))
+  if (phase === 'running') {
+    because('nothing was left to do')
+    void exit(Number(process.exitCode ?? 0))
+  }
   if (phase === 'starting') failToStart(new Error('`setup` never settled: the event loop is empty'))
 }
 
@@ -267,6 +274,7 @@ export async function onSignal(signal: NodeJS.Signals): Promise<void> {
   if (!asksForTheEnd(signal)) return
   syslog(LOG_INFO, `Received ${signal}. Exiting.`)
   cause = signal
+  because(signal)
   await exit(0)
 }
 
@@ -281,6 +289,7 @@ function atOnce(signal: NodeJS.Signals): boolean {
   if (signal === 'SIGHUP') {
     if (attached && native.terminalIsGone()) {
       syslog(LOG_INFO, 'Received SIGHUP: the terminal is gone. Exiting.')
+      because('its terminal is gone')
       void exit(0)
       return true
     }
@@ -288,6 +297,7 @@ function atOnce(signal: NodeJS.Signals): boolean {
     else reopenOutputs()
   }
   const ending = phase === 'starting' && asksForTheEnd(signal)
+  if (ending) because(`${signal}, while it was starting`)
   if (ending && attached) void exit(0)
   else if (ending) {
     failToStart(new DaemonError('ERR_DAEMON_START_FAILED', `Received ${signal} while starting`, { signal }))
@@ -306,7 +316,10 @@ async function deliver(signal: NodeJS.Signals): Promise<void> {
     await behaviour.onSignal(signal)
   } catch (error) {
     complain(error)
-    if (signal === 'SIGTERM') void exit(1)
+    if (signal === 'SIGTERM') {
+      because('`onSignal` threw an error at SIGTERM')
+      void exit(1)
+    }
   }
   delivering = false
   if (reloading && phase === 'running') tellManager('READY=1')
@@ -318,6 +331,7 @@ export async function exit(code: number): Promise<never> {
   // It waits for the end itself.
   if (acting !== undefined && behaviour.takesSignal && isCalledByAction()) letActionGo()
   if (phase === 'leaving') return FOREVER
+  because(`exit(${code})`)
   const before = phase
   phase = 'leaving'
   if (before === 'starting' && !attached) {
@@ -332,6 +346,7 @@ export async function exit(code: number): Promise<never> {
     const left = Math.max(LATE_FLUSH_MS, deadline - now())
     await native.syslogFlush(Math.min(FLUSH_MS, left), true)
   }
+  sayWhenItEnds()
   process.exit(finished ? code : code || 1)
 }
 
@@ -404,11 +419,13 @@ export function reopen(): void {
 /** The launcher died, or gave up, before "go". */
 async function undo(): Promise<never> {
   syslog(LOG_WARNING, 'The launcher is gone: ending the start')
+  because('its launcher is gone')
   return exit(1)
 }
 
 /** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */
 function failToStart(error: unknown): never {
+  because('it did not start')
   alarm(LOG_ERR, text(error), attached)
   if (attached) {
     const { errno } = (error ?? {}) as { errno?: number }
@@ -424,6 +441,7 @@ function failToStart(error: unknown): never {
 /** An uncaught exception, or an unhandled rejection, for which the program has no listener. */
 function uncaught(error: unknown): void {
   if (phase === 'starting') failToStart(error)
+  because('an uncaught error')
   complain(error)
   if (phase === 'leaving') process.exit(1)
   void exit(1)
@@ -487,6 +505,7 @@ function giveUp(names?: { user: string | undefined; group: string | undefined })
     try {
       if (phase === 'starting') failToStart(error)
       complain(error)
+      because('privileges could not be dropped')
       process.exit(1)
     } finally {
       // A listener of `exit` has thrown, or the program has put something else in the place of process.exit.

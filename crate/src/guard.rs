@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::pidfile::PidFile;
 use crate::sys::{self, Wake, Watch};
-use crate::{ending, syslog};
+use crate::{ending, farewell, syslog};
 
 /// The thread looks this often while it waits for JavaScript. One look counts at most twice its
 /// length: a process that was stopped (SIGSTOP, a laptop's lid) was not blocked meanwhile.
@@ -244,6 +244,8 @@ impl Thread {
             self.shared.name
         );
         syslog::alarm_now(&text, self.shared.stderr, LAST_WORDS);
+        farewell::say(128 + signal, "its event loop was blocked");
+        syslog::flush_last(LAST_WORDS);
         ending::exit_now(128 + signal)
     }
 

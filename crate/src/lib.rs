@@ -12,6 +12,7 @@ pub mod accounts;
 pub mod boot;
 pub mod ending;
 pub mod error;
+pub mod farewell;
 pub mod fork;
 pub mod guard;
 pub mod holder;
@@ -557,6 +558,7 @@ pub fn guard_start(
     stderr: bool,
 ) -> napi::Result<()> {
     takeover::survive_file_size_limit();
+    farewell::begin();
     guard::start(&name, millis(blocked_timeout), attached, stderr).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
         let error = Error::os(Code::StartFailed, "Cannot start the guard", "pthread_create", errno);
@@ -611,7 +613,22 @@ pub fn finish() {
 /// Removes the pidfile and ends the process at once.
 #[napi]
 pub fn exit_now(status: i32) {
+    let _ = std::panic::catch_unwind(|| {
+        if farewell::has_begun() {
+            farewell::say(status, "exitNow()");
+            syslog::flush_last(HURRIED);
+        }
+    });
     ending::exit_now(status)
+}
+
+/// For the last line of one that does not wait.
+const HURRIED: Duration = Duration::from_millis(100);
+
+/// Logs how long the daemon ran, that it ends with this status, and why. The first call counts.
+#[napi(catch_unwind)]
+pub fn farewell(status: i32, why: String) {
+    farewell::say(status, &why);
 }
 
 /// An open log file.

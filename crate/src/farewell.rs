@@ -1,0 +1,71 @@
+//! The last line that a daemon leaves in the log: how long it ran, with which status it ends, and why.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::syslog;
+
+/// When the daemon was taken over.
+static SINCE: OnceLock<Instant> = OnceLock::new();
+/// Several threads may end the process, and one of them does.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// The daemon begins.
+pub fn begin() {
+    let _ = SINCE.set(Instant::now());
+}
+
+/// Whether there is a daemon that could end.
+pub fn has_begun() -> bool {
+    SINCE.get().is_some()
+}
+
+/// Logs the line, once. The end of a start can come before [`begin`].
+pub fn say(status: i32, why: &str) {
+    let since = SINCE.get_or_init(Instant::now);
+    if SAID.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let text = format!("Ended after {} with status {status}: {why}", spoken(since.elapsed()));
+    // As systemd tells of its services.
+    let priority = if status == 0 { libc::LOG_INFO } else { libc::LOG_NOTICE };
+    syslog::log(priority, text.as_bytes());
+}
+
+/// A duration in its two greatest units.
+fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let Some(first) = units.iter().position(|(length, _)| seconds >= *length) else {
+        return format!("{} ms", duration.as_millis());
+    };
+    let (length, unit) = units[first];
+    let rest = units.get(first + 1).map(|(next, unit)| (seconds % length / next, unit));
+    match rest {
+        Some((count, next)) if count > 0 => format!("{} {unit} {count} {next}", seconds / length),
+        _ => format!("{} {unit}", seconds / length),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speaks_in_the_two_greatest_units() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (61_000, "1 min 1 s"),
+            (11_520_000, "3 h 12 min"),
+            (3_600_000 + 59_000, "1 h"),
+            (86_400_000 * 3 + 3_600_000 * 2, "3 d 2 h"),
+        ] {
+            assert_eq!(spoken(Duration::from_millis(ms)), text);
+        }
+    }
+}
