@@ -51,14 +51,6 @@ asRoot('in a container, nobody is warned whose daemon stays, or who is a client'
     await contained(p, `setsid --wait ${node} ${script}; exit`),
     'a session of its own: ssh, cron, tmux',
   )
-  silent(
-    t,
-    await contained(
-      p,
-      `SYSTEMD_EXEC_PID=1 exec ${node} ${p.write('r.mjs', sample({ options: 'detach: false', body: 'async action() {}' }))}`,
-    ),
-    'attached',
-  )
   const ensure = p.write('c.mjs', sample({ last: 'await new Sample(options).ensure()' }))
   silent(t, await contained(p, `${node} ${ensure}; exit`), 'ensure')
   const client = p.write('d.mjs', sample({ options: `script: '${script}',` }))

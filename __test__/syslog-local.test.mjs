@@ -268,7 +268,8 @@ test('a daemon that ends by SIGTERM, an error, its guard or exit loses nothing',
     await receiver.stop()
     const messages = receiver.messages()
     assertAll(t, numbers(messages), 5000)
-    t.regex(messages.at(-1), last, how)
+    t.regex(messages.at(-2), last, how)
+    t.regex(messages.at(-1), / sample\[\d+\]: Ended after /, how)
   }
   t.deepEqual(
     processesOf(p).filter((pid) => isAlive(pid)),
