@@ -271,8 +271,12 @@ test('where there is no logger, a start says so in one line; not where what goes
   const last = 'await new Sample(options).serviced()'
   const log = "process.env.DIR + '/errors'"
   const udp = "syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'udp', host: '127.0.0.1', port: 9 })"
+  const server = p.write('server.mjs', sample({ body: `setup() { ${at('missing')} }` }))
+  const client = `await new Daemon({ ...options, script: '${server}' })`
   for (const [says, source, ...args] of [
     [line('missing'), { body: `setup() { ${at('missing')} }` }],
+    [line('missing'), { last: `${client}.start()` }],
+    ['', { last: `${client}.ensure()` }],
     [line('missing'), { body: `setup() { ${at('missing')} }`, last }, 'start'],
     [line('missing'), { body: `setup() { ${at('missing')} }`, last }, 'restart'],
     [line('stale'), { body: `setup() { ${at('stale')} }`, options: `stdout: ${log}` }],

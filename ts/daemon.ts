@@ -134,7 +134,7 @@ export class Daemon {
     failed?: (error: unknown) => number,
   ): Promise<{ pid: number }> {
     assertSupported()
-    if (life.awaits(this.name)) return this.#live(false, undefined, true)
+    if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return { pid: earlier }
     if (detach) {
@@ -144,7 +144,7 @@ export class Daemon {
         after: 'then it is ended',
         cancel: native.cancelLaunch,
       }
-      const launched = await this.#wait(waiting, () => launch(this.#options))
+      const launched = await this.#wait(waiting, () => launch(this.#options, true))
       show(launched)
       this.#warn(asked)
       return { pid: launched.pid }
@@ -179,7 +179,7 @@ export class Daemon {
     )
   }
 
-  async #live(attached: boolean, failed?: (error: unknown) => number, someoneReads = false): Promise<never> {
+  async #live(attached: boolean, failed?: (error: unknown) => number): Promise<never> {
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
       if (attached) throw error
@@ -199,7 +199,6 @@ export class Daemon {
       },
       attached,
       failed,
-      someoneReads,
     )
   }
 
@@ -237,7 +236,7 @@ export class Daemon {
       if (status?.state === 'running') return found(status.pid)
       if (status?.state !== 'starting') {
         try {
-          const { pid, stdout, stderr } = await launch(this.#options)
+          const { pid, stdout, stderr } = await launch(this.#options, false)
           return { pid, started: true, stdout: stdout.toString(), stderr: stderr.toString() }
         } catch (error) {
           if ((error as DaemonError).code !== 'ERR_DAEMON_ALREADY_RUNNING') throw error

@@ -24,6 +24,8 @@ export interface Hello {
   /** The launcher was what a service manager had started, and runs the same program. */
   isPartOfService: boolean
   startTimeout: number
+  /** The launcher shows what the daemon prints while it starts: somebody reads it. */
+  isShown: boolean
   earlier: Earlier[]
 }
 

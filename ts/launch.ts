@@ -62,8 +62,8 @@ export async function onceReleased<T>(places: NativePlace[], attempt: () => Prom
   }
 }
 
-/** Starts the daemon in the background; resolves when it is ready. */
-export async function launch(options: ResolvedOptions): Promise<Launched> {
+/** Starts the daemon in the background; resolves when it is ready. `isShown`: what it prints meanwhile will be. */
+export async function launch(options: ResolvedOptions, isShown: boolean): Promise<Launched> {
   const [own] = options.places
   const hello: Hello = {
     name: options.name,
@@ -71,6 +71,7 @@ export async function launch(options: ResolvedOptions): Promise<Launched> {
     createPrivate: own?.private ?? false,
     isPartOfService: options.script === undefined && ownsVariables(false),
     startTimeout: options.startTimeout,
+    isShown,
     earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
   }
   const command = daemonCommand(options, native.commandLine)

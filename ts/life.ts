@@ -61,13 +61,12 @@ let cause: NodeJS.Signals | undefined
 let abort: AbortController | undefined
 
 /** Steps 6 to 9 of a start, and then the daemon. Never settles. `failed` gives the exit status of a
- * failed start in place; where `someoneReads` what is printed, that there is no logger is said. */
+ * failed start in place. */
 export async function live(
   resolved: ResolvedOptions,
   what: Behaviour,
   inPlace: boolean,
   failed = statusOfFailure,
-  someoneReads = false,
 ): Promise<never> {
   options = resolved
   behaviour = what
@@ -96,7 +95,7 @@ export async function live(
     }
     await serversAnswer(options.startTimeout)
     if (isLeaving()) return FOREVER
-    if (someoneReads && !attached && options.stderr === undefined) warnOfSilence()
+    if (!attached && handOver?.isShown && options.stderr === undefined) warnOfSilence()
     phase = 'ready'
     if (attached) {
       native.keepPidfile(true)
