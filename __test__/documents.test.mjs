@@ -111,7 +111,7 @@ run(
 run('docs/on-demand.md', ['server.ts', 'idle.ts'], async (t, p) => {
   install(p, 'docs/on-demand.md', { '60_000': '1000' })
   t.is((await shell(p, 'node tool.ts')).status, 0)
-  t.true(fs.statSync(join(p.run, 'echo-server.pid.socket')).isSocket())
+  t.true(fs.statSync(join(p.run, 'echo-server.socket')).isSocket())
   const idle = await started(t, p, 'idle.ts')
   await until(() => !isAlive(idle), 'its end for want of work')
   t.deepEqual(
@@ -286,7 +286,7 @@ const hasStrace = spawnSync('strace', ['-f', 'true']).status === 0
 test('docs/moving.md: app.ts ends with status 0 although a connection is open that asks nothing', async (t) => {
   const p = place(t)
   install(p, 'docs/moving.md')
-  const socket = join(p.run, 'app.pid.socket')
+  const socket = join(p.run, 'app.socket')
   const attached = shell(p, 'exec node app.ts run')
   await until(() => fs.existsSync(socket), 'the server')
   const client = connect(socket)

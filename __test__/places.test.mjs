@@ -18,7 +18,7 @@ const hasFakeroot = spawnSync('fakeroot', ['--version']).status === 0
 const VERBS = `const daemon = new Sample(options)
 for (const verb of process.argv.slice(2)) {
   try {
-    const said = verb === 'pidFile' ? daemon.pidFile : await daemon[verb]('SIGHUP')
+    const said = typeof daemon[verb] === 'function' ? await daemon[verb]('SIGHUP') : daemon[verb]
     console.log(JSON.stringify(said ?? null))
   } catch (error) {
     console.log(JSON.stringify({ code: error.code, pid: error.pid, message: error.message }))
@@ -152,6 +152,35 @@ apart(
       t.like(await asks(from.su, 'stop'), { pid })
       await until(() => !isAlive(pid))
       t.is(inside('rmdir', LOGIN).status, 0)
+    }
+  },
+)
+
+apart(
+  'client and server meet at one socket, whatever their environments and however long the name',
+  async (t) => {
+    const before = `import { connect, createServer } from 'node:net'`
+    const body = `async setup() {
+      await once(createServer((client) => client.end('here')).listen(this.socketPath), 'listening')
+    }
+    async meet() {
+      for await (const said of connect(this.socketPath)) return String(said)
+    }`
+    const name = `tsd-${randomBytes(32).toString('hex')}`.slice(0, 45)
+    const { from, ask, logIn, temporary } = await machine(t, { login: false, name, before, body })
+    const [, socket] = await ask(from.cron, 'start', 'socketPath')
+    t.true(fs.statSync(socket).isSocket())
+    t.not(socket, `${temporary}/${name}.socket`)
+    logIn()
+    // Cron's server, after the login; then a login's.
+    for (const starter of [from.cron, from.login]) {
+      const [{ pid }, socket] = await ask(starter, 'ensure', 'socketPath')
+      for (const [where, env] of Object.entries(from)) {
+        const [found, path, said] = await ask(env, 'ensure', 'socketPath', 'meet')
+        t.like(found, { pid, started: false }, where)
+        t.deepEqual([path, said], [socket, 'here'], where)
+      }
+      await ask(starter, 'stop')
     }
   },
 )

@@ -20,14 +20,11 @@ class Digests extends Daemon {
   readonly #known = new Map<string, { changed: number; digest: string }>()
   readonly #server = createServer((client) => void this.#serve(client))
 
-  get socket() {
-    return `${this.pidFile}.socket`
-  }
-
   // There is one holder of the pidfile, so a socket that is here already was left by a server that was killed.
   protected override async setup() {
-    await rm(this.socket, { force: true })
-    await once(this.#server.listen(this.socket), 'listening')
+    const socket = this.socketPath as string
+    await rm(socket, { force: true })
+    await once(this.#server.listen(socket), 'listening')
   }
 
   protected override async action(signal: AbortSignal) {
@@ -81,7 +78,7 @@ async function ask() {
 
 /** Connects; if the server has just ended because nobody asked, starts another one. */
 async function connected(tries = 20): Promise<Socket> {
-  const connection = connect(server.socket)
+  const connection = connect(server.socketPath as string)
   try {
     await once(connection, 'connect')
     return connection
