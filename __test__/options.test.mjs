@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { pathToFileURL } from 'node:url'
-import { Daemon, syslog } from '../dist/index.js'
+import { Daemon, daemonize, serviced, syslog } from '../dist/index.js'
 import {
   asRoot,
   descriptors,
@@ -212,6 +212,24 @@ test('a name that is misspelt is told with the nearest known one, wherever names
   for (const signal of ['HUP', 'sighup', 'SIGHPU']) {
     const { message } = await t.throwsAsync(daemon.kill(signal), { code: VALUE })
     t.regex(message, /\. Did you mean 'SIGHUP'\?$/, signal)
+  }
+  // The functions have options of their own.
+  const program = () => {}
+  for (const [attempt, meant] of [
+    [() => serviced({ programm: program }), 'program'],
+    [() => serviced({ program, privilegedaction: program }), 'privilegedAction'],
+    [() => serviced({ program, shutdwon: program }), 'shutdown'],
+    [() => serviced({ program, nmae: 'x' }), 'name'],
+    [() => daemonize(program, { shutDown: program }), 'shutdown'],
+    [() => daemonize(program, { umsak: 0 }), 'umask'],
+    [() => daemonize(program, { program })],
+  ]) {
+    const { message } = await t.throwsAsync(attempt, { code: VALUE, instanceOf: TypeError })
+    const [, named] = message.match(/ shutdown\); got '[^']*'(?:\. Did you mean '(.*)'\?)?$/) ?? [
+      null,
+      message,
+    ]
+    t.is(named, meant, message)
   }
 })
 

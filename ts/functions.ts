@@ -2,7 +2,7 @@
 
 import { Daemon } from './daemon.js'
 import { invalidType } from './errors.js'
-import type { DaemonOptions } from './options.js'
+import { checkNames, type DaemonOptions } from './options.js'
 
 /** What `daemonize` takes beside the action. */
 export interface DaemonizeOptions extends DaemonOptions {
@@ -33,7 +33,7 @@ export async function daemonize(
   options: DaemonizeOptions = {},
 ): Promise<{ pid: number }> {
   mustBeFunction('action', action)
-  const { shutdown, ...rest } = takeOptions(options)
+  const { shutdown, ...rest } = takeOptions(options, ['shutdown'])
   return new (class Acting extends Daemon {
     static {
       setLength(Acting.prototype.action, action.length)
@@ -47,9 +47,12 @@ export async function daemonize(
   })(rest).start()
 }
 
+/** What `serviced` takes beside a Daemon's options. */
+const SERVICE = ['program', 'privilegedAction', 'shutdown']
+
 /** A program with the command line of `Daemon.serviced`. */
 export async function serviced<T = undefined>(service: ServiceOptions<T>): Promise<void> {
-  const { program, privilegedAction, shutdown, ...options } = takeOptions(service)
+  const { program, privilegedAction, shutdown, ...options } = takeOptions(service, SERVICE)
   mustBeFunction('program', program)
   if (privilegedAction !== undefined) mustBeFunction('privilegedAction', privilegedAction)
   let value: T
@@ -74,8 +77,9 @@ function setLength(action: (signal: AbortSignal) => unknown, length: number): vo
   Object.defineProperty(action, 'length', { value: Math.max(length, 0) })
 }
 
-function takeOptions<O extends { shutdown?: unknown }>(options: O): O {
+function takeOptions<O extends { shutdown?: unknown }>(options: O, others: readonly string[]): O {
   if (typeof options !== 'object' || options === null) throw invalidType('options', options, 'an object')
+  checkNames(options, others)
   if (options.shutdown !== undefined) mustBeFunction('shutdown', options.shutdown)
   return options
 }

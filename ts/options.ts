@@ -213,6 +213,14 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   blockedTimeout: checkTimeout,
 }
 
+/** What is none of a Daemon's options, and none of the `others` that the caller takes, is misspelt. */
+export function checkNames(options: object, others: readonly string[] = []): void {
+  const known = [...Object.keys(CHECKS), ...others]
+  const unknown = Object.keys(options).find((option) => !known.includes(option))
+  if (unknown === undefined) return
+  throw unknownName('options', unknown, `made of known options (${known.join(', ')})`, known)
+}
+
 /**
  * Checks the options and fills in the defaults. Touches nothing.
  *
@@ -224,13 +232,9 @@ export function resolveOptions(options: unknown): ResolvedOptions {
   }
   // Its own properties alone, read once: nothing is used that was not checked.
   const given: DaemonOptions = Object.assign(Object.create(null), options)
+  checkNames(given)
   for (const [option, value] of Object.entries(given)) {
-    const check = Object.hasOwn(CHECKS, option) ? CHECKS[option as keyof DaemonOptions] : undefined
-    if (check === undefined) {
-      const known = Object.keys(CHECKS)
-      throw unknownName('options', option, `made of known options (${known.join(', ')})`, known)
-    }
-    if (value !== undefined) check(value, option)
+    if (value !== undefined) CHECKS[option as keyof DaemonOptions](value, option)
   }
   const script = given.script === undefined ? undefined : toPath(given.script)
   if (script !== undefined && given.detach === false) {
