@@ -113,6 +113,8 @@ test('no verb, an unknown one, and an argument too many: usage, status 2, and no
       "unexpected argument 'now'. The program's own arguments stand behind --: tool.mjs run -- now",
     ],
     [['--json'], "unknown command '--json'"],
+    [['help'], "unknown command 'help': did you mean '--help'?"],
+    [['--hlep'], "unknown command '--hlep': did you mean '--help'?"],
     [['start', 'now'], "unexpected argument 'now'. "],
     [['start', '--json'], "unexpected argument '--json'. "],
     [['status', '--xml'], "unexpected argument '--xml'"],

@@ -34,6 +34,7 @@ const VERBS = ['start', 'stop', 'restart', 'reload', 'status', 'run']
 /** Those that bring up a program, which may have arguments of its own. */
 const STARTING = ['start', 'restart', 'run']
 const JSON_FLAG = '--json'
+const HELP = '--help'
 const OWN = '--'
 
 const FAILED = 1
@@ -47,13 +48,13 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
   const end = args.includes(OWN) ? args.indexOf(OWN) : args.length
   const [verb, ...rest] = args.slice(0, end)
   const own = end < args.length ? args.slice(end + 1) : undefined
-  if (verb === '--help' || verb === '-h' || rest.includes('--help') || rest.includes('-h')) {
+  if (verb === HELP || verb === '-h' || rest.includes(HELP) || rest.includes('-h')) {
     process.stdout.write(usage())
     process.exitCode = 0
     return
   }
   if (verb === undefined) return misuse('no command')
-  if (!VERBS.includes(verb)) return misuse(`unknown command '${verb}'`, nearest(verb, VERBS))
+  if (!VERBS.includes(verb)) return misuse(`unknown command '${verb}'`, nearest(verb, [...VERBS, HELP]))
   const json = verb === 'status' && rest[0] === JSON_FLAG
   const surplus = rest[json ? 1 : 0]
   if (STARTING.includes(verb)) {
