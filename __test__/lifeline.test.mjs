@@ -33,7 +33,14 @@ asRoot('`npm start` and a shell as PID 1 take the daemon with them: `start()` wa
   const serviced = p.write('b.mjs', sample({ last: 'await new Sample(options).serviced()' }))
   warned(t, await contained(p, `${node} ${serviced} start; exit`), 'sh')
   const own = await contained(p, `exec ${node} ${serviced} start`)
-  t.regex(own.stderr, WARNING, 'the launcher itself is PID 1')
+  t.regex(
+    own.stderr,
+    /^sample: The daemon ends with process 1, which is the one that started it, and no init\. .*`run`.*`detach: false`\n$/,
+  )
+  const supervisor = `import { spawnSync } from 'node:child_process'
+process.stderr.write(spawnSync('${node}', ['${script}']).stderr)`
+  warned(t, await contained(p, `exec ${node} ${p.write('supervisor.mjs', supervisor)}`), 'node')
+  warned(t, await contained(p, `printf MainThread > /proc/self/comm; ${node} ${script}; exit`), 'node')
 })
 
 asRoot('in a container, nobody is warned whose daemon stays, or who is a client', async (t) => {

@@ -9,6 +9,8 @@ const INITS = new Set([
   ...['tini', 'tini-static', 'dumb-init', 'catatonit', 'docker-init', 'podman-init', 'my_init', 'pause'],
   ...['bwrap', 'conmon', 'supervisord'],
 ])
+/** What newer Nodes call their main thread, and so themselves, unless the program has set a title. */
+const NODE = 'MainThread'
 /** An ancestry is never longer than that, or changes while it is read. */
 const LONGEST = 100
 
@@ -27,10 +29,11 @@ export function warningOfLifeline(asked: boolean): string | undefined {
   for (const pid of candidates) {
     const first = pid > 0 ? look(pid) : undefined
     if (first === undefined || INITS.has(first.name) || !leadsHere(pid, first)) continue
-    return (
-      `The daemon ends with process ${pid} (${first.name}), by way of which it was started, and which is no init. ` +
-      'Let the program stay attached, and that process wait for it: with the command `run`, or with `detach: false`'
-    )
+    const how = 'with the command `run`, or with `detach: false`'
+    return pid === process.pid
+      ? `The daemon ends with process ${pid}, which is the one that started it, and no init. Let it stay attached: ${how}`
+      : `The daemon ends with process ${pid} (${first.name}), by way of which it was started, and which is no init. ` +
+          `Let the program stay attached, and that process wait for it: ${how}`
   }
   return undefined
 }
@@ -56,7 +59,8 @@ function look(pid: number | 'self'): Process | undefined {
   const end = stat.lastIndexOf(')')
   if (end < 0) return undefined
   const [, parent, , session] = stat.slice(end + 2).split(' ')
-  return { name: stat.slice(stat.indexOf('(') + 1, end), parent: Number(parent), session: Number(session) }
+  const name = stat.slice(stat.indexOf('(') + 1, end)
+  return { name: name === NODE ? 'node' : name, parent: Number(parent), session: Number(session) }
 }
 
 function cgroupOf(pid: number | 'self'): string {
