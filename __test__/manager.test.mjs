@@ -473,7 +473,7 @@ asRoot('attached, a default place that cannot be written is a warning, and it go
   t.is(read.status, 0, read.stderr)
   t.regex(
     read.stderr,
-    /Cannot keep the pidfile .*sample\.pid: EROFS: read-only file system, open.* Going on without/,
+    /^sample: Cannot keep the pidfile .*sample\.pid: EROFS: read-only file system, open.* Going on without/,
   )
   const asked = await run(p, p.write('b.mjs', sample({ options: "detach: false, pidFilePath: '/proc'" })))
   t.is(asked.status, 1, 'one that was asked for is an error')

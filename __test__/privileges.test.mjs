@@ -95,7 +95,7 @@ asRoot('a name that does not exist: the daemon’s own, else `daemon`, with a wa
 asRoot(
   'such a warning is printed by the start, in the background and attached, and not twice by itself',
   async (t) => {
-    const warning = 'The user "no-such-user" does not exist: using "daemon" instead'
+    const warning = 'sample: The user "no-such-user" does not exist: using "daemon" instead'
     const elsewhere =
       "syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'udp', host: '127.0.0.1', port: 9 })"
     for (const [what, options, setup = ''] of [

@@ -106,7 +106,8 @@ export async function live(
     if (isLeaving()) return FOREVER
     takeOutputs()
     if (rotated) reopenOutputs()
-    // With LOG_PERROR, what becomes of the pidfile is said where it is kept.
+    // Not before: with LOG_PERROR, what is logged of the pidfile is also written to standard error, and until
+    // here that was the launcher's.
     if (!attached) native.keepPidfile(false)
     phase = 'running'
     letSignalsIn()
@@ -158,10 +159,11 @@ function takeOver(): () => void {
 /** For the log and, while the daemon starts, for the person who starts it. */
 function warn(message: string): void {
   const starting = phase === 'starting'
+  const shown = `${options.name}: ${message}`
   if (attached) {
-    alarm(LOG_WARNING, message, starting)
+    alarm(LOG_WARNING, message, starting, shown)
   } else {
-    if (starting) process.stderr.write(`${message}\n`)
+    if (starting) process.stderr.write(`${shown}\n`)
     syslog(LOG_WARNING, message)
   }
 }
@@ -358,9 +360,9 @@ function complain(error: unknown, isRead = attached): void {
 }
 
 /** In the log, and on standard error, in lines as for a person, unless the log goes there anyhow. */
-function alarm(priority: number, words: string, toStderr: boolean): void {
+function alarm(priority: number, words: string, toStderr: boolean, shown = words): void {
   const told = toStderr && !native.syslogReachesStderr()
-  if (told) print(process.stderr, `${words}\n`)
+  if (told) print(process.stderr, `${shown}\n`)
   native.syslogLog(told ? priority | TOLD : priority, words)
 }
 
