@@ -4,8 +4,10 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
 import { bunPath, runnerOf } from '../scripts/nodes.mjs'
-import { command, isAlive, library, pidIn, place, run, test, until } from './kit.mjs'
+import { command, isAlive, library, pidIn, place, root, run, test, until } from './kit.mjs'
 
 const SAY = `import { Daemon } from '${library}'
 console.log(new Daemon({ pidFilePath: process.env.RUN }).name)
@@ -15,6 +17,13 @@ import { once } from 'node:events'
 class Unnamed extends Daemon { async action(signal) { await once(signal, 'abort') } }
 await new Unnamed({ pidFilePath: process.env.RUN }).serviced(process.argv.slice(-1))
 `
+/** Has esbuild find what is named by its URL. */
+const plugins = [
+  {
+    name: 'urls',
+    setup: ({ onResolve }) => onResolve({ filter: /^file:/ }, ({ path }) => ({ path: fileURLToPath(path) })),
+  },
+]
 const has = (path) => (fs.existsSync(path) ? test : test.skip)
 
 async function nameOf(p, args, more) {
@@ -132,6 +141,36 @@ test('a tool that is installed keeps its own name, whatever its arguments', asyn
   )
   const script = p.write('node_modules/tool/cli.mjs', SAY)
   t.is(await nameOf(p, [script, p.write('input.js', '')]), 'cli')
+})
+
+for (const format of ['esm', 'cjs']) {
+  test(`a tool that bundles this package (${format}) keeps its own name, whatever its arguments`, async (t) => {
+    const p = place(t)
+    p.write('node_modules/tool/package.json', JSON.stringify({ name: 'tool' }))
+    const file = join(p.dir, `node_modules/tool/dist/cli.${format === 'esm' ? 'mjs' : 'cjs'}`)
+    const stdin = { contents: SAY, resolveDir: p.dir }
+    await build({ stdin, bundle: true, platform: 'node', format, outfile: file, logLevel: 'error', plugins })
+    for (const native of fs.readdirSync(root).filter((name) => name.endsWith('.node'))) {
+      fs.copyFileSync(join(root, native), join(p.dir, 'node_modules/tool/dist', native))
+    }
+    const argument = p.write('input.js', '')
+    t.is(await nameOf(p, [file]), 'cli')
+    t.is(await nameOf(p, [file, argument]), 'cli')
+  })
+}
+
+test('so does a tool that needs this package by way of another one', async (t) => {
+  const p = place(t)
+  const json = (name, dependencies) =>
+    p.write(`node_modules/${name}/package.json`, JSON.stringify({ name, dependencies }))
+  json('tool', { '@acme/middle': '*', missing: '*' })
+  json('@acme/middle', { tool: '*', core: '*' })
+  json('core', { tsdaemonize: '*' })
+  const script = p.write('node_modules/tool/cli.mjs', SAY)
+  t.is(await nameOf(p, [script, p.write('input.js', '')]), 'cli')
+  // A runner has dependencies, too.
+  json('@acme/middle', { tool: '*' })
+  t.is(await nameOf(p, [script, p.write('input.js', '')]), 'input')
 })
 
 has(runnerOf('pm2'))(

@@ -10,7 +10,8 @@ const names: string[] =
   platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
 
 /** Where this code is. A bundle in CommonJS has no import.meta; in an executable it is that one's place. */
-const here = import.meta.dirname ?? (typeof __dirname === 'string' ? __dirname : dirname(process.execPath))
+export const here: string =
+  import.meta.dirname ?? (typeof __dirname === 'string' ? __dirname : dirname(process.execPath))
 /** The folder of this package, unless this is a bundle. */
 export const own: string = dirname(here)
 

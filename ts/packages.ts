@@ -22,6 +22,15 @@ export function packageOf(file: string): Package | undefined {
   }
 }
 
+/** The package of that name that code in `from` gets. */
+export function installed(name: string, from: string): Package | undefined {
+  for (let dir = from; ; dir = dirname(dir)) {
+    const found = realPath(`${dir}/node_modules/${name}`)
+    const json = readPackage(found)
+    if (json !== undefined || dir === dirname(dir)) return json
+  }
+}
+
 function readPackage(dir: string): Package | undefined {
   const path = resolve(dir, 'package.json')
   // Most directories have none, and an exception takes longer than this.

@@ -1,8 +1,9 @@
 // The script of this program, also where something that runs programs has put its own file in its place.
 
 import { existsSync, resolve } from './builtin.js'
+import { here } from './locate.js'
 import { native } from './native.js'
-import { type Package, packageOf, realPath } from './packages.js'
+import { installed, type Package, packageOf, realPath } from './packages.js'
 
 /** What this package is called. */
 const SELF = 'tsdaemonize'
@@ -44,8 +45,9 @@ function handedToPm2({ script, args }: Program): Program | undefined {
 }
 
 /**
- * Others (vite-node, zx) get it as an argument. A program from a package needs this package. One that does not
- * is such a runner, and the first script among its arguments is the program.
+ * Others (vite-node, zx) get it as an argument. A program from a package needs this package, be it by way of
+ * another one or in its own bundle. One that does not is such a runner, and the first script among its arguments
+ * is the program.
  */
 function handedToRunner(runner: Program): Program | undefined {
   const file = realPath(runner.script)
@@ -59,15 +61,29 @@ function handedToRunner(runner: Program): Program | undefined {
   return script === undefined ? undefined : { script: resolve(script), args: args.slice(at + 1) }
 }
 
+/** Of a package: what it may have bundled stands there, too. */
+const BUNDLED = ['devDependencies', 'peerDependencies']
+/** What is installed with a package. */
+const INSTALLED = ['dependencies', 'optionalDependencies']
+
 function needsUs(found: Package | undefined): boolean {
-  const needs = ['dependencies', 'devDependencies', 'peerDependencies', 'optionalDependencies']
-  return (
-    found?.name === SELF ||
-    needs.some((kind) => {
-      const list = found?.[kind]
-      return typeof list === 'object' && list !== null && SELF in list
-    })
-  )
+  return found !== undefined && (names(found, BUNDLED).includes(SELF) || leadsToUs(found, new Set()))
+}
+
+/** Whether this very code is the package's, or that of one that it depends on. */
+function leadsToUs(found: Package | undefined, seen: Set<string>): boolean {
+  if (found === undefined || seen.has(found.dir)) return false
+  seen.add(found.dir)
+  if (found.name === SELF || here.startsWith(`${found.dir}/`)) return true
+  const needed = names(found, INSTALLED)
+  return needed.includes(SELF) || needed.some((name) => leadsToUs(installed(name, found.dir), seen))
+}
+
+function names(found: Package, kinds: readonly string[]): string[] {
+  return kinds.flatMap((kind) => {
+    const list = found[kind]
+    return typeof list === 'object' && list !== null ? Object.keys(list) : []
+  })
 }
 
 /** What a runner got; from the kernel, since some take it out of `process.argv`. */
