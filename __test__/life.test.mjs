@@ -160,6 +160,62 @@ for (const [what, [action, expected, status]] of Object.entries(CATCHING)) {
   })
 }
 
+/** What is thrown, and what of it can be shown. */
+const UNSHOWABLE = {
+  'a stack that cannot be read': [
+    `Object.defineProperty(new Error('broken'), 'stack', { get() { throw new Error('trap') } })`,
+    'Error: broken',
+  ],
+  'a way of its own to be shown, which fails': [
+    `Object.assign(new Error('broken'), { [Symbol.for('nodejs.util.inspect.custom')]() { throw new Error('trap') } })`,
+    'Error: broken',
+  ],
+  'traps everywhere': [
+    `new Proxy(new Error('broken'), new Proxy({}, { get() { throw new Error('trap') } }))`,
+    'Error: broken',
+  ],
+  'nothing any more': [`revoked`, '<Revoked Proxy>'],
+}
+
+for (const [what, [thrown, shown]] of Object.entries(UNSHOWABLE)) {
+  test(`an error with ${what} is logged as far as it can be, and ends the daemon as others do`, async (t) => {
+    const before = 'const { proxy: revoked, revoke } = Proxy.revocable({}, {}); revoke()'
+    for (const [where, body] of Object.entries({
+      'an exception': `async action() { setTimeout(() => { throw ${thrown} }, 1); await sleep(10_000) }`,
+      action: `async action() { throw ${thrown} }`,
+      setup: `async setup() { throw ${thrown} }`,
+    })) {
+      const p = place(t)
+      const { status, stderr } = await attached(p, { before, body: `${NOTE}\n${body}` })
+      t.is(status, 1, where)
+      t.true(stderr.includes(shown), `${where}: ${stderr}`)
+      t.false(/trap|revoked that/.test(stderr), `${where}: ${stderr}`)
+      t.is(notes(p), where === 'setup' ? '' : 'shutdown\n', where)
+    }
+    const p = place(t)
+    const script = p.write('a.mjs', sample({ before, body: `async setup() { throw ${thrown} }` }))
+    const { status, stderr } = await run(p, script)
+    t.is(status, 1)
+    t.true(stderr.includes(`The daemon 'sample' did not start: `) && stderr.includes(shown), stderr)
+  })
+}
+
+test('of two exceptions in one turn of the event loop each is logged once', async (t) => {
+  const p = place(t)
+  const body = `async action() {
+    await sleep(1)
+    setTimeout(() => {
+      process.nextTick(() => { throw new Error('second') })
+      throw new Error('first')
+    })
+    await sleep(10_000)
+  }`
+  const { status, stderr } = await attached(p, { body })
+  t.is(status, 1)
+  for (const which of ['first', 'second'])
+    t.is(stderr.match(new RegExp(`Error: ${which}`, 'g'))?.length, 1, stderr)
+})
+
 test('nobody sees a listener of ours for uncaught exceptions, before, in the midst, and after', async (t) => {
   const p = place(t)
   const body = `${NOTE}

@@ -141,7 +141,35 @@ const DEEPEST = 100
 
 /** Whatever was thrown, as JSON: an error with its name, message, stack, properties and causes. */
 export function serializeError(thrown: unknown): string {
-  return JSON.stringify(toWire(thrown, 0, new Set()))
+  try {
+    return JSON.stringify(toWire(thrown, 0, new Set()))
+  } catch {
+    return JSON.stringify({ shown: shown(thrown) } satisfies Wire)
+  }
+}
+
+/** Whatever was thrown, as Node prints it. Never throws: a getter, a proxy or a custom way to show it may. */
+export function inText(thrown: unknown): string {
+  const text = shown(thrown)
+  return typeof property(thrown, 'stack') === 'string' ? text : `Uncaught ${text}`
+}
+
+function shown(value: unknown): string {
+  for (const show of [inspect, (v: unknown) => inspect(v, { customInspect: false }), String]) {
+    try {
+      return show(value)
+    } catch {}
+  }
+  return `a value of type ${typeof value}, which cannot be shown`
+}
+
+/** A property of whatever was thrown; `undefined` where it cannot be read. */
+export function property(thrown: unknown, key: string): unknown {
+  try {
+    return (thrown as Record<string, unknown> | null | undefined)?.[key]
+  } catch {
+    return undefined
+  }
 }
 
 /** What `serializeError` made: an error again, that prints as the original did. */
@@ -157,13 +185,7 @@ function toWire(thrown: unknown, depth: number, above: Set<unknown>): Wire {
   if (!(thrown instanceof Error)) return plain(thrown)
   if (depth >= DEEPEST || above.has(thrown)) return { shown: '[more causes]' }
   const inner = new Set(above).add(thrown)
-  const read = (key: string): unknown => {
-    try {
-      return (thrown as unknown as Record<string, unknown>)[key]
-    } catch {
-      return undefined
-    }
-  }
+  const read = (key: string) => property(thrown, key)
   const wire: Wire = {
     name: String(read('name')),
     message: String(read('message')),
@@ -182,12 +204,12 @@ function toWire(thrown: unknown, depth: number, above: Set<unknown>): Wire {
 }
 
 function plain(value: unknown): Wire {
-  const shown = inspect(value)
+  const wire = { shown: shown(value) }
   try {
     const json = JSON.stringify(value)
-    return json === undefined ? { shown } : { value: JSON.parse(json) as unknown, shown }
+    return json === undefined ? wire : { ...wire, value: JSON.parse(json) as unknown }
   } catch {
-    return { shown }
+    return wire
   }
 }
 

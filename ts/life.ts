@@ -1,8 +1,8 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
-import { getSystemErrorMap, inspect, now, writeSync } from './builtin.js'
+import { getSystemErrorMap, now, writeSync } from './builtin.js'
 import { closeDebugger } from './debugger.js'
-import { DaemonError } from './errors.js'
+import { DaemonError, inText, property } from './errors.js'
 import { because, sayWhenItEnds } from './farewell.js'
 import { handOver, managed, markAsDaemon, reportFailure } from './handover.js'
 import { print } from './launch.js'
@@ -230,8 +230,7 @@ async function act(): Promise<boolean> {
     return true
   } catch (error) {
     const { reason } = abort.signal
-    const aborted =
-      phase === 'leaving' && (error === reason || (error as Error | undefined)?.name === 'AbortError')
+    const aborted = phase === 'leaving' && (error === reason || property(error, 'name') === 'AbortError')
     if (aborted) return true
     because('`action` threw an error')
     complain(error)
@@ -356,7 +355,7 @@ function complain(error: unknown, isRead = attached): void {
   const { stderr, syslogOptions } = options
   const toStderr = stderr === undefined ? isRead : stderr !== SYSLOG
   // With LOG_PERROR it comes there as it is in the log.
-  alarm(LOG_ERR, text(error), toStderr && (syslogOptions & LOG_PERROR) === 0)
+  alarm(LOG_ERR, inText(error), toStderr && (syslogOptions & LOG_PERROR) === 0)
 }
 
 /** In the log, and on standard error, in lines as for a person, unless the log goes there anyhow. */
@@ -427,11 +426,15 @@ async function undo(): Promise<never> {
 /** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */
 function failToStart(error: unknown): never {
   because('it did not start')
-  alarm(LOG_ERR, text(error), attached)
+  alarm(LOG_ERR, inText(error), attached)
   if (attached) {
-    const { errno } = (error ?? {}) as { errno?: number }
-    const message = String((error as Error | undefined)?.message ?? error).replace(/\s+/g, ' ')
-    tellManager(`STATUS=${message}`, ...(errno ? [`ERRNO=${Math.abs(errno)}`] : []))
+    const errno = property(error, 'errno')
+    const message = property(error, 'message')
+    const status = (typeof message === 'string' ? message : inText(error)).replace(/\s+/g, ' ')
+    tellManager(
+      `STATUS=${status}`,
+      ...(typeof errno === 'number' && errno ? [`ERRNO=${Math.abs(errno)}`] : []),
+    )
   } else {
     reportFailure(error)
   }
@@ -546,8 +549,4 @@ export function warnLater(text: string): void {
 /** The hand-over of this process, if it is for a daemon of this name and was not taken yet. */
 export function awaits(name: string): boolean {
   return phase === 'none' && handOver?.name === name
-}
-
-function text(error: unknown): string {
-  return error instanceof Error && error.stack !== undefined ? inspect(error) : `Uncaught ${inspect(error)}`
 }

@@ -21,8 +21,8 @@ export function watchUncaught(
     // The program's own callback, or that of a domain that handles errors.
     const captured = process.hasUncaughtExceptionCaptureCallback?.() ?? false
     if (captured || (process.listenerCount('uncaughtException') > 0 && !isStarting())) return log(error)
-    process.on('uncaughtException', end)
-    process.nextTick(() => process.removeListener('uncaughtException', end))
+    // It is gone when the next one is thrown, be that in the same turn.
+    process.once('uncaughtException', end)
   })
 
   // Of rejections there is no monitor. A listener of ours beside one of the program's changes nothing: Node
