@@ -6,6 +6,8 @@ import { LINES, nodeOf } from '../scripts/nodes.mjs'
 import { asRoot, command, end, pidIn, place, run, sample, test, until } from './kit.mjs'
 import { read, reaped } from './living.mjs'
 
+/** The last line of its log. */
+const ENDED = /^sample: Ended after .* with status 0: nothing was left to do$/
 const NOTE = `const note = (what) => fs.appendFileSync(process.env.DIR + '/notes', what + '\\n')`
 /** SIGPIPE comes with each write to a reader that is gone. */
 const notes = (p) =>
@@ -95,9 +97,26 @@ test('a log file that never takes anything is warned of once, and the end says w
   const { status, stderr } = await run(p, p.write('a.mjs', attached({ options, action })))
   t.is(status, 0, stderr)
   t.deepEqual(notes(p), ['shutdown'])
-  t.deepEqual(stderr.split('\n').slice(0, -1), [
+  const told = stderr.split('\n').slice(0, -1)
+  t.regex(told.pop(), ENDED)
+  t.deepEqual(told, [
     'sample: Cannot write to /dev/full: ENOSPC: no space left on device, write. What the daemon prints there is lost until there is room again',
     `sample: ${'one\ntwo\n\n'.length + 'three'.length * 9999} bytes that were printed to /dev/full were lost`,
+  ])
+})
+
+test('so is standard output that is a device without room, and nobody is taken for gone', async (t) => {
+  const p = place(t)
+  const action = `console.log('one'); await sleep(100); note('acts'); console.log('two')`
+  const script = p.write('a.mjs', attached({ options: '', action }))
+  const { status, stderr } = await command(p, 'sh', ['-c', `exec ${process.execPath} ${script} > /dev/full`])
+  t.is(status, 0, stderr)
+  t.deepEqual(notes(p), ['acts', 'shutdown'])
+  const told = stderr.split('\n').slice(0, -1)
+  t.regex(told.pop(), ENDED)
+  t.deepEqual(told, [
+    'sample: Cannot write to standard output: ENOSPC: no space left on device, write. What the daemon prints there is lost until there is room again',
+    'sample: 8 bytes that were printed to standard output were lost',
   ])
 })
 

@@ -38,9 +38,11 @@ export function watchReader(number: number, gone: (place: string, error: Error) 
   })
 }
 
+/** Or a device that is no terminal: of none is there a reader that could be gone. */
 function isFile(number: number): boolean {
   try {
-    return fstatSync(number).isFile()
+    const stat = fstatSync(number)
+    return stat.isFile() || (stat.isCharacterDevice() && !process.getBuiltinModule('node:tty').isatty(number))
   } catch {
     return false
   }
