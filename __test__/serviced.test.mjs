@@ -282,6 +282,8 @@ test('where there is no logger, a start says so in one line; not where what goes
     [line('missing'), { body: `setup() { ${at('missing')} }`, last }, 'start'],
     [line('missing'), { body: `setup() { ${at('missing')} }`, last }, 'restart'],
     [line('stale'), { body: `setup() { ${at('stale')} }`, options: `stdout: ${log}` }],
+    [line('missing'), { body: `setup() { ${at('missing')} }`, options: `stderr: '/dev/null'` }],
+    [line('missing'), { body: `setup() { ${at('missing')} }`, options: `stderr: 'syslog'` }],
     ['', { body: `setup() { ${at('missing')} }`, options: `stderr: ${log}` }],
     ['', { body: `setup() { ${at('missing')} }`, last: 'await new Sample(options).ensure()' }],
     ['', { body: `setup() { ${at('log')} }` }],
@@ -289,7 +291,9 @@ test('where there is no logger, a start says so in one line; not where what goes
     ['', { body: 'action() {}', options: 'detach: false' }],
   ]) {
     const { status, stdout, stderr } = await start(source, args)
-    t.deepEqual([status, stdout, stderr], [0, '', says], JSON.stringify(source))
+    // Attached, the log is there, and ends with this.
+    const told = stderr.replace(/^sample: Ended after .*\n/m, '')
+    t.deepEqual([status, stdout, told], [0, '', says], JSON.stringify(source))
     if (fs.existsSync(p.pidFile()) && args[0] !== 'start') await end(pidIn(p))
   }
   await listening.stop()

@@ -11,7 +11,14 @@ import { captureStderr, inBackground, showOnTerminal, TOLD } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
 import { native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
-import { madeLogs, openOutputs, outputsBelongToAnother, reopenOutputs, takeOutputs } from './outputs.js'
+import {
+  keepsErrors,
+  madeLogs,
+  openOutputs,
+  outputsBelongToAnother,
+  reopenOutputs,
+  takeOutputs,
+} from './outputs.js'
 import { isBun } from './runtime.js'
 import { wireSignals } from './signals.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from './syslog.js'
@@ -95,7 +102,7 @@ export async function live(
     }
     await serversAnswer(options.startTimeout)
     if (isLeaving()) return FOREVER
-    if (!attached && handOver?.isShown && options.stderr === undefined) warnOfSilence()
+    if (!attached && handOver?.isShown && !keepsErrors()) warnOfSilence()
     phase = 'ready'
     if (attached) {
       native.keepPidfile(true)

@@ -65,6 +65,11 @@ export function takeOutputs(): void {
   }
 }
 
+/** Whether what is told on standard error stays in a log file. */
+export function keepsErrors(): boolean {
+  return outputs[1]?.to === 'file'
+}
+
 /** The descriptors of log files that this start has made: they are to belong to the user that it becomes. */
 export function madeLogs(): number[] {
   return outputs.flatMap((output) => (output?.to === 'file' && output.made ? [output.fd] : []))
