@@ -53,7 +53,7 @@ if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/binding.d.ts'], cr
 }
 if (
   !existsSync('dist/index.js') ||
-  !isCurrent(['dist/index.js'], [...filesIn('ts'), 'tsconfig.json', 'scripts/bundle.mjs'])
+  !isCurrent(['dist/index.js'], [...filesIn('ts'), 'tsconfig.json', 'package.json', 'scripts/bundle.mjs'])
 ) {
   run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])
 }

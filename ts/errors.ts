@@ -21,7 +21,10 @@ export type DaemonErrorCode =
   | 'ERR_DAEMON_STOP_FAILED'
   /** Occurs when a daemon that does not run is sent a signal. */
   | 'ERR_DAEMON_NOT_RUNNING'
-  /** Occurs on a platform without a native module, in a worker thread, and where there is no script. */
+  /**
+   * Occurs on a platform without a native module, in a worker thread, where there is no script, and beside a copy of
+   * this package of another version.
+   */
   | 'ERR_DAEMON_UNSUPPORTED'
 
 /** What a {@link DaemonError} knows beside its code. */

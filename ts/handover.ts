@@ -2,6 +2,7 @@
 // package is imported, before any of the program's own code runs on.
 
 import { inspect } from './builtin.js'
+import { beDaemon } from './copies.js'
 import { bewareOfTheDebugger } from './debugger.js'
 import { serializeError } from './errors.js'
 import { watchServers } from './listening.js'
@@ -36,17 +37,13 @@ const PASSED_ON = ['SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR2']
 export const handOver: Hello | undefined = take()
 /** Whether a service manager, or a container's init, started this very process. */
 export const managed: boolean = handOver === undefined && startedByManager()
-/**
- * Whether this process is a daemon in the making or made; for code before `start()`, which runs in
- * the launcher as well.
- */
-export let isDaemon: boolean = handOver !== undefined || managed
+if (handOver !== undefined || managed) beDaemon()
 /** The name of the daemon that this process has become; `undefined` before. */
 export let become: string | undefined
 
 /** This process is the daemon `name` from now on. */
 export function markAsDaemon(name: string): void {
-  isDaemon = true
+  beDaemon()
   become = name
 }
 

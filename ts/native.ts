@@ -4,6 +4,7 @@
 
 import type * as Binding from './binding.js'
 import { readFileSync } from './builtin.js'
+import { conflict } from './copies.js'
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from './errors.js'
 import { libc, locate, own } from './locate.js'
 import { isBun } from './runtime.js'
@@ -17,13 +18,13 @@ const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
   `linux-${arch}-musl`,
   `darwin-${arch}`,
 ])
-/** Why there is no native module; `undefined` where there is one. */
+/** Why this process, or this copy of the package, cannot daemonize; `undefined` where it can. */
 let failure: DaemonError | undefined
 /** The native module; where there is none for this platform, every function throws why. */
 export const native: Native = load()
 
 // Bun ends without the handlers of atexit(3).
-if (failure === undefined && isBun) process.on('exit', () => native.finish())
+if (isBun && (failure === undefined || conflict !== undefined)) process.on('exit', () => native.finish())
 
 /** Throws where this thread or platform cannot daemonize. */
 export function assertSupported(): void {
@@ -39,24 +40,31 @@ export function assertSupported(): void {
 function load(): Native {
   const choice = locate()
   let cause: unknown
+  let loaded: Native | undefined
   if (choice) {
     try {
       const module = { exports: {} as Native }
       process.dlopen(module, choice)
-      return wrapped(module.exports)
+      loaded = wrapped(module.exports)
     } catch (error) {
       cause = error
     }
   }
-  const message = choice ? unloadable(choice, (cause as Error).message) : missing()
+  if (loaded !== undefined && conflict === undefined) return loaded
+  const message = conflict ?? (choice ? unloadable(choice, (cause as Error).message) : missing())
   failure = new DaemonError('ERR_DAEMON_UNSUPPORTED', message, cause === undefined ? {} : { cause })
   const reason = failure
-  return new Proxy({} as Native, {
-    get: () => () => {
-      throw reason
-    },
+  const refuse = () => {
+    throw reason
+  }
+  return new Proxy(loaded ?? ({} as Native), {
+    get: (functions, name) =>
+      loaded && OF_A_COPY.test(String(name)) ? functions[name as keyof Native] : refuse,
   })
 }
+
+/** What a copy beside another one may do: to log, and to read what the process is. */
+const OF_A_COPY = /^(?:syslog|finish$|commandLine$|isMainThread$)/
 
 /** What this very process needs; as `napi create-npm-dirs` names it. */
 function needed(): string {
