@@ -58,7 +58,7 @@ class Sample extends ${Base} {
 const before = [a.isDaemon, b.isDaemon]
 const daemon = new Sample({ name: 'sample', pidFilePath: process.env.RUN, detach: verb !== 'run' })
 const shown = (result) => console.log(JSON.stringify({ ...result, before, same: Object.keys(b).every((name) => a[name] === b[name]) }))
-const call = { kill: () => daemon.kill('SIGHUP'), run: () => daemon.start() }[verb] ?? (() => daemon[verb]())
+const call = { reopen: async () => daemon.reopen(), exitNow: async () => daemon.exitNow(3), dropPrivileges: async () => daemon.dropPrivileges(), kill: () => daemon.kill('SIGHUP'), run: () => daemon.start() }[verb] ?? (() => daemon[verb]())
 call().then(shown, (error) => {
   const { code, message, pid } = error
   shown({ code, message, pid, isOurs: error instanceof a.DaemonError, isTheirs: error instanceof b.DaemonError })
@@ -130,6 +130,8 @@ const CASES = {
   },
 }
 
+/** Methods for the daemon itself. */
+const OF_THE_DAEMON = ['exit', 'exitNow', 'reopen', 'dropPrivileges']
 const told = ({ stdout }) => JSON.parse(stdout.trim().split('\n').at(-1))
 const said = (p) => JSON.parse(fs.readFileSync(join(p.dir, 'said'), 'utf8'))
 
@@ -177,7 +179,7 @@ test('two versions that do not go together: every method says so, with both file
   const p = place(t)
   const { own, other } = project(p, { other: OTHER })
   const script = p.write('app.mjs', DEPENDENCY_FIRST + main())
-  for (const verb of ['start', 'ensure', 'stop', 'restart', 'status', 'kill', 'run']) {
+  for (const verb of ['start', 'ensure', 'stop', 'restart', 'status', 'kill', 'run', ...OF_THE_DAEMON]) {
     const { code, message, isOurs, before } = told(await run(p, script, [verb]))
     t.deepEqual([code, isOurs, before], ['ERR_DAEMON_UNSUPPORTED', true, [false, false]], verb)
     for (const part of [own, other, `version ${VERSION} in`, `version ${OTHER} in`, 'npm dedupe']) {

@@ -9,7 +9,7 @@ import { print } from './launch.js'
 import { serversAnswer, watchServers } from './listening.js'
 import { captureStderr, inBackground, showOnTerminal, TOLD } from './logger.js'
 import { meetManager, stayInTouch, tellManager, tellReloading } from './manager.js'
-import { native } from './native.js'
+import { assertAgreed, native } from './native.js'
 import { type ResolvedOptions, SYSLOG } from './options.js'
 import {
   keepsErrors,
@@ -334,6 +334,7 @@ async function deliver(signal: NodeJS.Signals): Promise<void> {
 
 /** The way out; of several codes the first counts. Never settles. */
 export async function exit(code: number): Promise<never> {
+  assertAgreed()
   if (phase === 'none') process.exit(code)
   // It waits for the end itself.
   if (acting !== undefined && behaviour.takesSignal && isCalledByAction()) letActionGo()
@@ -414,6 +415,7 @@ async function shutdown(): Promise<boolean> {
 
 /** `reopen` of the daemon. */
 export function reopen(): void {
+  assertAgreed()
   if (phase === 'none') {
     throw new DaemonError(
       'ERR_DAEMON_NOT_RUNNING',
@@ -465,6 +467,7 @@ let confined = false
 
 /** `dropPrivileges` of the daemon. Any failure ends it. */
 export function dropPrivileges(user?: string | number | null, group?: string | number | null): Identity {
+  assertAgreed()
   if (phase === 'none') {
     throw new DaemonError(
       'ERR_DAEMON_PRIVILEGES',

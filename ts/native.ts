@@ -26,6 +26,11 @@ export const native: Native = load()
 // Bun ends without the handlers of atexit(3).
 if (isBun && (failure === undefined || conflict !== undefined)) process.on('exit', () => native.finish())
 
+/** Throws where another copy of the package knows what this process is. */
+export function assertAgreed(): void {
+  if (conflict !== undefined) throw failure
+}
+
 /** Throws where this thread or platform cannot daemonize. */
 export function assertSupported(): void {
   if (failure) throw failure
@@ -63,8 +68,9 @@ function load(): Native {
   })
 }
 
-/** What a copy beside another one may do: to log, and to read what the process is. */
-const OF_A_COPY = /^(?:syslog|finish$|commandLine$|isMainThread$)/
+/** What a copy beside another one may do: to log, to read what the process is, and to name places. */
+const OF_A_COPY =
+  /^(?:syslog|(?:finish|commandLine|isMainThread|parentName|leadsSession|defaultPlaces|currentPlace)$)/
 
 /** What this very process needs; as `napi create-npm-dirs` names it. */
 function needed(): string {
