@@ -111,8 +111,8 @@ enum Standing {
     InPlace(Box<Directory>),
     /// To none, or to another one.
     Gone,
-    /// That cannot be seen.
-    Unseen,
+    /// That cannot be seen: why.
+    Unseen(Error),
 }
 
 /// What came of one try to lock the file.
@@ -178,7 +178,16 @@ impl PidFile {
             candidate.unmake();
         }
         Ok(match tried? {
-            Some(Ok(true)) if candidate.is_in_place() => Tried::Locked(candidate),
+            Some(Ok(true)) => match candidate.is_in_place() {
+                Ok(true) => Tried::Locked(candidate),
+                Ok(false) => Tried::Changing,
+                Err(error) => {
+                    if made {
+                        candidate.remove_from(dir);
+                    }
+                    return Err(error);
+                }
+            },
             // Only a reader's locks are in the way: no daemon's. The file is replaced.
             Some(Ok(false)) => {
                 let yields = |state: &State| matches!(state, State::Stopped { .. });
@@ -186,7 +195,7 @@ impl PidFile {
                 new.map_or(Tried::Changing, Tried::Locked)
             }
             Some(Err(holder)) => Tried::Held(holder),
-            Some(Ok(true)) | None => Tried::Changing,
+            None => Tried::Changing,
         })
     }
 
@@ -263,8 +272,7 @@ impl PidFile {
     pub fn put_back(&mut self, pid: i32) -> Result<bool> {
         let path = self.place.path();
         if self.out_of_reach {
-            let message = "the daemon has another root directory";
-            return Err(Error::new(Code::PidFile, message).at(&path));
+            return Err(another_root(&path));
         }
         for _ in 0..TRIES {
             if !self.is_gone() {
@@ -380,28 +388,43 @@ impl PidFile {
 
     /// Where the name leads. What cannot be seen is not gone.
     fn standing(&self) -> Standing {
-        let Ok(mine) = again(|| fstat(&self.file)) else { return Standing::Unseen };
-        if mine.st_nlink == 0 {
-            return Standing::Gone;
+        let path = self.place.path();
+        let unseen = |call, errno| Standing::Unseen(failed(&path, call, errno));
+        match again(|| fstat(&self.file)) {
+            Ok(mine) if mine.st_nlink == 0 => return Standing::Gone,
+            Ok(_) => {}
+            Err(errno) => return unseen("fstat", errno),
         }
         if self.out_of_reach {
-            return Standing::Unseen;
+            return Standing::Unseen(another_root(&path));
         }
         let dir = match Directory::reach(&self.place) {
             Ok(dir) => dir,
             Err(Failure::Os(_, Errno::ENOENT | Errno::ENOTDIR)) => return Standing::Gone,
-            Err(_) => return Standing::Unseen,
+            Err(failure) => return Standing::Unseen(directory::unreachable(&self.place, failure)),
         };
         match dir.stat(&self.place.file_name()) {
             Ok(now) if self.is(&now) => Standing::InPlace(Box::new(dir)),
             Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => Standing::Gone,
-            Err(_) => Standing::Unseen,
+            Err(errno) => unseen("fstatat", errno),
         }
     }
 
-    /// Whether the name leads to this very file.
-    fn is_in_place(&self) -> bool {
-        matches!(self.standing(), Standing::InPlace(_))
+    /// Whether the name leads to this very file; an error where that cannot be seen.
+    fn is_in_place(&self) -> Result<bool> {
+        match self.standing() {
+            Standing::InPlace(_) => Ok(true),
+            Standing::Gone => Ok(false),
+            Standing::Unseen(error) => Err(error),
+        }
+    }
+
+    /// Removes the file, if that is what bears its name in this directory.
+    fn remove_from(&self, dir: &Directory) {
+        let name = self.place.file_name();
+        if dir.stat(&name).is_ok_and(|now| self.is(&now)) {
+            let _ = dir.remove(&name);
+        }
     }
 
     /// Whether the name leads to no file, or to another one.
@@ -433,7 +456,7 @@ impl PidFile {
         let removed = match self.standing() {
             Standing::Gone => return true,
             Standing::InPlace(dir) => dir.remove(&self.place.file_name()).is_ok(),
-            Standing::Unseen => false,
+            Standing::Unseen(_) => false,
         };
         if !removed {
             let _ = self.file.set_len(0);
@@ -696,6 +719,10 @@ fn busy(place: &Place, holder: Holder) -> Error {
 /// What keeps a start from its place in another one.
 pub fn busy_at(place: &Place, look: &Look) -> Error {
     busy(place, look.file.map_or(Holder::Unknown, |file| Holder::of(look.state, file)))
+}
+
+fn another_root(path: &Path) -> Error {
+    Error::new(Code::PidFile, "the daemon has another root directory").at(path)
 }
 
 fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {

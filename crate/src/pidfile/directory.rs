@@ -174,7 +174,7 @@ fn not_private(dir: &Path) -> Error {
     unsafe_directory(dir, "it is not a directory of this user's own with mode 0700")
 }
 
-fn unreachable(place: &Place, failure: Failure) -> Error {
+pub fn unreachable(place: &Place, failure: Failure) -> Error {
     let dir = &place.dir;
     match failure {
         Failure::Link(link) => linked_directory(dir, &link),

@@ -86,7 +86,7 @@ impl<'a> Turn<'a> {
         match self.dir.rename(name, &self.place.file_name()) {
             Ok(()) => Ok(true),
             // Of a call that was repeated, the first one had done it.
-            Err(Errno::ENOENT) if new.is_in_place() => Ok(true),
+            Err(Errno::ENOENT) if matches!(new.is_in_place(), Ok(true)) => Ok(true),
             Err(errno) => Err(fail("rename")(errno)),
         }
     }
