@@ -16,7 +16,7 @@ function ofRust(source) {
   const code = source
     .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
     .replace(/^\s*\/\/.*$/gm, '')
-    .replace(/^\s*#\[napi.*$/gm, '')
+    .replace(/^\s*#\[(?:napi|allow|expect).*$/gm, '')
     .replaceAll(`'"'`, '')
   return [...code.matchAll(/([bc]?)"((?:[^"\\]|\\[\s\S])*)"/g)]
     .filter(([, bytes]) => bytes === '')
@@ -49,7 +49,7 @@ const isMessage = (text) =>
     text,
   ) &&
   !/^(?:OR’d|Usage|…,|the types differ)|\$\{/.test(text) &&
-  (words(text) >= 3 || /^(?:… is|no|unknown|unexpected) /.test(text))
+  (words(text) >= 3 || /^(?:… is|no|unknown|unexpected|Cannot) /.test(text))
 const words = (text) => text.split(/[\s…]+/).filter((word) => /[a-z]{2}/i.test(word)).length
 
 export function messages() {
