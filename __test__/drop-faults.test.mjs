@@ -59,8 +59,8 @@ const one = { capabilities: ['CAP_NET_BIND_SERVICE'] }
 traced('each call that changes ids fails: the error names it, and the action never runs', (t) =>
   each(t, [
     ['setgroups:error=EPERM', {}, /syscall: 'setgroups'/],
-    ['setresgid:error=EAGAIN', {}, /errno: -11,\s+syscall: 'setresgid'/],
-    ['setresuid:error=EAGAIN', {}, /errno: -11,\s+syscall: 'setresuid'/],
+    ['setresgid:error=EAGAIN', {}, /errno: -11,\s+errnoCode: 'EAGAIN',\s+syscall: 'setresgid'/],
+    ['setresuid:error=EAGAIN', {}, /errno: -11,\s+errnoCode: 'EAGAIN',\s+syscall: 'setresuid'/],
   ]),
 )
 
