@@ -603,8 +603,14 @@ withCompiler('users and groups of another NSS module than `files` are found', as
   // A database that cannot answer has not said that there is no such user.
   const silent = await started(t, { name: 'other', user: 'silent' }, "report('acted')", { p, env })
   t.is(silent.status, 1)
-  t.regex(silent.stderr, /Cannot look up whom to drop privileges to: EAGAIN: .*getpwnam_r.*nsswitch.conf, LDAP, sssd/)
-  t.regex(silent.stderr, /code: 'ERR_DAEMON_PRIVILEGES',\s+errno: -11,\s+errnoCode: 'EAGAIN',\s+syscall: 'getpwnam_r'/)
+  t.regex(
+    silent.stderr,
+    /Cannot look up whom to drop privileges to: EAGAIN: .*getpwnam_r.*nsswitch.conf, LDAP, sssd/,
+  )
+  t.regex(
+    silent.stderr,
+    /code: 'ERR_DAEMON_PRIVILEGES',\s+errno: -11,\s+errnoCode: 'EAGAIN',\s+syscall: 'getpwnam_r'/,
+  )
 })
 
 withExtraUsers('users and groups of libnss-extrausers are found, with all their groups', async (t) => {

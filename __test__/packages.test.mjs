@@ -99,10 +99,10 @@ test('the facade is below 200 KB', (t) => {
   t.true(size < 200_000, `${size}`)
 })
 
-test('the JavaScript of the facade is below 100 KB', (t) => {
+test('the JavaScript of the facade is below 128 KB', (t) => {
   // What a program loads; the bridges and the kit for tests are apart.
   const { size } = fs.statSync(join(root, 'dist/index.js'))
-  t.true(size < 100_000, `${size}`)
+  t.true(size < 128_000, `${size}`)
 })
 
 test('nothing runs when it is installed, and it depends on nothing but its binaries', async (t) => {

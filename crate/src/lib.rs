@@ -695,7 +695,10 @@ pub fn streams_write(env: &Env, number: i32, bytes: &[u8], from: u32) -> napi::R
     let rest = bytes.get(from as usize..).unwrap_or(&[]);
     streams::write(number, rest).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
-        thrown(env, Error::os(Code::StartFailed, "Cannot print", "write", errno))
+        thrown(
+            env,
+            Error::os(Code::StartFailed, "Cannot write what the daemon prints", "write", errno),
+        )
     })?;
     Ok(rest.len() as u32)
 }

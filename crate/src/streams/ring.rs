@@ -68,7 +68,7 @@ unsafe impl<const BYTES: usize, const MARKS: usize> Sync for Ring<BYTES, MARKS> 
 
 impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
     /// An empty one, of a process's own.
-    #[allow(clippy::new_without_default, reason = "it may be far too large for a stack")]
+    #[allow(clippy::new_without_default, reason = "a stack may have no room for a ring")]
     pub fn new() -> Self {
         Self {
             pipes: std::array::from_fn(|_| Pipe {
