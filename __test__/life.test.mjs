@@ -1,7 +1,8 @@
 // From "go" to the end: how long a daemon lives, and the ways in which it ends.
 
 import fs from 'node:fs'
-import { isAlive, library, pidIn, place, run, sample, test, until } from './kit.mjs'
+import { bunPath } from '../scripts/nodes.mjs'
+import { command, isAlive, library, pidIn, place, run, sample, test, until } from './kit.mjs'
 
 /** A program, attached, so that its exit status can be seen; its messages are on its stderr. */
 function attached(p, more) {
@@ -197,6 +198,37 @@ for (const [what, [thrown, shown]] of Object.entries(UNSHOWABLE)) {
     const { status, stderr } = await run(p, script)
     t.is(status, 1)
     t.true(stderr.includes(`The daemon 'sample' did not start: `) && stderr.includes(shown), stderr)
+  })
+}
+
+for (const node of [process.execPath, bunPath].filter((path) => fs.existsSync(path))) {
+  const on = node === bunPath ? 'Bun' : 'Node'
+  test(`an action that calls exit when its signal aborts is not waited for, and the last line is logged, on ${on}`, async (t) => {
+    const p = place(t)
+    const before =
+      "process.on('exit', () => fs.appendFileSync(process.env.DIR + '/notes', fs.readdirSync(process.env.RUN) + '\\n'))"
+    const body = `${NOTE}
+    async action(signal) {
+      this.note('acts')
+      await once(signal, 'abort')
+      await this.exit(3)
+    }`
+    const options = 'detach: false, stopTimeout: 20_000, syslogOptions: syslog.LOG_PERROR,'
+    const last =
+      "process.argv.includes('exit') && setTimeout(() => process.exit(4), 100)\nawait new Sample(options).start()"
+    const script = p.write('a.mjs', sample({ before, body, options, last }))
+    const daemon = command(p, node, [script])
+    await until(() => notes(p) === 'acts\n', 'the action')
+    process.kill(daemon.pid, 'SIGTERM')
+    const { status, stderr } = await daemon
+    t.is(status, 0)
+    t.is(notes(p), 'acts\nshutdown\nsample.pid\n', 'the pidfile is there for as long as code runs')
+    t.regex(stderr, /^sample: Ended after .* with status 0: SIGTERM$/m)
+    t.notRegex(stderr, /cut off/)
+    const early = await command(p, node, [script, 'exit'])
+    t.is(early.status, 4)
+    t.regex(early.stderr, /^sample: Ended after .* with status 4: process\.exit\(\)$/m)
+    t.deepEqual(fs.readdirSync(p.run), [])
   })
 }
 

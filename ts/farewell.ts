@@ -1,6 +1,6 @@
 // The last line in the log of a daemon that ends: how long it ran, with which status, and why.
 
-import { native } from './native.js'
+import { finishLast, native } from './native.js'
 
 let why: string | undefined
 
@@ -12,6 +12,7 @@ export function because(reason: string): void {
 /** The line comes after the listeners that there are by now: one of them may change the status. */
 export function sayWhenItEnds(): void {
   process.off('exit', say).on('exit', say)
+  finishLast()
 }
 
 function say(code: number): void {

@@ -250,8 +250,8 @@ async function act(): Promise<boolean> {
 
 /** Whether this is called by `action`, at whatever depth: V8 knows who awaits what. */
 function isCalledByAction(): boolean {
-  // JavaScriptCore does not; few others than `action` and `onSignal` call `exit`.
-  if (isBun) return !delivering
+  // JavaScriptCore does not; few others than `action` and `onSignal` call `exit`, and that calls it first.
+  if (isBun) return phase === 'leaving' || !delivering
   const { prepareStackTrace, stackTraceLimit } = Error
   try {
     Error.stackTraceLimit = Number.POSITIVE_INFINITY

@@ -23,8 +23,14 @@ let failure: DaemonError | undefined
 /** The native module; where there is none for this platform, every function throws why. */
 export const native: Native = load()
 
-// Bun ends without the handlers of atexit(3).
-if (isBun && (failure === undefined || conflict !== undefined)) process.on('exit', () => native.finish())
+const finish = () => native.finish()
+finishLast()
+
+/** Bun ends without the handlers of atexit(3): this does their work, after the listeners that there are by now. */
+export function finishLast(): void {
+  if (isBun && (failure === undefined || conflict !== undefined))
+    process.off('exit', finish).on('exit', finish)
+}
 
 /** Throws where another copy of the package knows what this process is. */
 export function assertAgreed(): void {
