@@ -151,8 +151,9 @@ const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
 const withStrace = hasStrace ? test : test.skip
 
 /** A start whose daemon is ready and was not told to go. */
-async function readyToGo(p, options) {
-  const setup = "while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)"
+async function readyToGo(p, options, first = '') {
+  const setup = `${first}
+    while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)`
   const program = [process.execPath, p.write('a.mjs', inTheMidst({ setup, options }))]
   const ended = command(p, 'strace', [...SLOW, ...program])
   const { daemon, guardian } = await inSetup(p)
@@ -189,6 +190,38 @@ withStrace('a daemon that is killed when it is ready and was not told to go did 
   process.kill(daemon, 'SIGKILL')
   await fails(t, p, () => ended, /did not start: its start was killed from outside/)
 })
+
+// After "ready" and before "go" nothing more of the program's was waited for: what fails there is its own all the same.
+for (const [what, source, says] of [
+  ['throws', "throw new Error('too late')", /did not start: Error: too late/],
+  ['rejects', "Promise.reject(new Error('too late'))", /did not start: Error: too late/],
+  ['leaves', 'this.exit(3)', /did not start: Error: The daemon called exit\(3\) while it was starting/],
+]) {
+  // The one ends while the guardian watches, the other when it has stood down.
+  test(`a daemon that ${what} when it is ready, and its launcher is stopped, says why itself`, async (t) => {
+    const p = place(t)
+    const setup = `while (!fs.existsSync(process.env.DIR + '/on')) await sleep(5)
+      setTimeout(() => { ${source} }, 500)`
+    const start = await underWay(p, { setup })
+    process.kill(start.launcher, 'SIGSTOP')
+    p.write('on', '')
+    await until(() => !isAlive(start.daemon), 'the end of the daemon')
+    process.kill(start.launcher, 'SIGCONT')
+    await fails(t, p, () => start.ended, says)
+  })
+
+  withStrace(`a daemon that ${what} when it is ready and its guardian is gone says why itself`, async (t) => {
+    const p = place(t)
+    const daemon = `const poll = setInterval(() => {
+      if (fs.existsSync(process.env.DIR + '/now')) { clearInterval(poll); ${source} }
+    }, 5)`
+    const { launcher, daemon: pid, ended } = await readyToGo(p, undefined, daemon)
+    p.write('now', '')
+    await until(() => !isAlive(pid), 'the end of the daemon')
+    t.true(isAlive(launcher))
+    await fails(t, p, () => ended, says)
+  })
+}
 
 /** Ends strace, which lets go of what it holds up, and then that. */
 async function endTraced(p, traced) {
@@ -270,6 +303,7 @@ for (const [when, source] of [
   ['in setup', { body: `async setup() { tell(); for (;;) {} }` }],
   // Were it taken for a launcher, no lock would keep it from starting another daemon.
   ['while it boots', { options: 'pidFilePath: null' }],
+  ['while it boots to a setup that never ends', { body: 'setup() { for (;;) {} }' }],
 ]) {
   withCapabilities(
     `with a Node that has file capabilities, launcher and guardian killed ${when}: the daemon ends`,
@@ -283,7 +317,7 @@ for (const [when, source] of [
       // Before the package is imported, in the daemon alone.
       const boot = p.write(
         'boot.cjs',
-        `if (process.env.TSDAEMONIZE_HANDOVER && process.env.WHEN === 'while it boots') {
+        `if (process.env.TSDAEMONIZE_HANDOVER && process.env.WHEN.startsWith('while it boots')) {
         const fs = require('node:fs')
         fs.writeFileSync(process.env.DIR + '/pid', String(process.pid))
         while (!fs.existsSync(process.env.DIR + '/on')) {}

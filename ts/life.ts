@@ -342,7 +342,7 @@ export async function exit(code: number): Promise<never> {
   because(`exit(${code})`)
   const before = phase
   phase = 'leaving'
-  if (before === 'starting' && !attached) {
+  if ((before === 'starting' || before === 'ready') && !attached) {
     reportFailure(new Error(`The daemon called exit(${code}) while it was starting`))
   }
   const deadline = now() + options.stopTimeout
@@ -457,7 +457,10 @@ function uncaught(error: unknown): void {
   because('an uncaught error')
   complain(error)
   if (phase === 'leaving') process.exit(1)
+  const isAwaited = phase === 'ready' && !attached
   void exit(1)
+  // What is told last counts. After "go" nobody listens.
+  if (isAwaited) reportFailure(error)
 }
 
 /** What `dropPrivileges` was called with, and what came of it. */

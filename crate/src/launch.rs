@@ -374,6 +374,11 @@ impl Launch {
             self.kill_guardian();
             self.await_guardian(FAREWELL);
         }
+        // After "ready" it has nothing more to say, unless something went wrong.
+        if failure.report.is_some() || self.wait_readable(Duration::ZERO, true).0 {
+            self.hear_out(due, failure);
+            return None;
+        }
         if let Some(pidfile) = &self.pidfile {
             if pidfile.is_supplanted() {
                 failure.supplanted = true;
@@ -385,17 +390,21 @@ impl Launch {
             }
         }
         if takeover::send(&self.hand, Frame::Go, b"").is_err() {
-            // It died, or gave up, after it was ready; what it had to say may still be here.
-            let deadline = Instant::now() + FAREWELL;
-            while let Ok((kind, payload)) =
-                takeover::receive(&mut Until { socket: &self.hand, deadline })
-            {
-                failure.note(kind, &payload);
-            }
-            failure.timed_out = failure.report.is_none() && Instant::now() >= due;
+            self.hear_out(due, failure);
             return None;
         }
         Some(pid)
+    }
+
+    /// It died, or gave up, after it was ready; what it had to say may still be here.
+    fn hear_out(&self, due: Instant, failure: &mut Failure) {
+        let deadline = Instant::now() + FAREWELL;
+        while let Ok((kind, payload)) =
+            takeover::receive(&mut Until { socket: &self.hand, deadline })
+        {
+            failure.note(kind, &payload);
+        }
+        failure.timed_out = failure.report.is_none() && Instant::now() >= due;
     }
 
     /// Until the guardian has ended; it stays a zombie, so that its pid, which is the session's id,

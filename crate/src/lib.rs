@@ -528,8 +528,11 @@ pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<
     takeover::outlive_guardian();
     // The thread first: where there can be none, the launcher must be told so instead of "ready".
     in_thread(env, "ready", move || {
-        let taken = hand_over().take().filter(|hand_over| hand_over.ready().is_ok());
-        let go = taken.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go);
+        // What goes wrong until "go" is still told to the launcher, by the other descriptor.
+        let asked = hand_over().as_ref().and_then(HandOver::again);
+        let asked = asked.filter(|hand_over| hand_over.ready().is_ok());
+        let go = asked.is_some_and(|hand_over| hand_over.answer(millis(timeout)) == Answer::Go);
+        drop(hand_over().take());
         if !go {
             ending::end_group();
             // Nobody else ends it now, should its event loop be blocked.

@@ -263,6 +263,12 @@ impl HandOver {
         })
     }
 
+    /// The same, by a second descriptor; `None` where there is none left for that.
+    pub fn again(&self) -> Option<Self> {
+        let socket = self.socket.try_clone().ok()?;
+        Some(Self { socket, lock: None, hello: String::new() })
+    }
+
     /// Tells the launcher why there will be no daemon.
     pub fn fail(&self, report: &str) {
         let _ = send(&self.socket, Frame::Failed, report.as_bytes());
