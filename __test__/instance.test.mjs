@@ -427,6 +427,23 @@ test('a run right after the kill of a daemon waits for its end', async (t) => {
   }
 })
 
+test('a start that has no pid yet and ends is waited for, and not told as one', async (t) => {
+  const p = place(t)
+  fs.writeFileSync(p.pidFile(), '')
+  const held = await lock(t, p.pidFile(), { write: true, flock: true, ranges: STARTING })
+  // It lets go when the other has looked at it: with its second question, it waits.
+  const script = p.write(
+    'a.mjs',
+    cli({
+      before: `if (process.argv[2] === 'start' && !isDaemon) setTimeout(() => process.kill(${held.pid}, 'SIGKILL'), 300)`,
+    }),
+  )
+  const { status, stderr } = await run(p, script, ['start'])
+  t.is(status, 0, stderr)
+  t.deepEqual(processesOf(p), [pidIn(p)])
+  t.is((await run(p, script, ['stop'])).status, 0)
+})
+
 test('a start that is held up by a lock whose holder is not found says so, in a while', async (t) => {
   const p = place(t)
   fs.writeFileSync(p.pidFile(), '999999\n')

@@ -65,8 +65,9 @@ pub fn await_release(place: &Place) -> Result<bool> {
         };
         let limit = match Holder::of(found.state, file) {
             Holder::Dying(_) => KILLED,
-            Holder::Unknown => SETTLE,
-            Holder::Daemon(_) | Holder::Starting(_) => return Ok(waited),
+            // Of a start without a pid it is not known whether it goes on: it has one soon, or is gone.
+            Holder::Unknown | Holder::Starting(None) => SETTLE,
+            Holder::Daemon(_) | Holder::Starting(Some(_)) => return Ok(waited),
         };
         if begun.elapsed() >= limit {
             return Ok(false);
