@@ -69,6 +69,63 @@ for (const [what, make] of Object.entries(unsafe)) {
   })
 }
 
+for (const signal of ['SIGTERM', 'SIGKILL']) {
+  test(`one that got a further link since, as by a backup, is the daemon's all the same: ${signal}`, async (t) => {
+    const p = place(t)
+    const body = signal === 'SIGKILL' ? 'async onSignal() {}' : ''
+    const script = p.write('a.mjs', cli({ body, options: 'stopTimeout: 100' }))
+    t.is((await run(p, script, ['start'])).status, 0)
+    const pid = pidIn(p)
+    fs.linkSync(p.pidFile(), `${p.dir}/backup`)
+    const status = await run(p, script, ['status', '--json'])
+    t.like(JSON.parse(status.stdout), { state: 'running', pid }, status.stderr)
+    t.is((await run(p, script, ['reload'])).status, 0)
+    const again = await run(p, script, ['start'])
+    t.is(again.status, 1)
+    t.regex(again.stderr, new RegExp(`already running, with pid ${pid}`))
+    const stopped = await run(p, script, ['stop'])
+    t.is(stopped.status, 0, stopped.stderr)
+    t.false(isAlive(pid))
+    t.deepEqual(fs.readdirSync(p.run), [])
+    t.true(fs.existsSync(`${p.dir}/backup`))
+  })
+}
+
+asRoot("a link to root's pidfile in another user's directory is not that user's daemon", async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  const script = p.write('a.mjs', cli())
+  t.is((await run(p, script, ['start'])).status, 0)
+  const theirs = `${p.dir}/theirs`
+  fs.mkdirSync(theirs)
+  fs.chownSync(theirs, 65534, 65534)
+  fs.linkSync(p.pidFile(), `${theirs}/sample.pid`)
+  const pid = pidIn(p)
+  for (const verb of ['stop', 'status', 'reload']) {
+    const refused = await run(p, script, [verb], { env: { RUN: theirs } })
+    t.regex(refused.stderr, /it has more than one link/)
+  }
+  t.true(isAlive(pid))
+  t.is((await run(p, script, ['stop'])).status, 0)
+})
+
+asRoot("a user's start beside a daemon of root's says that it runs", async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  const script = p.write('a.mjs', cli())
+  t.is((await run(p, script, ['start'])).status, 0)
+  const pid = pidIn(p)
+  for (const verb of ['start', 'run']) {
+    const { status, stderr } = await run(p, script, [verb], { uid: 65534, gid: 65534 })
+    t.is(status, 1)
+    t.is(stderr, `sample: The daemon 'sample' is already running, with pid ${pid}\n`)
+  }
+  t.is((await run(p, script, ['stop'])).status, 0)
+  const refused = await run(p, script, ['start'], { uid: 65534, gid: 65534 })
+  t.is(refused.status, 4)
+  t.regex(refused.stderr, /EACCES/)
+})
+
 test('a socket in its place is refused', async (t) => {
   const p = place(t)
   const server = createServer()

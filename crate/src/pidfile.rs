@@ -132,7 +132,8 @@ impl PidFile {
         let mut seen = None;
         for _ in 0..TRIES {
             let dir = Directory::for_start(place)?;
-            match Self::try_acquire(place, &dir)? {
+            let tried = Self::try_acquire(place, &dir);
+            match tried.map_err(|error| in_the_way(place).unwrap_or(error))? {
                 Tried::Locked(pidfile) => {
                     Turn::clear_up(&dir, place);
                     return match pidfile.clear() {
@@ -519,7 +520,8 @@ pub fn look(place: &Place) -> Result<Look> {
         if found.st_nlink == 0 {
             continue;
         }
-        check_file(&path, &found, Asker::Anyone, &dir)?;
+        let held = write_locked(&file, HELD)?;
+        check_file(&path, &found, if held { Asker::OfHeld } else { Asker::Anyone }, &dir)?;
         let locked = Some(Locked::from(&found));
         match look_at(&file)? {
             // A daemon removes its pidfile and ends: what it held is nothing that was left.
@@ -583,13 +585,15 @@ pub fn parse_pid(content: &[u8]) -> Option<i32> {
 }
 
 /// Removes a file that nobody holds, if that can be done: what a daemon left that was killed.
-/// A start that comes at the same moment waits for it and is not disturbed.
-pub fn sweep(place: &Place) {
+/// A start that comes at the same moment waits for it and is not disturbed. `was_held`: by a daemon that
+/// was found there.
+pub fn sweep(place: &Place, was_held: bool) {
     let path = place.path();
     let Ok(Some(dir)) = Directory::open(place, Asker::Anyone) else { return };
     let Ok(Some(file)) = dir.open_existing(&place.file_name(), OFlag::O_RDWR) else { return };
     let Ok(found) = again(|| fstat(&file)) else { return };
-    if check_file(&path, &found, Asker::Anyone, &dir).is_err() {
+    let asker = if was_held { Asker::OfHeld } else { Asker::Anyone };
+    if check_file(&path, &found, asker, &dir).is_err() {
         return;
     }
     let stale = PidFile::of(file, place);
@@ -607,17 +611,22 @@ enum Asker {
     Owner,
     /// `status`, `stop`, `kill`: they may be another user's, all of one hand.
     Anyone,
+    /// The same, where somebody holds the file, or held it: it may have got further links since.
+    OfHeld,
 }
 
 fn check_file(path: &Path, found: &FileStat, asker: Asker, dir: &Directory) -> Result<()> {
     if kind(found) != SFlag::S_IFREG {
         return Err(unsafe_file(path, "it is not a regular file"));
     }
-    if found.st_nlink > 1 {
+    let owner = found.st_uid;
+    let by_directory = asker != Asker::Owner && dir.owner() == owner;
+    // Another user could make a name for a daemon's file in a directory of their own, and have that daemon
+    // stopped instead of theirs. A further name elsewhere, such as a backup's, changes nothing.
+    let is_named_by_owner = by_directory || dir.owner() == 0 || dir.owner() == euid();
+    if found.st_nlink > 1 && (asker != Asker::OfHeld || !is_named_by_owner) {
         return Err(unsafe_file(path, "it has more than one link"));
     }
-    let owner = found.st_uid;
-    let by_directory = asker == Asker::Anyone && dir.owner() == owner;
     if owner != 0 && owner != euid() && !by_directory {
         return Err(unsafe_file(path, &format!("it belongs to another user ({owner})")));
     }
@@ -714,6 +723,13 @@ fn busy(place: &Place, holder: Holder) -> Error {
         }
     };
     Error::new(Code::AlreadyRunning, message).at(&place.path()).of(pid)
+}
+
+/// Who holds a file that a start may not open, or must not touch: to say that it runs is more than that.
+fn in_the_way(place: &Place) -> Option<Error> {
+    let look = look(place).ok()?;
+    let is_held = !matches!(look.state, State::Stopped { .. });
+    is_held.then(|| busy_at(place, &look))
 }
 
 /// What keeps a start from its place in another one.

@@ -142,7 +142,7 @@ fn recognise(pid: Option<i32>, file: Locked) -> std::result::Result<Process, Dou
 /// pidfile. `None`: none was running. One that is starting is ended too.
 pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
     let Some(daemon) = Daemon::find(place, true)? else {
-        pidfile::sweep(place);
+        pidfile::sweep(place, false);
         return Ok(None);
     };
     let pid = daemon.pid;
@@ -161,25 +161,24 @@ pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
             return Err(Error::new(Code::StopFailed, message).at(&place.path()).of(Some(pid)));
         }
     }
-    await_release(place, pid)?;
-    pidfile::sweep(place);
+    await_release(place, pid);
+    pidfile::sweep(place, true);
     Ok(Some(stopped))
 }
 
 /// The start whose daemon was ended may still hold the lock, while it cleans up.
-fn await_release(place: &Place, pid: i32) -> Result<()> {
+fn await_release(place: &Place, pid: i32) {
     let deadline = Instant::now() + SETTLE;
-    while Instant::now() < deadline {
-        match pidfile::look(place)?.state {
-            State::Starting { pid: Some(now) } | State::Running { pid: Some(now) }
-                if now == pid =>
-            {
-                std::thread::sleep(PAUSE);
-            }
-            _ => break,
-        }
+    let is_held = || {
+        let state = pidfile::look(place).map(|look| look.state);
+        matches!(
+            state,
+            Ok(State::Starting { pid: Some(now) } | State::Running { pid: Some(now) }) if now == pid
+        )
+    };
+    while is_held() && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
     }
-    Ok(())
 }
 
 /// Sends one signal to the daemon that runs at a place.
