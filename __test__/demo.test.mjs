@@ -69,7 +69,7 @@ function isComplete(t, p, { status, stdout, stderr }) {
     /secret open as descriptor 3\. The daemon has not/,
     /is running: pid \d+/,
     /pidfile is gone/,
-    /is not running\n +exit status 3/,
+    /is not running \(looked for \S+monitor-creation\.pid, from RUNTIME_DIRECTORY\)\n +exit status 3/,
     /Nothing is left\.\n$/,
   ]
   let rest = stdout

@@ -95,6 +95,7 @@ function plain(p, text) {
     .replaceAll(p.run, '/run/user/1000')
     .replaceAll(p.dir, '/home/mina')
     .replaceAll(`user ${userName},`, 'user mina,')
+    .replace(/\(looked for [^)]*\)/, '(looked for #)')
     .replace(/\d+(?:[-:.T]\d+)*Z?/g, '#')
 }
 

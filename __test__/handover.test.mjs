@@ -146,8 +146,7 @@ const forgedHello = (p) =>
   frame(
     JSON.stringify({
       name: 'sample',
-      pidFileDir: p.run,
-      createPrivate: false,
+      place: { dir: p.run, name: 'sample', private: false },
       startTimeout: 1000,
       earlier: [],
     }),

@@ -502,5 +502,9 @@ hasStrace('status never calls a daemon killed that ends while it is looked at', 
   const looking = await until(() => processesOf(p).filter(isStopped).find(looks), 'the stop')
   t.is((await run(p, script, ['stop'])).status, 0)
   process.kill(looking, 'SIGCONT')
-  t.like(await status, { status: 3, stdout: 'sample is not running\n', stderr: '' })
+  t.like(await status, {
+    status: 3,
+    stdout: `sample is not running (looked for ${p.pidFile()})\n`,
+    stderr: '',
+  })
 })

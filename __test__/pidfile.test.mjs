@@ -382,7 +382,7 @@ asRoot(
     await until(() => !isAlive(pid), 'its end')
     t.is(fs.readFileSync(p.pidFile(), 'utf8'), '')
     const { status, stdout } = await run(p, script, ['status'])
-    t.deepEqual([status, stdout], [3, 'sample is not running\n'])
+    t.deepEqual([status, stdout], [3, `sample is not running (looked for ${p.pidFile()})\n`])
     // One that is removed has no name any more, whether or not that can be seen.
     t.is((await run(p, script, ['start'])).status, 0)
     fs.rmSync(p.pidFile())

@@ -62,9 +62,10 @@ async function machine(t, { login = true, name = `tsd-${randomBytes(6).toString(
     session: { ...none, XDG_RUNTIME_DIR: `${p.dir}/session` },
   }
   const as = ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups']
+  const asRoot = (env, ...argv) => command(p, 'nsenter', ['-t', String(holder.pid), '-m', ...argv], { env })
+  const tells = (env, ...argv) => asRoot(env, ...as, process.execPath, ...argv)
   const run = async (env, argv) => {
-    const all = ['-t', String(holder.pid), '-m', ...as, ...argv]
-    const { status, stdout, stderr } = await command(p, 'nsenter', all, { env })
+    const { status, stdout, stderr } = await asRoot(env, ...as, ...argv)
     t.is(status, 0, stderr)
     return stdout
       .trim()
@@ -75,7 +76,7 @@ async function machine(t, { login = true, name = `tsd-${randomBytes(6).toString(
   const asks = async (env, verb, file = script) => (await run(env, [process.execPath, file, verb]))[0]
   const fake = async (env, verb) => (await run(env, ['fakeroot', process.execPath, script, verb]))[0]
   const daemons = () => processesOf(p).filter((pid) => pid !== holder.pid)
-  return { p, name, from, ask, asks, fake, inside, logIn, temporary, script, daemons }
+  return { p, name, from, ask, asks, tells, asRoot, fake, inside, logIn, temporary, script, daemons }
 }
 
 apart('in every environment the same user starts, finds and stops the same daemon', async (t) => {
@@ -184,6 +185,119 @@ apart(
     }
   },
 )
+
+apart(
+  'status, stop and reload say where they looked for a daemon that does not run, and which one runs elsewhere',
+  async (t) => {
+    const { p, name, from, tells, asRoot, logIn, inside, temporary } = await machine(t, { login: false })
+    const cli = p.write(
+      'cli.mjs',
+      sample({
+        options: `name: '${name}', pidFilePath: undefined`,
+        last: 'await new Sample(options).serviced()',
+      }),
+    )
+    const file = (dir) => `${dir}/${name}.pid`
+    const [TEMPORARY, SYSTEM] = [file(temporary), file('/var/run')]
+    const byHand = { ...from.cron, RUNTIME_DIRECTORY: `${p.dir}/service` }
+    const HAND = `${file(byHand.RUNTIME_DIRECTORY)}, from RUNTIME_DIRECTORY`
+    const SESSION = `${file(`${p.dir}/session`)}, from XDG_RUNTIME_DIR`
+    const none = (looked, ...others) => [`is not running (looked for ${looked})`, ...others].join('\n')
+    const other = (user, pid, path) => `${user}'s ${name} runs, with pid ${pid}: ${path}`
+    const asksAll = async (tells, looked, ...others) => {
+      for (const [verb, status] of [
+        ['status', 3],
+        ['stop', 0],
+      ]) {
+        t.like(
+          await tells(verb),
+          { status, stdout: `${name} ${none(looked, ...others)}\n`, stderr: '' },
+          verb,
+        )
+      }
+      const stderr = `${name}: The daemon '${name}' ${none(looked, ...others).replaceAll('\n', '. ')}\n`
+      t.like(await tells('reload'), { status: 7, stdout: '', stderr })
+      const stdout = '{"state":"stopped","stalePidFile":false}\n'
+      t.like(await tells('status', '--json'), { status: 3, stdout, stderr: '' })
+    }
+    const user =
+      (env) =>
+      (verb, ...args) =>
+        tells(env, cli, verb, ...args)
+    const root = (verb, ...args) => asRoot(from.cron, process.execPath, cli, verb, ...args)
+    const starts = async (tells, path) => {
+      const { status, stderr } = await tells('start')
+      t.is(status, 0, stderr)
+      const running = await tells('status')
+      t.regex(running.stdout, /^[^\n]* is running: pid \d+, user \w+, [^\n]*\n$/)
+      return Number(inside('cat', path).stdout)
+    }
+
+    await asksAll(user(from.cron), `${TEMPORARY} and ${file(LOGIN)}`)
+    const early = await starts(user(from.cron), TEMPORARY)
+    await asksAll(root, SYSTEM, other('nobody', early, TEMPORARY))
+    await user(from.cron)('stop')
+
+    logIn()
+    await asksAll(user(from.login), `${file(LOGIN)}, from XDG_RUNTIME_DIR, and ${TEMPORARY}`)
+    await asksAll(user(from.cron), `${file(LOGIN)} and ${TEMPORARY}`)
+    await asksAll(user(from.session), `${SESSION}, ${file(LOGIN)}, and ${TEMPORARY}`)
+    await asksAll(user(byHand), HAND)
+
+    const theirs = await starts(user(from.login), file(LOGIN))
+    await asksAll(root, SYSTEM, other('nobody', theirs, file(LOGIN)))
+    await asksAll(user(byHand), HAND, other('nobody', theirs, file(LOGIN)))
+    const roots = await starts(root, SYSTEM)
+    await asksAll(user(byHand), HAND, other('root', roots, SYSTEM), other('nobody', theirs, file(LOGIN)))
+    await user(from.login)('stop')
+    t.false(isAlive(theirs))
+    await asksAll(user(from.cron), `${file(LOGIN)} and ${TEMPORARY}`, other('root', roots, SYSTEM))
+    t.true(isAlive(roots))
+    t.is((await root('stop')).stdout, '')
+  },
+)
+
+apart('an error about a directory names the variable that it comes from', async (t) => {
+  const body = `setup() { if (process.env.SOCKET) this.socketPath }
+    action() { return this.exit() }`
+  const { p, name, from, ask, tells, inside } = await machine(t, { body })
+  const session = `${p.dir}/session`
+  const names = /\. The variable XDG_RUNTIME_DIR names this directory$/
+  inside('mount', '-t', 'tmpfs', '-o', `size=4k,mode=700,uid=${UID}`, 'none', session)
+  inside('sh', '-c', `head -c 4096 /dev/zero > ${session}/filler`)
+  const [full] = await ask(from.session, 'start')
+  t.is(full.code, 'ERR_DAEMON_PIDFILE')
+  t.true(
+    full.message.includes(`ENOSPC: no space left on device, write '${session}/${name}.pid'`),
+    full.message,
+  )
+  t.regex(full.message, names)
+  t.is(inside('ls', '-A', session).stdout, 'filler\n')
+
+  const attached = p.write(
+    'attached.mjs',
+    sample({ body, options: `name: '${name}', pidFilePath: undefined, detach: false` }),
+  )
+  const { status, stderr } = await tells(from.session, attached)
+  t.is(status, 0, stderr)
+  t.regex(stderr, /ENOSPC: .*\. The variable XDG_RUNTIME_DIR names this directory\. Going on without\n/)
+
+  inside('chmod', '777', session)
+  for (const verb of ['start', 'ensure', 'status', 'stop', 'kill']) {
+    const [open] = await ask(from.session, verb)
+    t.is(open.code, 'ERR_DAEMON_UNSAFE_PIDFILE', verb)
+    t.regex(open.message, names, verb)
+  }
+
+  const long = { ...from.session, XDG_RUNTIME_DIR: `${p.dir}/${'s'.repeat(110)}` }
+  fs.mkdirSync(long.XDG_RUNTIME_DIR)
+  fs.chownSync(long.XDG_RUNTIME_DIR, UID, UID)
+  const [asked, started] = await ask({ ...long, SOCKET: '1' }, 'socketPath', 'start')
+  t.is(asked.code, 'ERR_DAEMON_PIDFILE')
+  t.regex(asked.message, names)
+  t.is(started.code, 'ERR_DAEMON_START_FAILED')
+  t.regex(started.message, /is too long for a socket.*The variable XDG_RUNTIME_DIR names this directory/)
+})
 
 const faked = hasFakeroot ? apart : apart.skip
 faked('under fakeroot a user is no root', async (t) => {

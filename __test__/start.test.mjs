@@ -74,7 +74,7 @@ test('neither a home directory nor the variables of a login are needed', async (
     await does('restart')
     await does('reload')
     await does('stop')
-    t.is(await does('status', 3), 'sample is not running\n')
+    t.is(await does('status', 3), `sample is not running (looked for ${p.pidFile()})\n`)
   }
 })
 

@@ -125,7 +125,8 @@ test('kill sends any signal by its name, to the daemon', async (t) => {
   await until(() => !isAlive(pid))
   const none = await t.throwsAsync(daemon.kill('SIGHUP'), { code: 'ERR_DAEMON_NOT_RUNNING' })
   t.is(none.name, 'DaemonError')
-  t.is(none.message, "The daemon 'sample' is not running")
+  t.is(none.message, `The daemon 'sample' is not running (looked for ${p.pidFile()})`)
+  t.is(none.path, p.pidFile())
 })
 
 test('kill refuses what is no signal', async (t) => {

@@ -257,8 +257,8 @@ choosesPids('a pid that another process got after the daemon was killed is not t
   t.deepEqual(results, [
     0,
     ['status', 1, '{"state":"stopped","stalePidFile":true}\n'],
-    ['reload', 7, "sample: The daemon 'sample' is not running\n"],
-    ['stop', 0, ''],
+    ['reload', 7, `sample: The daemon 'sample' is not running (looked for ${p.pidFile()})\n`],
+    ['stop', 0, `sample is not running (looked for ${p.pidFile()})\n`],
     ['status', 3, '{"state":"stopped","stalePidFile":false}\n'],
     ['start', 0, ''],
     ['stop', 0, ''],

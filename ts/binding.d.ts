@@ -73,8 +73,8 @@ export declare function isMainThread(): boolean
 /** Attached: the pidfile says "ready". From here on, attached or not, it is put back when removed. */
 export declare function keepPidfile(attached: boolean): void
 
-/** Sends a signal to the daemon that runs. */
-export declare function kill(places: Array<NativePlace>, signal: number): Promise<undefined>
+/** Sends a signal to the daemon that runs; resolves with whether one does. */
+export declare function kill(places: Array<NativePlace>, signal: number): Promise<boolean>
 
 /** Forks the daemon; resolves when it is ready, or when it is known why there is none. */
 export declare function launch(plan: NativePlan): Promise<NativeOutcome>

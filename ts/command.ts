@@ -16,6 +16,8 @@ export interface Verbs {
   patience: number
   status(): Promise<Status>
   reload(): Promise<void>
+  /** Sentences that say so, and where it was looked for. */
+  notRunning(): Promise<string[]>
 }
 
 const USAGE = `Usage: PROGRAM start | stop | restart | reload | status [--json] | run
@@ -74,7 +76,7 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
         await verbs.run(own)
         return done(0)
       case 'stop':
-        await stop(verbs)
+        if ((await stop(verbs)) === null) say(lines(await verbs.notRunning()))
         return done(0)
       case 'restart':
         await stop(verbs)
@@ -84,7 +86,7 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
         await verbs.reload()
         return done(0)
       case 'status':
-        return report(verbs.name, await verbs.status(), json)
+        return await report(verbs, json)
     }
   } catch (error) {
     tell(verbs.name, error as DaemonError)
@@ -94,10 +96,12 @@ export async function runCommand(args: readonly string[], verbs: Verbs): Promise
 }
 
 /** One that had to be killed has perhaps lost something. */
-async function stop(verbs: Verbs): Promise<void> {
+async function stop(verbs: Verbs): Promise<{ pid: number } | null> {
   const stopped = await verbs.stop()
-  if (stopped?.signal !== 'SIGKILL') return
-  process.stderr.write(`${verbs.name}: ${killed(stopped.pid, verbs.patience)}\n`)
+  if (stopped?.signal === 'SIGKILL') {
+    process.stderr.write(`${verbs.name}: ${killed(stopped.pid, verbs.patience)}\n`)
+  }
+  return stopped
 }
 
 /** What became of a daemon that `stop` had to kill. */
@@ -162,14 +166,19 @@ function lacksRight(error: unknown): boolean {
   return false
 }
 
-function report(name: string, status: Status, json: boolean): void {
-  say(`${json ? JSON.stringify(status) : statusLine(name, status)}\n`)
+async function report(verbs: Verbs, json: boolean): Promise<void> {
+  const status = await verbs.status()
+  say(lines(json ? [JSON.stringify(status)] : await told(verbs, status)))
   done(
     status.state === 'running' ? 0 : status.state === 'stopped' && status.stalePidFile ? FAILED : NOT_RUNNING,
   )
 }
 
-/** A line for standard output. To make process.stdout for it takes as long as all the rest of `status`. */
+function lines(sentences: string[]): string {
+  return sentences.map((sentence) => `${sentence}\n`).join('')
+}
+
+/** For standard output. To make process.stdout for it takes as long as all the rest of `status`. */
 function say(line: string): void {
   try {
     writeSync(1, line)
@@ -179,7 +188,7 @@ function say(line: string): void {
   }
 }
 
-function statusLine(name: string, status: Status): string {
+async function told({ name, notRunning }: Verbs, status: Status): Promise<string[]> {
   switch (status.state) {
     case 'running': {
       const { pid, user, startedAt, rss } = status
@@ -187,11 +196,13 @@ function statusLine(name: string, status: Status): string {
       if (user !== '') known.push(`user ${user}`)
       if (!Number.isNaN(startedAt.getTime())) known.push(`since ${startedAt.toISOString()}`)
       if (!Number.isNaN(rss)) known.push(`${(rss / 2 ** 20).toFixed(1)} MiB`)
-      return `${known.join(', ')}${known.length < 4 ? '; /proc does not show the rest' : ''}`
+      return [`${known.join(', ')}${known.length < 4 ? '; /proc does not show the rest' : ''}`]
     }
     case 'starting':
-      return `${name} is starting`
-    case 'stopped':
-      return `${name} is not running${status.stalePidFile ? ', and left a pidfile: it was killed' : ''}`
+      return [`${name} is starting`]
+    case 'stopped': {
+      const [itself, ...others] = await notRunning()
+      return [`${itself}${status.stalePidFile ? ', and left a pidfile: it was killed' : ''}`, ...others]
+    }
   }
 }

@@ -15,6 +15,7 @@ import { pidFileIn, socketIn } from './places.js'
 import { signalNames, signalNumber } from './signals.js'
 import { type Status, statusOf } from './status.js'
 import { onTerminal, silently, type Wait } from './waiting.js'
+import { notRunning } from './whereabouts.js'
 
 /** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
 const KILL_AFTER_MS = 1000
@@ -46,8 +47,8 @@ export class Daemon {
   }
 
   /** The daemon's options count, but for the pidfile's place, which is the launcher's. */
-  #takePlace({ pidFileDir: dir, createPrivate, name }: Hello): void {
-    this.#options.places = dir === null ? [] : [{ dir, name, private: createPrivate }]
+  #takePlace({ place }: Hello): void {
+    this.#options.places = place === null ? [] : [place]
     this.#options.placeIsDefault = false
   }
 
@@ -304,11 +305,13 @@ export class Daemon {
     if (typeof signal !== 'string') throw invalidType('signal', signal, SIGNAL)
     const number = signalNumber(signal)
     if (number === undefined) throw unknownName('signal', signal, SIGNAL, signalNames())
-    if (this.#isYetToStart()) {
-      throw new DaemonError('ERR_DAEMON_NOT_RUNNING', `The daemon '${this.name}' is not running`)
-    }
-    if (isRepeated(this.name)) return
-    await native.kill(this.#known(), number)
+    const isYetToStart = this.#isYetToStart()
+    if (isRepeated(this.name) && !isYetToStart) return
+    if (!isYetToStart && (await native.kill(this.#known(), number))) return
+    const { places } = this.#options
+    const said = await notRunning(`The daemon '${this.name}'`, this.name, places)
+    const [own] = places
+    throw new DaemonError('ERR_DAEMON_NOT_RUNNING', said.join('. '), own ? { path: pidFileIn(own) } : {})
   }
 
   /** In the process of a daemon that is not taken over yet, code takes the way that it took in the launcher. */
@@ -363,6 +366,7 @@ export class Daemon {
       stop: () => this.stop(),
       status: () => this.status(),
       reload: () => this.kill('SIGHUP'),
+      notRunning: () => notRunning(this.name, this.name, this.#options.places),
     })
   }
 

@@ -1,6 +1,7 @@
 // What this process is: a launcher, a daemon in the making, or a daemon. Judged once, when the
 // package is imported, before any of the program's own code runs on.
 
+import type { NativePlace } from './binding.js'
 import { inspect } from './builtin.js'
 import { beDaemon } from './copies.js'
 import { bewareOfTheDebugger } from './debugger.js'
@@ -19,9 +20,7 @@ export interface Earlier {
 export interface Hello {
   name: string
   /** Where the pidfile is, which the launcher has locked. */
-  pidFileDir: string | null
-  /** It is the launcher's own in /tmp. */
-  createPrivate: boolean
+  place: NativePlace | null
   /** The launcher was what a service manager had started, and runs the same program. */
   isPartOfService: boolean
   startTimeout: number

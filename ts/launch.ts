@@ -14,7 +14,7 @@ import { become, type Hello, handOver } from './handover.js'
 import { ownsVariables } from './manager.js'
 import { native } from './native.js'
 import type { ResolvedOptions } from './options.js'
-import { pidFileIn } from './places.js'
+import { hintOf, pidFileIn } from './places.js'
 import { daemonCommand } from './program.js'
 import { signalName } from './signals.js'
 
@@ -64,11 +64,9 @@ export async function onceReleased<T>(places: NativePlace[], attempt: () => Prom
 
 /** Starts the daemon in the background; resolves when it is ready. `isShown`: what it prints meanwhile will be. */
 export async function launch(options: ResolvedOptions, isShown: boolean): Promise<Launched> {
-  const [own] = options.places
   const hello: Hello = {
     name: options.name,
-    pidFileDir: own?.dir ?? null,
-    createPrivate: own?.private ?? false,
+    place: options.places[0] ?? null,
     isPartOfService: options.script === undefined && ownsVariables(false),
     startTimeout: options.startTimeout,
     isShown,
@@ -163,8 +161,10 @@ function stepError(
   const onPidFile = syscall === 'write' && options.places[0]
   const path = onPidFile ? pidFileIn(onPidFile) : syscall === 'execve' ? file : undefined
   // execve(2) says ENOENT of a script, too, whose first line names what is not there.
-  const hint =
-    path === file && errnoCode === 'ENOENT' && existsSync(file)
+  const isThere = path === file && errnoCode === 'ENOENT' && existsSync(file)
+  const hint = onPidFile
+    ? hintOf(onPidFile)
+    : isThere
       ? '. The file is there, but the interpreter that its first line names is not'
       : ''
   const what = `did not start: ${reason}, ${syscall}${path === undefined ? '' : ` '${path}'`}${hint}`

@@ -34,11 +34,17 @@ export function pidFileIn({ dir, name }: NativePlace): string {
   return `${dir}/${name}.pid`
 }
 
+/** For an error about a place: which variable has named its directory. */
+export function hintOf({ variable }: NativePlace): string {
+  return variable === undefined ? '' : `. The variable ${variable} names this directory`
+}
+
 /** What sun_path of unix(7) holds, without the NUL. */
 const LONGEST = process.platform === 'linux' ? 107 : 103
 
 /** The path of a daemon's socket, beside its pidfile: where it would not fit, a hash stands for the name's end. */
-export function socketIn({ dir, name }: NativePlace): string {
+export function socketIn(place: NativePlace): string {
+  const { dir, name } = place
   const path = `${dir}/${name}.socket`
   const surplus = Buffer.byteLength(path) - LONGEST
   if (surplus <= 0) return path
@@ -54,7 +60,7 @@ export function socketIn({ dir, name }: NativePlace): string {
   throw new DaemonError(
     'ERR_DAEMON_PIDFILE',
     `The directory ${dir} is too long for a socket, whose path has at most ${LONGEST} bytes. ` +
-      'Name a shorter one with `pidFilePath`',
+      `Name a shorter one with \`pidFilePath\`${hintOf(place)}`,
     { path: dir },
   )
 }

@@ -25,8 +25,6 @@ pub enum Code {
     Privileges,
     /// Occurs when a daemon cannot be stopped, or is not certain to be ours.
     StopFailed,
-    /// Occurs when a signal is sent to a daemon that does not run.
-    NotRunning,
     /// Occurs when this system cannot do what is needed.
     Unsupported,
 }
@@ -42,7 +40,6 @@ impl Code {
             Self::UnsafePidFile => "ERR_DAEMON_UNSAFE_PIDFILE",
             Self::Privileges => "ERR_DAEMON_PRIVILEGES",
             Self::StopFailed => "ERR_DAEMON_STOP_FAILED",
-            Self::NotRunning => "ERR_DAEMON_NOT_RUNNING",
             Self::Unsupported => "ERR_DAEMON_UNSUPPORTED",
         }
     }

@@ -486,13 +486,14 @@ pub fn hold_pidfile(env: &Env, places: Vec<NativePlace>, inherited: bool) -> nap
     if inherited {
         if let (Some(hand_over), Some(own)) = (hand_over().as_mut(), candidates.first()) {
             let taken = hand_over.take_pidfile(own.place.clone());
-            ending::set_pidfile(taken.map_err(|error| thrown(env, error))?);
+            ending::set_pidfile(own.explain(taken).map_err(|error| thrown(env, error))?);
         }
         return Ok(());
     }
     let held = places::acquire(&candidates).and_then(|held| {
         let pid = nix::unistd::getpid().as_raw();
-        match held.as_ref().map_or(Ok(()), |pidfile| pidfile.write(pid)) {
+        let own = held.as_ref().zip(candidates.first());
+        match own.map_or(Ok(()), |(pidfile, own)| own.explain(pidfile.write(pid))) {
             Ok(()) => Ok(held),
             Err(error) => {
                 held.map(|pidfile| pidfile.remove());
@@ -763,8 +764,8 @@ pub fn stop(env: &Env, places: Vec<NativePlace>, patience: f64) -> napi::Result<
     })
 }
 
-/// Sends a signal to the daemon that runs.
-#[napi(catch_unwind, ts_return_type = "Promise<undefined>")]
+/// Sends a signal to the daemon that runs; resolves with whether one does.
+#[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn kill(env: &Env, places: Vec<NativePlace>, signal: i32) -> napi::Result<Object<'_>> {
     in_thread(env, "kill", move || places::kill(&candidates(places), signal))
 }

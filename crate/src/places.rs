@@ -50,7 +50,7 @@ impl Candidate {
     }
 
     /// Says in an error about the place which variable has named it.
-    fn explain<T>(&self, result: Result<T>) -> Result<T> {
+    pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match &self.variable {
             Some(name) if matches!(error.code, Code::PidFile | Code::UnsafePidFile) => {
                 error.hint(&format!("The variable {name} names this directory"))
@@ -238,16 +238,14 @@ pub fn await_release(candidates: &[Candidate]) -> Result<bool> {
     Ok(true)
 }
 
-/// Sends one signal to the daemon that runs.
-pub fn kill(candidates: &[Candidate], signal: i32) -> Result<()> {
-    let mut none = None;
+/// Sends one signal to the daemon that runs. `false`: none does.
+pub fn kill(candidates: &[Candidate], signal: i32) -> Result<bool> {
     for candidate in in_turn(candidates)? {
-        match candidate.explain(process::kill(&candidate.place, signal)) {
-            Err(error) if error.code == Code::NotRunning => none = none.or(Some(error)),
-            sent => return sent,
+        if candidate.explain(process::kill(&candidate.place, signal))? {
+            return Ok(true);
         }
     }
-    none.map_or(Ok(()), Err)
+    Ok(false)
 }
 
 /// A daemon of the same name that is another one.

@@ -181,17 +181,11 @@ fn await_release(place: &Place, pid: i32) {
     }
 }
 
-/// Sends one signal to the daemon that runs at a place.
-pub fn kill(place: &Place, signal: i32) -> Result<()> {
-    match Daemon::find(place, false)? {
-        Some(daemon) => {
-            daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))
-        }
-        None => {
-            let message = format!("The daemon '{}' is not running", place.name);
-            Err(Error::new(Code::NotRunning, message).at(&place.path()))
-        }
-    }
+/// Sends one signal to the daemon that runs at a place. `false`: none does.
+pub fn kill(place: &Place, signal: i32) -> Result<bool> {
+    let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
+    daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))?;
+    Ok(true)
 }
 
 /// What libproc tells of the holder of a file.
