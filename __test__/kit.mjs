@@ -100,7 +100,7 @@ export function command(p, file, args, { env = {}, ...more } = {}) {
 }
 
 /** What each start says where nobody listens at /dev/log. */
-export const NO_LOGGER = /^.*: There is no logger here: nobody listens at .*\n/m
+export const NO_LOGGER = /^.*: There is no logger here: nobody listens at .*\n/gm
 
 /** Runs a Node program on a terminal. `shown()`: what the terminal got so far, in which a line ends with `\\n`. */
 export function onTerminal(p, script, args = [], more = {}) {
