@@ -446,6 +446,19 @@ for (const kind of ['flock', 'record']) {
   })
 }
 
+asRoot('what cannot be removed in a replacement is named, and no start is', async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  fs.mkdirSync(`${p.run}/.sample.pid.new`)
+  fs.writeFileSync(p.pidFile(), '999999\n')
+  await reader(t, p, 'flock')
+  const { status, stderr } = await run(p, p.write('a.mjs', cli()), ['start'])
+  t.is(status, 1)
+  t.regex(stderr, /Cannot keep the pidfile .*\.sample\.pid\.new: EISDIR: .*, unlink/)
+  t.deepEqual(processesOf(p), [])
+  t.is(fs.readFileSync(p.pidFile(), 'utf8'), '999999\n')
+})
+
 const hasStrace = isRoot && spawnSync('strace', ['-V']).status === 0 ? test : test.skip
 
 for (const [call, moments] of Object.entries({ fchmod: [1, 2, 3], renameat: [1], unlinkat: [1, 2] })) {

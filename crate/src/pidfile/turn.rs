@@ -55,24 +55,26 @@ impl<'a> Turn<'a> {
             return;
         }
         if let Ok(Some(turn)) = Self::take(dir, place) {
-            turn.remove_new();
+            let _ = turn.remove_new();
         }
     }
 
-    fn remove_new(&self) {
-        let _ = self.dir.remove(&new_name(self.place));
+    fn remove_new(&self) -> Result<()> {
+        let name = new_name(self.place);
+        let fail = |errno| failed(&self.place.dir.join(&name), "unlink", errno);
+        self.dir.remove(&name).map_err(fail)
     }
 
     /// Puts a new, locked pidfile in its place. `None`: somebody has interfered.
     pub fn put(self) -> Result<Option<PidFile>> {
         let name = new_name(self.place);
-        self.remove_new();
+        self.remove_new()?;
         // Others cannot open it before it is locked.
         let Some(file) = self.dir.create(&name, 0o600)? else { return Ok(None) };
         let new = PidFile::of(file, self.place);
         let put = self.publish(&new, &name);
         if !matches!(put, Ok(true)) {
-            self.remove_new();
+            let _ = self.remove_new();
         }
         Ok(put?.then_some(new))
     }
