@@ -8,11 +8,12 @@ import { isAlive, isRoot, pidIn, place, proc, processesOf, run, sample, sleep, t
 import { assertAll, numbers, opening, receive } from './receivers.mjs'
 
 const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
-/** The texts that arrived, in their order, of standard output and standard error: by the priority's number. */
+/** What was printed and arrived, in its order, of standard output and standard error: by the priority's number.
+ * The daemon's own last line is left out. */
 const texts = (receiver, of = [6, 3]) =>
   receiver.messages().flatMap((message) => {
     const [, priority, text] = /^<(\d+)>.{15} [^:]*: (.*)$/s.exec(Buffer.from(message, 'latin1').toString())
-    return of.includes(Number(priority) - 24) ? [text] : []
+    return of.includes(Number(priority) - 24) && !text.startsWith('Ended after ') ? [text] : []
   })
 const program = ({ body, before = '', options = '' }) =>
   sample({
