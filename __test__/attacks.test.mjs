@@ -182,7 +182,7 @@ for (const [call, number] of Object.entries({ pidfd_open: 434, pidfd_send_signal
       const pid = Number(fs.readFileSync(process.env.RUN + '/sample.pid', 'utf8'))
       // It stands before the call until strace is gone.
       const inject = ['-e', 'trace=${call}', '-e', 'inject=${call}:delay_enter=1000000000']
-      const line = process.execPath + ' ${script} stop; echo $? > ' + process.env.DIR + '/status'
+      const line = process.execPath + ' ${script} stop > /dev/null; echo $? > ' + process.env.DIR + '/status'
       const stop = spawn('strace', ['-f', '-qq', '-o', '/dev/null', ...inject, 'sh', '-c', line], { stdio: 'inherit' })
       const reached = () => fs.readdirSync('/proc').filter(Number).some((pid) => {
         try {
