@@ -336,7 +336,9 @@ test('a failed start or run says why, in the words of the daemon, with status 1'
 test('without a pidfile directory none runs', async (t) => {
   const p = place(t)
   const script = p.write('a.mjs', cli({ options: `pidFilePath: process.env.RUN + '/missing'` }))
-  t.is(await silent(t, p, script, 'stop'), 0)
+  const stopped = await run(p, script, ['stop'])
+  t.deepEqual([stopped.status, stopped.stderr], [0, ''])
+  t.regex(stopped.stdout, /^sample is not running \(looked for \S+missing\/sample\.pid\)\n$/)
   t.is((await run(p, script, ['status'])).status, 3)
   t.is((await run(p, script, ['reload'])).status, 7)
   const { status, stderr } = await run(p, script, ['start'])

@@ -14,8 +14,9 @@ interface Copy {
   exported: object
 }
 
-/** This package's version when it was bundled. */
-declare const VERSION: string
+declare const VERSION: string | undefined
+/** This package's version when it was bundled. The modules by themselves, as tests read them, have none. */
+const bundled = typeof VERSION === 'string' ? VERSION : ''
 
 const FUNCTIONS = ['Daemon', 'DaemonError', 'daemonize', 'serviced']
 const KEY = Symbol.for('tsdaemonize')
@@ -23,7 +24,7 @@ const realm = globalThis as { [KEY]?: unknown }
 
 /** A bundle in CommonJS has no import.meta, and one in an executable has no file. */
 const path = import.meta.filename ?? (typeof __filename === 'string' ? __filename : process.execPath)
-const own: Copy = { path, version: VERSION, isDaemon: false, followers: [], exported: {} }
+const own: Copy = { path, version: bundled, isDaemon: false, followers: [], exported: {} }
 const found = realm[KEY]
 const first = isCopy(found) ? found : undefined
 
@@ -80,7 +81,7 @@ function disagreement(): string | undefined {
     )
   }
   // Most often it is the same file; in a bundle two versions may be in one.
-  if (first.path === path && first.version === VERSION) return undefined
+  if (first.path === path && first.version === bundled) return undefined
   const [theirs, ours] = [versionOf(first), versionOf(own)]
   if (serves(theirs, ours)) return undefined
   return (
