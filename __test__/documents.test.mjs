@@ -435,14 +435,14 @@ test('the tables of methods list all of them', (t) => {
   t.deepEqual(names(REFERENCE, 'Methods'), own.filter((name) => !overridden.includes(name)).sort())
 })
 
-const codes = [...read('dist/errors.d.ts').matchAll(/'(ERR_DAEMON_\w+)'/g)].map(([, code]) => code)
+const codes = [...read('dist/errors/errors.d.ts').matchAll(/'(ERR_DAEMON_\w+)'/g)].map(([, code]) => code)
 
 test('the table of errors lists all of them', (t) => {
   t.deepEqual(names(REFERENCE, 'Errors'), codes.toSorted())
 })
 
 test('the table of signals lists all that a daemon gets', (t) => {
-  const [list] = read('ts/signals.ts').match(/DAEMON_SIGNALS = \[[\s\S]*?\]/)
+  const [list] = read('ts/process/signals.ts').match(/DAEMON_SIGNALS = \[[\s\S]*?\]/)
   for (const [, signal] of list.matchAll(/'(SIG\w+)'/g))
     t.regex(read(REFERENCE), new RegExp(`^\\| .*${signal}`, 'm'))
 })

@@ -67,7 +67,7 @@ test('the facade has the JavaScript, the public types and the documents, and not
     ['dist/index.js', 'dist/pino.js', 'dist/testing/index.js', 'dist/testing/reaper.js', 'dist/winston.js'],
   )
   // Only what the public types lead to.
-  for (const internal of ['launch', 'guard', 'builtin', 'takeover']) {
+  for (const internal of ['launch/launch', 'process/index', 'runtime/builtin', 'native/native']) {
     t.false(files.includes(`dist/${internal}.d.ts`))
   }
 })

@@ -37,7 +37,7 @@ function namespaceOfValues(code) {
 }
 
 /**
- * The package's own code as a function, which only the first copy in a process calls (ts/copies.ts). In
+ * The package's own code as a function, which only the first copy in a process calls (ts/native/copies.ts). In
  * parentheses, so that V8 compiles it as soon as it reads it, and does not read it twice.
  */
 function asFunction(code) {
@@ -50,7 +50,7 @@ function asFunction(code) {
     throw new Error('esbuild writes what is imported and exported in another way now')
   }
   if (imported.some((line) => line.includes(' as ')))
-    throw new Error('A name of ts/copies.ts is taken elsewhere')
+    throw new Error('A name of ts/native/copies.ts is taken elsewhere')
   const exported = names.split(',').map((name) => name.trim().split(' as ').reverse())
   const members = exported.filter(([name]) => name !== 'isDaemon')
   const returned = members.map(([name, variable = name]) => `${name}: ${variable}`)
@@ -68,7 +68,7 @@ async function write(entryPoints, external) {
   for (const { path, text } of await bundle(entryPoints, external)) writeFileSync(path, text)
 }
 
-const [copies] = await bundle(['build/copies.js'], [])
+const [copies] = await bundle(['build/native/copies.js'], [])
 const [{ path, text }] = await bundle(['build/index.js'], ['./copies.js'])
 const withoutExports = copies.text.replace(/^export \{[^}]*\};\n/m, '')
 writeFileSync(path, withoutExports + asFunction(namespaceOfValues(text)))

@@ -117,8 +117,7 @@ function exportsOf(file) {
     const source = from && join(dirname(file), `${from}.d.ts`)
     const namespace = text.match(/^export \* as (\w+) /)?.[1]
     const names = text.match(/^export (?:type )?\{([^}]*)\} from/)?.[1]
-    if (namespace)
-      found.push({ namespace, members: [...declarationsOf(source).values()].filter((d) => d.exported) })
+    if (namespace) found.push({ namespace, members: exportsOf(source) })
     else if (names) {
       const all = declarationsOf(source)
       for (const name of names.split(',')) found.push(all.get(name.trim().replace(/^type /, '')))
@@ -153,7 +152,6 @@ function signature(text) {
     .replace(/^(?:export )?(?:default )?(?:declare )?/, '')
     .replace(/^(?:protected |readonly |async )+/, '')
     .replace(/^get (\w+)\(\)/, 'readonly $1')
-    .replace(/\b(?:life|confinement)\./g, '')
     .replace(/;\s*\}/g, ' }')
     .replace(/\s*\n\s*/g, ' ')
     .replace(/;$/, '')

@@ -38,7 +38,7 @@ if (!isCurrent(['node_modules/.package-lock.json'], ['package-lock.json'])) {
 
 const binaries = () => readdirSync('.').filter((name) => /^tsdaemonize\..*\.node$/.test(name))
 const crate = ['Cargo.toml', 'Cargo.lock', 'crate/Cargo.toml', 'crate/build.rs', ...filesIn('crate/src')]
-if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/binding.d.ts'], crate)) {
+if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/native/binding.d.ts'], crate)) {
   if (!hasCargo()) {
     fail(
       'The native module is built with Rust, and `cargo` was not found.\n' +

@@ -1,8 +1,8 @@
 // Puts into dist/ the type declarations that the package's own lead to, and no others: what is internal
-// stays internal.
+// stays internal. What they import through a folder's index comes from the file that declares it.
 
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -11,12 +11,38 @@ const { exports: entries } = JSON.parse(readFileSync(`${root}package.json`, 'utf
 const names = new Set(
   Object.values(entries).flatMap(({ types }) => types?.match(/^\.\/dist\/(.*)\.d\.ts$/)?.[1] ?? []),
 )
+const published = [...names]
+const declarations = (name) => readFileSync(`${root}build/${name}.d.ts`, 'utf8')
+const NAMED = /^((?:import|export)(?: type)?) \{([^}]*)\} from '(\.{1,2}\/.*?)\.js';$/gm
+
+/** The file in which `member` of a module is declared. */
+function declaring(module, member) {
+  if (!module.endsWith('/index') || published.includes(module)) return module
+  for (const [, , members, imported] of declarations(module).matchAll(NAMED)) {
+    if (members.match(/\w+/g).includes(member)) return declaring(join(dirname(module), imported), member)
+  }
+  throw new Error(`${module} does not export ${member}`)
+}
+
+/** An import or export of members through a folder's index, as one for each file that declares some. */
+function direct(from, verb, members, imported) {
+  const sources = new Map()
+  for (const member of members.match(/\w[\w ]*/g)) {
+    const source = declaring(join(from, imported), member.match(/^(?:type )?(\w+)/)[1])
+    sources.set(source, [...(sources.get(source) ?? []), member.trim()])
+  }
+  return Array.from(sources, ([source, own]) => {
+    const path = relative(from, source)
+    return `${verb} { ${own.join(', ')} } from '${path.startsWith('.') ? path : `./${path}`}.js';`
+  }).join('\n')
+}
+
 rmSync(`${root}dist`, { recursive: true, force: true })
 for (const name of names) {
-  const source = readFileSync(`${root}build/${name}.d.ts`, 'utf8')
-  for (const [, imported] of source.matchAll(/(?:from|import\()\s*'(\.{1,2}\/.*?)\.js'/g)) {
+  const text = declarations(name).replace(NAMED, (_, ...found) => direct(dirname(name), ...found))
+  for (const [, imported] of text.matchAll(/(?:from|import\()\s*'(\.{1,2}\/.*?)\.js'/g)) {
     names.add(join(dirname(name), imported))
   }
   mkdirSync(dirname(`${root}dist/${name}`), { recursive: true })
-  copyFileSync(`${root}build/${name}.d.ts`, `${root}dist/${name}.d.ts`)
+  writeFileSync(`${root}dist/${name}.d.ts`, text)
 }

@@ -1,21 +1,24 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
-import type { NativePlace } from './binding.js'
-import { now } from './builtin.js'
-import { exitStatus, killed, runCommand } from './command.js'
-import { DaemonError, invalidType, unknownName } from './errors.js'
-import { become, type Hello, handOver, managed } from './handover.js'
-import { isAhead, isRepeated, launch, onceReleased, show, startedEarlier } from './launch.js'
-import * as life from './life.js'
-import { warningOfLifeline } from './lifeline.js'
-import { logAs } from './logger.js'
-import { assertSupported, native } from './native.js'
-import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options.js'
-import { pidFileIn, socketIn } from './places.js'
-import { signalNames, signalNumber } from './signals.js'
-import { type Status, statusOf } from './status.js'
-import { onTerminal, silently, type Wait } from './waiting.js'
-import { notRunning } from './whereabouts.js'
+import { exitStatus, killed, onTerminal, runCommand, silently, type Wait } from './command/index.js'
+import { DaemonError, invalidType, unknownName } from './errors/index.js'
+import { isAhead, isRepeated, launch, onceReleased, show, startedEarlier } from './launch/index.js'
+import { logAs } from './logger/index.js'
+import { warningOfLifeline } from './manager/index.js'
+import { assertSupported, type NativePlace, native } from './native/index.js'
+import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options/index.js'
+import { notRunning, pidFileIn, type Status, socketIn, statusOf } from './pidfile/index.js'
+import * as life from './process/index.js'
+import {
+  become,
+  type Hello,
+  handOver,
+  type Identity,
+  managed,
+  signalNames,
+  signalNumber,
+} from './process/index.js'
+import { now } from './runtime/index.js'
 
 /** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
 const KILL_AFTER_MS = 1000
@@ -375,7 +378,7 @@ export class Daemon {
    * daemon's name, else `daemon`. The group likewise; where none is named, the user's own, if it has an
    * entry. Any failure ends the daemon.
    */
-  dropPrivileges(user?: string | number | null, group?: string | number | null): life.Identity {
+  dropPrivileges(user?: string | number | null, group?: string | number | null): Identity {
     return life.dropPrivileges(user, group)
   }
 

@@ -1,8 +1,8 @@
 // What a program's own logger knows beside the message, as fields of a syslog message. A logger must
 // never throw for what it is given: names are made to fit, and values to text.
 
-import { inspect } from './builtin.js'
 import { syslog } from './index.js'
+import { inspect } from './runtime/index.js'
 
 /** The longest name that `syslog.log` takes. */
 const LONGEST_NAME = 32

@@ -1,8 +1,8 @@
 // The same without a class, as in hdaemonize.
 
 import { Daemon } from './daemon.js'
-import { invalidType } from './errors.js'
-import { checkNames, type DaemonOptions } from './options.js'
+import { invalidType } from './errors/index.js'
+import { checkNames, type DaemonOptions } from './options/index.js'
 
 /** What `daemonize` takes beside the action. */
 export interface DaemonizeOptions extends DaemonOptions {

@@ -1,0 +1,70 @@
+// Checks of values that a program gives: each throws a TypeError that names the value.
+
+import { isAbsolute } from '../runtime/index.js'
+import { invalidType, invalidValue, unknownName } from './errors.js'
+
+/** One check: of a value, called by the option's name. */
+export type Check = (value: unknown, option: string) => void
+
+export function ofType(type: 'boolean'): Check {
+  return (value, option) => {
+    if (typeof value !== type) throw invalidType(option, value, `a ${type}`)
+  }
+}
+
+export function checkText(value: unknown, option: string, takes: string, mayBeEmpty = false): void {
+  if (typeof value !== 'string') throw invalidType(option, value, takes)
+  if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, takes)
+}
+
+/** Whether a text has control characters, those of Unicode's category Cc. `\p{Cc}` in a regular expression
+ * would load tables of Unicode with each import. */
+export function hasControls(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true
+  }
+  return false
+}
+
+export function checkAbsolute(value: unknown, option: string): void {
+  checkText(value, option, 'an absolute path')
+  if (!isAbsolute(value as string)) throw invalidValue(option, value, 'an absolute path')
+}
+
+export function checkInteger(
+  value: unknown,
+  option: string,
+  least: number,
+  most: number,
+  takes: string,
+): void {
+  if (typeof value !== 'number') throw invalidType(option, value, takes)
+  if (!Number.isInteger(value) || value < least || value > most) throw invalidValue(option, value, takes)
+}
+
+export function checkEach(value: unknown, option: string, takes: string, check: Check): void {
+  if (!Array.isArray(value)) throw invalidType(option, value, takes)
+  // Not forEach, which passes over holes.
+  for (let i = 0; i < value.length; i++) check(value[i], `${option}[${i}]`)
+}
+
+/** An object with no other keys than those that have a check; `undefined` is "left out". */
+export function checkObject(
+  value: unknown,
+  option: string,
+  takes: string,
+  checks: Readonly<Record<string, Check>>,
+): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidType(option, value, takes)
+  }
+  for (const [key, entry] of Object.entries(value)) {
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined
+    if (check === undefined) {
+      const known = Object.keys(checks)
+      throw unknownName(option, key, `${takes}, with no other keys than ${known.join(', ')}`, known)
+    }
+    if (entry !== undefined) check(entry, `${option}.${key}`)
+  }
+}

@@ -1,0 +1,165 @@
+// The launcher: from options to a running daemon, or to the truth about why there is none.
+
+import {
+  ahead,
+  DaemonError,
+  type DaemonErrorCode,
+  type DaemonErrorDetails,
+  QUOTED,
+  reviveError,
+} from '../errors/index.js'
+import { ownsVariables } from '../manager/index.js'
+import { type NativePlace, native } from '../native/index.js'
+import type { ResolvedOptions } from '../options/index.js'
+import { hintOf, pidFileIn } from '../pidfile/index.js'
+import { become, type Hello, handOver, signalName } from '../process/index.js'
+import { existsSync, print } from '../runtime/index.js'
+import { daemonCommand } from './program.js'
+
+type Outcome = Awaited<ReturnType<typeof native.launch>>
+
+/** The daemons that this program has started, with the last pid of each: what the next one is told. */
+const started = new Map(handOver?.earlier.map(({ name, pid }) => [name, pid]))
+/** Of those that the launcher had started: the ones whose start was reached in this process too. */
+const reached = new Set<string>()
+
+/** The pid of a daemon that was started before in this program, or in its launcher. */
+export function startedEarlier(name: string): number | undefined {
+  reached.add(name)
+  return started.get(name)
+}
+
+/**
+ * In the process of a daemon that is not taken over yet, code runs for the second time. What it does to
+ * one that the program had started before, the launcher has done already.
+ */
+export function isRepeated(name: string): boolean {
+  return handOver !== undefined && become === undefined && started.has(name)
+}
+
+/** Of such a one: that its start is still to come in this process. */
+export function isAhead(name: string): boolean {
+  return isRepeated(name) && !reached.has(name)
+}
+
+/** A daemon that was started, and what it printed meanwhile. */
+export interface Launched {
+  pid: number
+  stdout: Buffer
+  stderr: Buffer
+}
+
+/** Where a process that is being killed still holds a pidfile: tries again when it has let go. */
+export async function onceReleased<T>(places: NativePlace[], attempt: () => Promise<T>): Promise<T> {
+  try {
+    return await attempt()
+  } catch (error) {
+    const isHeld = (error as DaemonError).code === 'ERR_DAEMON_ALREADY_RUNNING'
+    if (!isHeld || !(await native.awaitRelease(places))) throw error
+    return attempt()
+  }
+}
+
+/** Starts the daemon in the background; resolves when it is ready. `isShown`: what it prints meanwhile will be. */
+export async function launch(options: ResolvedOptions, isShown: boolean): Promise<Launched> {
+  const hello: Hello = {
+    name: options.name,
+    place: options.places[0] ?? null,
+    isPartOfService: options.script === undefined && ownsVariables(false),
+    startTimeout: options.startTimeout,
+    isShown,
+    earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
+  }
+  const command = daemonCommand(options, native.commandLine)
+  const plan = {
+    ...command,
+    places: options.places,
+    keepFds: [...options.keepFds],
+    timeout: options.startTimeout,
+    hello: JSON.stringify(hello),
+  }
+  const outcome = await onceReleased(options.places, async () => native.launch(plan))
+  const { pid } = outcome
+  if (pid === undefined) throw startError(options, outcome, command.file)
+  started.set(options.name, pid)
+  return { pid, stdout: outcome.stdout, stderr: outcome.stderr }
+}
+
+/** Shows what a daemon printed while it started, where it would have shown it itself. */
+export function show({ stdout, stderr }: Launched): void {
+  // To name process.stdout is to make it, and to load what it needs: only for something to print.
+  if (stdout.length > 0) print(process.stdout, stdout)
+  if (stderr.length > 0) print(process.stderr, stderr)
+}
+
+function startError(options: ResolvedOptions, outcome: Outcome, file: string): DaemonError {
+  const stdout = outcome.stdout.toString()
+  const stderr = outcome.stderr.toString()
+  const { name } = options
+  const printed: DaemonErrorDetails = { stdout, stderr }
+  if (outcome.exitCode !== undefined) printed.exitCode = outcome.exitCode
+  if (outcome.signal !== undefined) printed.signal = signalName(outcome.signal)
+  const error = (code: DaemonErrorCode, what: string, details: DaemonErrorDetails = {}) =>
+    new DaemonError(code, `The daemon '${name}' ${what}`, { ...printed, ...details })
+
+  if (outcome.supplanted) {
+    return error('ERR_DAEMON_ALREADY_RUNNING', 'was not started: another one took its pidfile meanwhile')
+  }
+  if (outcome.syscall !== undefined) return stepError(options, outcome, file, error)
+  if (outcome.report !== undefined) {
+    const cause = reviveError(outcome.report)
+    const own = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
+    // What Node prints of one that nobody caught has the line, too, where the stack has not.
+    const line = stderr.includes((cause as Error | undefined)?.stack ?? '\0') ? ahead(stderr, cause) : ''
+    const where = line === '' ? '' : `:\n${line.slice(-QUOTED)}`
+    return error('ERR_DAEMON_START_FAILED', `did not start: ${own}${where}`, { cause })
+  }
+  const said = stderr.trim() === '' ? '' : `:\n${stderr.trim().slice(-QUOTED)}`
+  if (outcome.cancelled) {
+    const what = `was not ready when SIGINT interrupted its start, and was ended${said}`
+    return error('ERR_DAEMON_START_FAILED', what, { signal: 'SIGINT' })
+  }
+  if (outcome.timedOut) {
+    return error(
+      'ERR_DAEMON_START_TIMEOUT',
+      `was not ready within ${options.startTimeout} ms and was ended. ` +
+        `See what \`setup\` waits for, or raise \`startTimeout\`${said}`,
+    )
+  }
+  if (printed.signal !== undefined) {
+    return error('ERR_DAEMON_START_FAILED', `was killed by ${printed.signal} before it was ready${said}`)
+  }
+  if (printed.exitCode === undefined) {
+    return error('ERR_DAEMON_START_FAILED', `did not start: its start was killed from outside${said}`)
+  }
+  const why =
+    printed.exitCode === 0 && said === ''
+      ? `: its script must reach \`start()\` of a Daemon named '${name}', and \`setup\` must return`
+      : said
+  return error('ERR_DAEMON_START_FAILED', `exited with status ${printed.exitCode} before it was ready${why}`)
+}
+
+function stepError(
+  options: ResolvedOptions,
+  outcome: Outcome,
+  file: string,
+  error: (code: DaemonErrorCode, what: string, details: DaemonErrorDetails) => DaemonError,
+): DaemonError {
+  const { syscall = '', errno = 0, errnoCode = '', reason = '' } = outcome
+  const onPidFile = syscall === 'write' && options.places[0]
+  const path = onPidFile ? pidFileIn(onPidFile) : syscall === 'execve' ? file : undefined
+  // execve(2) says ENOENT of a script, too, whose first line names what is not there.
+  const isThere = path === file && errnoCode === 'ENOENT' && existsSync(file)
+  const hint = onPidFile
+    ? hintOf(onPidFile)
+    : isThere
+      ? '. The file is there, but the interpreter that its first line names is not'
+      : ''
+  const what = `did not start: ${reason}, ${syscall}${path === undefined ? '' : ` '${path}'`}${hint}`
+  return error(onPidFile ? 'ERR_DAEMON_PIDFILE' : 'ERR_DAEMON_START_FAILED', what, {
+    syscall,
+    errno,
+    errnoCode,
+    ...(path !== undefined && { path }),
+  })
+}

@@ -1,0 +1,145 @@
+// Finds and loads the native module: the file of a local build, or this platform's own package.
+// By hand, and not napi's generated loader: that one loads whatever NAPI_RS_NATIVE_LIBRARY_PATH
+// names, which a program that runs as root must not.
+
+import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from '../errors/index.js'
+import { isBun, readFileSync } from '../runtime/index.js'
+import type * as Binding from './binding.js'
+import { conflict } from './copies.js'
+import { libc, locate, own } from './locate.js'
+
+/** The native functions; each throws, or rejects with, a `DaemonError`. */
+export type Native = Omit<typeof Binding, 'default'>
+
+/** The platforms that packages are published for. */
+const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
+  `linux-${arch}-gnu`,
+  `linux-${arch}-musl`,
+  `darwin-${arch}`,
+])
+/** Why this process, or this copy of the package, cannot daemonize; `undefined` where it can. */
+let failure: DaemonError | undefined
+/** The native module; where there is none for this platform, every function throws why. */
+export const native: Native = load()
+
+const finish = () => native.finish()
+finishLast()
+
+/** Bun ends without the handlers of atexit(3): this does their work, after the listeners that there are by now. */
+export function finishLast(): void {
+  if (isBun && (failure === undefined || conflict !== undefined))
+    process.off('exit', finish).on('exit', finish)
+}
+
+/** Throws where another copy of the package knows what this process is. */
+export function assertAgreed(): void {
+  if (conflict !== undefined) throw failure
+}
+
+/** Throws where this thread or platform cannot daemonize. */
+export function assertSupported(): void {
+  if (failure) throw failure
+  if (native.isMainThread()) return
+  throw new DaemonError(
+    'ERR_DAEMON_UNSUPPORTED',
+    'A worker thread cannot become a daemon: fork, setuid, umask and chdir concern the whole process. ' +
+      'Call it in the main thread',
+  )
+}
+
+function load(): Native {
+  const choice = locate()
+  let cause: unknown
+  let loaded: Native | undefined
+  if (choice) {
+    try {
+      const module = { exports: {} as Native }
+      process.dlopen(module, choice)
+      loaded = wrapped(module.exports)
+    } catch (error) {
+      cause = error
+    }
+  }
+  if (loaded !== undefined && conflict === undefined) return loaded
+  const message = conflict ?? (choice ? unloadable(choice, (cause as Error).message) : missing())
+  failure = new DaemonError('ERR_DAEMON_UNSUPPORTED', message, cause === undefined ? {} : { cause })
+  const reason = failure
+  const refuse = () => {
+    throw reason
+  }
+  return new Proxy(loaded ?? ({} as Native), {
+    get: (functions, name) =>
+      loaded && OF_A_COPY.test(String(name)) ? functions[name as keyof Native] : refuse,
+  })
+}
+
+/** What a copy beside another one may do: to log, to read what the process is, and to name places. */
+const OF_A_COPY =
+  /^(?:syslog|(?:finish|commandLine|isMainThread|parentName|leadsSession|defaultPlaces|currentPlace)$)/
+
+/** What this very process needs; as `napi create-npm-dirs` names it. */
+function needed(): string {
+  const { platform, arch } = process
+  return platform === 'linux' ? `linux-${arch}-${libc()}` : `${platform}-${arch}`
+}
+
+function missing(): string {
+  const { platform, arch } = process
+  const none = `There is no native module for ${platform} on ${arch}`
+  if (!PLATFORMS.includes(needed())) return `${none}: a daemon can be made on ${PLATFORMS.join(', ')}`
+  return (
+    `${none}: the package tsdaemonize-${needed()} is not installed. It is an optional dependency, which ` +
+    '--omit=optional leaves out, and so does a node_modules or a lock file that was made on another platform. ' +
+    install()
+  )
+}
+
+function unloadable(file: string, why: string): string {
+  const text = `The native module ${file} cannot be loaded: ${why}`
+  return file.includes(`.${needed()}.`)
+    ? text
+    : `${text}. This Node needs tsdaemonize-${needed()}. ${install()}`
+}
+
+function install(): string {
+  return `Install it: npm install --include=optional tsdaemonize-${needed()}${version()}`
+}
+
+/** This package's, as npm takes it; in a bundle nobody knows it. */
+function version(): string {
+  try {
+    const { name, version } = JSON.parse(readFileSync(`${own}/package.json`, 'utf8'))
+    return name === 'tsdaemonize' ? `@${version}` : ''
+  } catch {
+    return ''
+  }
+}
+
+/** Called too often to be wrapped; it throws no DaemonError. */
+const HOT = 'syslogLog'
+
+function wrapped(binding: Native): Native {
+  const functions = binding as Record<string, (...args: unknown[]) => unknown>
+  for (const name in functions) {
+    if (name !== HOT) functions[name] = translated(functions[name] as (...args: unknown[]) => unknown)
+  }
+  return binding
+}
+
+function translated(call: (...args: unknown[]) => unknown) {
+  return (...args: unknown[]) => {
+    try {
+      const result = call(...args)
+      return result instanceof Promise ? result.catch(rethrow) : result
+    } catch (error) {
+      return rethrow(error)
+    }
+  }
+}
+
+/** The native error has the properties of a DaemonError; make it one, with the caller's stack. */
+function rethrow(error: unknown): never {
+  const { code, message, ...details } = error as DaemonErrorDetails & { code?: string; message: string }
+  if (typeof code !== 'string' || !code.startsWith('ERR_DAEMON_')) throw error
+  throw new DaemonError(code as DaemonErrorCode, message, details)
+}

@@ -1,0 +1,327 @@
+// The options of a Daemon: what they mean, and the check before anything is done.
+
+import {
+  type Check,
+  checkAbsolute,
+  checkEach,
+  checkInteger,
+  checkText,
+  invalidType,
+  invalidValue,
+  ofType,
+  unknownName,
+} from '../errors/index.js'
+import type { NativeConfinement, NativePlace } from '../native/index.js'
+import { defaultPlaces } from '../pidfile/index.js'
+import { defaultName, isName } from '../program/index.js'
+import { isAbsolute, resolve } from '../runtime/index.js'
+import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
+
+/** What a Daemon is made with. `undefined` is "left out". */
+export interface DaemonOptions extends ConfinementOptions {
+  /**
+   * Go through daemonization; `false` keeps the process attached, with every other step the same.
+   * @defaultValue `true`; `false` where a service manager or a container's init started this process
+   */
+  detach?: boolean | undefined
+  /**
+   * The name of pidfile, syslog ident and process title, and the first candidate for user and group.
+   * One path component of 1 to 64 bytes without control characters.
+   * @defaultValue the script's base name without its extension; where that is `index` or `main`, the name of
+   * its package (package.json, without the scope), else of its directory
+   */
+  name?: string | undefined
+  /**
+   * The directory in which `<name>.pid` is kept; only its owner, root or the caller, may be able to
+   * write there. Give an absolute path: a relative one is meant from the working directory of whoever
+   * starts it, and of whoever asks. `null`: no pidfile, and no guarantee of a single instance.
+   * @defaultValue `$RUNTIME_DIRECTORY`, unless it is another service's; else `/var/run` for root; for
+   * others the first of `$XDG_RUNTIME_DIR` and `/run/user/<uid>` that is there and theirs, else
+   * `/tmp/<name>-<uid>`. Whoever looks for a daemon looks in all of these
+   */
+  pidFilePath?: string | null | undefined
+  /**
+   * OR'd `LOG_PID`, `LOG_CONS`, `LOG_NDELAY`, `LOG_ODELAY`, `LOG_NOWAIT`, `LOG_PERROR` (syslog(3)).
+   * @defaultValue `0`
+   */
+  syslogOptions?: number | undefined
+  /**
+   * One of the facilities of syslog(3).
+   * @defaultValue `LOG_DAEMON`
+   */
+  syslogFacility?: number | undefined
+  /**
+   * The user, by name or number, to become after `setup`; see `dropPrivileges`. A number without an
+   * entry has no group of its own: give `group` with it.
+   * @defaultValue none: the user stays
+   */
+  user?: string | number | undefined
+  /**
+   * The group, by name or number, to become after `setup`; see `dropPrivileges`. Give `user` with it:
+   * alone, it makes the user the one with the daemon's name, else `daemon`.
+   * @defaultValue none: the user's own, where `user` is given
+   */
+  group?: string | number | undefined
+  /**
+   * The program, a path or `file:` URL, that the daemon's Node runs, for a client that starts a
+   * background server. It starts the Daemon of the same name, whose options count but for the
+   * pidfile's place. Always detached.
+   * @defaultValue this program
+   */
+  script?: string | URL | undefined
+  /**
+   * The arguments of the daemon's program.
+   * @defaultValue this program's own; `[]` where `script` is given
+   */
+  args?: readonly string[] | undefined
+  /**
+   * What runs the daemon's program in the background: the path of another Node, of a TypeScript runner that stays in its own
+   * process (jiti, vite-node), of an Electron, which then runs as Node; or a name that is looked for in PATH. A
+   * relative path is meant from the working directory of whoever starts it.
+   * @defaultValue `process.execPath`
+   */
+  execPath?: string | undefined
+  /**
+   * The flags of what runs the daemon's program: the arguments before the script. Handed on as they are.
+   * @defaultValue `process.execArgv`, without those of the launcher's own run (`--inspect`, `--watch`, `--test`, ...)
+   */
+  execArgv?: readonly string[] | undefined
+  /**
+   * The daemon's environment.
+   * @defaultValue `process.env`
+   */
+  env?: Readonly<Record<string, string | undefined>> | undefined
+  /**
+   * The working directory, an absolute path.
+   * @defaultValue `/`
+   */
+  cwd?: string | undefined
+  /**
+   * The file mode creation mask, `0` to `0o777` (umask(2)).
+   * @defaultValue `0o022`
+   */
+  umask?: number | undefined
+  /**
+   * Where standard output goes once the daemon runs: an absolute path, appended to; made with mode
+   * 0640, for `user`; never through a symbolic link. Or `'syslog'`: every line is a message with `LOG_INFO`.
+   * @defaultValue `/dev/null`; attached: untouched
+   */
+  stdout?: string | undefined
+  /**
+   * The same for standard error; to syslog with `LOG_ERR`.
+   * @defaultValue `/dev/null`; attached: untouched
+   */
+  stderr?: string | undefined
+  /**
+   * Descriptors that stay open, each 3 or more; all others above 2 are closed.
+   * @defaultValue `[]`
+   */
+  keepFds?: readonly number[] | undefined
+  /**
+   * Milliseconds until the daemon must be ready; past them the start fails and nothing is left.
+   * @defaultValue `30_000`
+   */
+  startTimeout?: number | undefined
+  /**
+   * Milliseconds that the way out (`shutdown`) may take; `stop` sends SIGKILL one second later.
+   * @defaultValue `10_000`
+   */
+  stopTimeout?: number | undefined
+  /**
+   * Milliseconds that SIGTERM may find the event loop blocked before the guard ends the process.
+   * @defaultValue `5_000`
+   */
+  blockedTimeout?: number | undefined
+}
+
+/** The options, checked, with their defaults. */
+export interface ResolvedOptions {
+  detach: boolean | undefined
+  name: string
+  /** Where the daemon may be, the place of a start first; none without a pidfile. */
+  places: NativePlace[]
+  /** Nobody asked for the place with `pidFilePath`. */
+  placeIsDefault: boolean
+  syslogOptions: number
+  syslogFacility: number
+  user: string | number | undefined
+  group: string | number | undefined
+  confinement: NativeConfinement
+  script: string | undefined
+  args: readonly string[] | undefined
+  execPath: string | undefined
+  execArgv: readonly string[] | undefined
+  env: Readonly<Record<string, string | undefined>> | undefined
+  cwd: string
+  umask: number
+  stdout: string | undefined
+  stderr: string | undefined
+  keepFds: readonly number[]
+  startTimeout: number
+  stopTimeout: number
+  blockedTimeout: number
+}
+
+/** What the daemon prints becomes syslog messages. */
+export const SYSLOG = 'syslog'
+const LOG_OPTIONS = 0x3f
+const LOG_DAEMON = 3 << 3
+const LAST_FACILITY = 23 << 3
+/** The longest that a timer of Node can be, and an int of the kernel. */
+const LARGEST = 2 ** 31 - 1
+const NAME = 'one path component of 1 to 64 bytes without control characters'
+
+/** What each option takes, and the check of it. */
+const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
+  detach: ofType('boolean'),
+  name: checkName,
+  pidFilePath: (value, option) => {
+    if (value !== null) checkText(value, option, 'a directory or null')
+  },
+  syslogOptions: (value, option) =>
+    checkInteger(value, option, 0, LOG_OPTIONS, 'OR’d LOG_* options of syslog(3)'),
+  syslogFacility: (value, option) => {
+    checkInteger(value, option, 0, LAST_FACILITY, 'a facility of syslog(3), such as LOG_DAEMON')
+    if ((value as number) % 8 !== 0)
+      throw invalidValue(option, value, 'a facility of syslog(3), such as LOG_DAEMON')
+  },
+  user: checkAccount,
+  group: checkAccount,
+  ...CONFINEMENT_CHECKS,
+  script: (value, option) => {
+    const takes = 'a path or a file: URL'
+    if (!(value instanceof URL)) checkText(value, option, takes)
+    if (toPath(value as string | URL) === undefined) throw invalidValue(option, String(value), takes)
+  },
+  args: checkArguments,
+  execPath: (value, option) => checkText(value, option, 'a path or a name in PATH'),
+  execArgv: checkArguments,
+  env: (value, option) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw invalidType(option, value, 'an object of strings')
+    }
+    for (const [key, entry] of Object.entries(value)) {
+      if (key === '' || /[=\0]/.test(key))
+        throw invalidValue(option, key, 'an object whose keys have no = and no NUL')
+      if (entry !== undefined) checkText(entry, `${option}.${key}`, 'a string without NUL', true)
+    }
+  },
+  cwd: checkAbsolute,
+  umask: (value, option) =>
+    checkInteger(value, option, 0, 0o777, 'an integer from 0 to 0o777, such as 0o022'),
+  stdout: checkOutput,
+  stderr: checkOutput,
+  keepFds: (value, option) => {
+    if (!Array.isArray(value)) throw invalidType(option, value, 'an array of descriptors')
+    value.forEach((fd, i) => {
+      checkInteger(fd, `${option}[${i}]`, 3, LARGEST, 'a descriptor, 3 or more')
+    })
+  },
+  startTimeout: checkTimeout,
+  stopTimeout: checkTimeout,
+  blockedTimeout: checkTimeout,
+}
+
+/** What is none of a Daemon's options, and none of the `others` that the caller takes, is misspelt. */
+export function checkNames(options: object, others: readonly string[] = []): void {
+  const known = [...Object.keys(CHECKS), ...others]
+  const unknown = Object.keys(options).find((option) => !known.includes(option))
+  if (unknown === undefined) return
+  throw unknownName('options', unknown, `made of known options (${known.join(', ')})`, known)
+}
+
+/**
+ * Checks the options and fills in the defaults. Touches nothing.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, naming the option
+ */
+export function resolveOptions(options: unknown): ResolvedOptions {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType('options', options, 'an object')
+  }
+  // Its own properties alone, read once: nothing is used that was not checked.
+  const given: DaemonOptions = Object.assign(Object.create(null), options)
+  checkNames(given)
+  for (const [option, value] of Object.entries(given)) {
+    if (value !== undefined) CHECKS[option as keyof DaemonOptions](value, option)
+  }
+  const script = given.script === undefined ? undefined : toPath(given.script)
+  if (script !== undefined && given.detach === false) {
+    throw invalidValue(
+      'detach',
+      false,
+      'left out where `script` is given: another program cannot run in this process',
+    )
+  }
+  const name = given.name ?? defaultName(script)
+  return {
+    detach: given.detach,
+    name,
+    places: places(given.pidFilePath, name, script !== undefined),
+    placeIsDefault: given.pidFilePath === undefined,
+    syslogOptions: given.syslogOptions ?? 0,
+    syslogFacility: given.syslogFacility ?? LOG_DAEMON,
+    user: given.user,
+    group: given.group,
+    confinement: resolveConfinement(given),
+    script,
+    args: given.args ?? (script === undefined ? undefined : []),
+    execPath: given.execPath,
+    execArgv: given.execArgv,
+    env: given.env,
+    cwd: given.cwd ?? '/',
+    umask: given.umask ?? 0o022,
+    stdout: given.stdout,
+    stderr: given.stderr,
+    keepFds: [...new Set(given.keepFds)],
+    startTimeout: given.startTimeout ?? 30_000,
+    stopTimeout: given.stopTimeout ?? 10_000,
+    blockedTimeout: given.blockedTimeout ?? 5_000,
+  }
+}
+
+/** A file's path, of a path or a `file:` URL; `undefined` for a URL that names no file here. */
+function toPath(script: string | URL): string | undefined {
+  const isUrl = script instanceof URL || script.startsWith('file:')
+  try {
+    const path = resolve(isUrl ? process.getBuiltinModule('node:url').fileURLToPath(script) : script)
+    return path.includes('\0') ? undefined : path
+  } catch {
+    return undefined
+  }
+}
+
+function places(asked: string | null | undefined, name: string, isClient: boolean): NativePlace[] {
+  if (asked === null) return []
+  if (asked === undefined) return defaultPlaces(name, isClient)
+  return [{ dir: resolve(asked), name, private: false }]
+}
+
+function checkName(value: unknown, option: string): void {
+  if (typeof value !== 'string') throw invalidType(option, value, NAME)
+  if (!isName(value)) throw invalidValue(option, value, NAME)
+}
+
+function checkArguments(value: unknown, option: string): void {
+  checkEach(value, option, 'an array of strings', (arg, name) =>
+    checkText(arg, name, 'a string without NUL', true),
+  )
+}
+
+function checkOutput(value: unknown, option: string): void {
+  const takes = `an absolute path or '${SYSLOG}'`
+  checkText(value, option, takes)
+  if (value !== SYSLOG && !isAbsolute(value as string)) throw invalidValue(option, value, takes)
+}
+
+function checkAccount(value: unknown, option: string): void {
+  const takes = 'a name or a number from 0 to 4294967294'
+  if (typeof value === 'number') checkInteger(value, option, 0, 2 ** 32 - 2, takes)
+  else checkText(value, option, takes)
+}
+
+function checkTimeout(value: unknown, option: string): void {
+  const takes = `a number of milliseconds, more than 0 and at most ${LARGEST}`
+  if (typeof value !== 'number') throw invalidType(option, value, takes)
+  if (!(value > 0 && value <= LARGEST)) throw invalidValue(option, value, takes)
+}

@@ -1,0 +1,37 @@
+// What can be known of a daemon from outside.
+
+import { type NativePlace, native } from '../native/index.js'
+
+/**
+ * What is known of a daemon. Of one that runs, what the caller cannot see (in a /proc that is mounted with
+ * `hidepid`, for one) is an invalid Date, NaN and `''`; in JSON the first two are `null`.
+ */
+export type Status =
+  | {
+      state: 'running'
+      pid: number
+      /** When the process was started. */
+      startedAt: Date
+      /** The name of the user as whom it runs, or the number of one without an entry. */
+      user: string
+      /** Resident memory, in bytes. */
+      rss: number
+    }
+  /** It holds its pidfile and is not ready yet. */
+  | { state: 'starting' }
+  /** `stalePidFile`: a pidfile was left by one that was killed. */
+  | { state: 'stopped'; stalePidFile: boolean }
+
+/** Looks at the pidfiles, and at the process that holds one. */
+export async function statusOf(places: NativePlace[]): Promise<Status> {
+  const { state, stale, pid, startedAt, user, rss } = await native.status(places)
+  if (state === 'starting') return { state }
+  if (state === 'stopped') return { state, stalePidFile: stale }
+  return {
+    state: 'running',
+    pid: pid ?? 0,
+    startedAt: new Date(startedAt ?? Number.NaN),
+    user: user ?? '',
+    rss: rss ?? Number.NaN,
+  }
+}

@@ -1,0 +1,48 @@
+// The debugger's port, which SIGUSR1 makes a stock Node open. A daemon must never have it open, unless
+// it asks for it itself. Nodes that know `--disable-sigusr1` were started with it; in others a listener
+// takes the signal, and what was opened before is closed.
+
+import { native } from '../native/index.js'
+import { isBun, isDeno, now } from '../runtime/index.js'
+
+/** How long a thread may go without being seen asleep, in milliseconds. */
+const PATIENCE_MS = 5000
+/** Most are asleep after the first turns of the event loop: no pause between so many looks. */
+const AT_ONCE = 20
+
+/** The threads that there were when the listener came; `undefined`: there is no need of one. */
+let threads: number[] | undefined
+
+/** From now on SIGUSR1 opens nothing. */
+export function bewareOfTheDebugger(): void {
+  if (threads !== undefined || process.execArgv.includes('--disable-sigusr1')) return
+  process.on('SIGUSR1', ignore)
+  threads = native.otherThreads()
+}
+
+/**
+ * Closes the port, unless the program was started to be debugged.
+ *
+ * Node's handler of SIGUSR1 only wakes a thread, which asks the event loop to open the port: on a busy
+ * machine that can be much later. So: until each thread was seen asleep, its work for earlier signals
+ * done, and then until the event loop has turned.
+ */
+export async function closeDebugger(): Promise<void> {
+  bewareOfTheDebugger()
+  if (threads === undefined || wasAskedFor() || isBun || isDeno) return
+  const deadline = now() + PATIENCE_MS
+  for (let looks = 1; ; looks++) {
+    threads = native.awakeThreads(threads)
+    await new Promise(setImmediate)
+    if (threads.length === 0 || now() > deadline) break
+    if (looks > AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  // inspector.close is this very function; to load node:inspector for it would cost 2 ms at every start.
+  ;(process as unknown as { _debugEnd(): void })._debugEnd()
+}
+
+function wasAskedFor(): boolean {
+  return [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((option) => option.includes('--inspect'))
+}
+
+function ignore(): void {}

@@ -1,0 +1,93 @@
+// What this process is: a launcher, a daemon in the making, or a daemon. Judged once, when the
+// package is imported, before any of the program's own code runs on.
+
+import { serializeError } from '../errors/index.js'
+import { bePartOfService, startedByManager } from '../manager/index.js'
+import { beDaemon, type NativePlace, native } from '../native/index.js'
+import { inspect } from '../runtime/index.js'
+import { bewareOfTheDebugger } from './debugger.js'
+import { watchServers } from './listening.js'
+
+/** A daemon that the launcher had started before this one, in the same program. */
+export interface Earlier {
+  name: string
+  pid: number
+}
+
+/** What the launcher tells the daemon. */
+export interface Hello {
+  name: string
+  /** Where the pidfile is, which the launcher has locked. */
+  place: NativePlace | null
+  /** The launcher was what a service manager had started, and runs the same program. */
+  isPartOfService: boolean
+  startTimeout: number
+  /** The launcher shows what the daemon prints while it starts: somebody reads it. */
+  isShown: boolean
+  earlier: Earlier[]
+}
+
+/** The signals that would end the boot by default, and that are `onSignal`'s instead. SIGTERM ends it. */
+const PASSED_ON = ['SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR2']
+
+/** The hand-over that this process was started with, if it was. */
+export const handOver: Hello | undefined = take()
+/** Whether a service manager, or a container's init, started this very process. */
+export const managed: boolean = handOver === undefined && startedByManager()
+if (handOver !== undefined || managed) beDaemon()
+/** The name of the daemon that this process has become; `undefined` before. */
+export let become: string | undefined
+
+/** This process is the daemon `name` from now on. */
+export function markAsDaemon(name: string): void {
+  beDaemon()
+  become = name
+}
+
+let reported = false
+
+/** Tells the launcher why there will be no daemon. What is told last counts: a program may live on after
+ * an exception that it handles itself, and fail for another reason. */
+export function reportFailure(error: unknown): void {
+  reported = true
+  native.reportFailure(serializeError(error))
+}
+
+function take(): Hello | undefined {
+  let hello: string | null = null
+  try {
+    if (native.isMainThread()) hello = native.takeOver()
+  } catch {
+    // No native module here: start() says so.
+  }
+  delete process.env.TSDAEMONIZE_HANDOVER
+  if (hello === null) return undefined
+  native.holdSignals(PASSED_ON.filter((signal) => process.listenerCount(signal) === 0))
+  bewareOfTheDebugger()
+  watchTheBoot()
+  watchServers()
+  const taken = JSON.parse(hello) as Hello
+  bePartOfService(taken.isPartOfService)
+  return taken
+}
+
+/** Until the take-over, whatever ends this process is told to the launcher in its own words. */
+function watchTheBoot(): void {
+  process.on('uncaughtExceptionMonitor', reportBoot)
+  process.on('beforeExit', endOfBoot)
+}
+
+function reportBoot(error: unknown): void {
+  if (become === undefined) reportFailure(error)
+}
+
+function endOfBoot(): void {
+  if (become !== undefined) return
+  const wanted = inspect(handOver?.name)
+  const error = new Error(
+    `The script ended, or waits for something that never comes, without \`start()\` of a Daemon named ${wanted}. ` +
+      'Its last statement must start the daemon of this name',
+  )
+  if (!reported) reportFailure(error)
+  process.exit(1)
+}

@@ -1,0 +1,90 @@
+// The signals that reach a daemon: on the event loop, one at a time, in their order.
+
+import { native } from '../native/index.js'
+import { isDeno } from '../runtime/index.js'
+
+/** The signals that `onSignal` gets. */
+export const DAEMON_SIGNALS = [
+  'SIGTERM',
+  'SIGINT',
+  'SIGHUP',
+  'SIGALRM',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCHLD',
+  'SIGPIPE',
+] as const satisfies readonly NodeJS.Signals[]
+
+/** A signal's number on this system; `undefined` for what is none. */
+export function signalNumber(signal: string): number | undefined {
+  return numbers()[signal]
+}
+
+/** The names of all signals of this system. */
+export function signalNames(): string[] {
+  return Object.keys(numbers())
+}
+
+/** A signal's name. */
+export function signalName(number: number): NodeJS.Signals {
+  const known = Object.entries(numbers()).find(([, value]) => value === number)
+  return (known?.[0] ?? `SIG${number}`) as NodeJS.Signals
+}
+
+/** Not loaded at every start: few ask. */
+function numbers(): Record<string, number | undefined> {
+  return process.getBuiltinModule('node:os').constants.signals
+}
+
+/** The listeners that tell the guard of a signal. */
+const ours = new Set<unknown>()
+
+/**
+ * Hands every signal to `atOnce` and, unless that has dealt with it, to `deliver`: one at a time, and those
+ * that come before the returned function is called, when it is.
+ */
+export function wireSignals(
+  deliver: (signal: NodeJS.Signals) => Promise<void>,
+  atOnce: (signal: NodeJS.Signals) => boolean,
+): () => void {
+  let open: (() => void) | undefined
+  let turn = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const takers = new Map<string | symbol, () => void>()
+  // Before the signals are let in: what came during the boot, too, opens no debugger's port.
+  if (isDeno) native.ignoreSigusr1()
+  for (const signal of DAEMON_SIGNALS) {
+    if (isDeno && signal === 'SIGUSR1') continue
+    // Once all listeners have been called: one of the program's own may block. Or throw: ours goes first.
+    const take = () => void Promise.resolve(signal).then(native.guardTaken)
+    const listener = () => {
+      take()
+      if (atOnce(signal)) return
+      turn = turn.then(() => deliver(signal))
+    }
+    ours.add(take).add(listener)
+    takers.set(signal, take)
+    process.prependListener(signal, listener)
+  }
+  native.guardChain()
+  // libuv puts its own handler in place when the first listener of a signal comes: also when a
+  // program removes all of them, ours included, and adds one. The event comes before the listener.
+  process.on('newListener', (name) => {
+    const take = takers.get(name)
+    if (take) process.nextTick(watchAgain, name, take)
+  })
+  return () => {
+    open?.()
+    open = undefined
+  }
+}
+
+/** What the program does with a signal is its own; that it was not blocked, the guard is told. */
+function watchAgain(signal: NodeJS.Signals, take: () => void): void {
+  const listeners = process.listeners(signal) as unknown[]
+  if (listeners.length > 0 && !listeners.some((listener) => ours.has(listener))) {
+    process.prependListener(signal, take)
+  }
+  native.guardChain()
+}

@@ -1,0 +1,22 @@
+// What runs this program: Node, Bun or Deno, the modules that it brings, its flags and the environment. Imports
+// nothing of this package.
+
+export {
+  basename,
+  dirname,
+  existsSync,
+  fstatSync,
+  getSystemErrorMap,
+  inspect,
+  isAbsolute,
+  now,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  resolve,
+  statSync,
+  writeSync,
+} from './builtin.js'
+export { quoted, variables, withoutLaunchersOwn } from './flags.js'
+export { print } from './print.js'
+export { denoFlags, isBun, isDeno, isDenoExecutable, isSingleExecutable } from './runtime.js'
