@@ -156,13 +156,12 @@ test('where Rust is missing, the set-up says so and how to get it', async (t) =>
     'Cargo.toml',
     'Cargo.lock',
     'package-lock.json',
-    'crate/Cargo.toml',
-    'crate/build.rs',
+    'crate/node/Cargo.toml',
     'scripts/setup.mjs',
   ]) {
     p.write(file, fs.readFileSync(`${root}${file}`))
   }
-  p.write('crate/src/lib.rs', '')
+  p.write('crate/core/src/lib.rs', '')
   p.write('node_modules/.package-lock.json', '')
   const { status, stderr } = await command(p, process.execPath, [`${p.dir}/scripts/setup.mjs`], {
     env: { PATH: p.dir },

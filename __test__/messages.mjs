@@ -53,6 +53,9 @@ const isMessage = (text) =>
 const words = (text) => text.split(/[\s…]+/).filter((word) => /[a-z]{2}/i.test(word)).length
 
 export function messages() {
-  const all = [...filesIn('crate/src', '.rs').flatMap(ofRust), ...filesIn('ts', '.ts').flatMap(ofTypeScript)]
+  const all = [
+    ...['crate/core/src', 'crate/node/src'].flatMap((dir) => filesIn(dir, '.rs')).flatMap(ofRust),
+    ...filesIn('ts', '.ts').flatMap(ofTypeScript),
+  ]
   return [...new Set(all.map(filledIn).filter(isMessage))]
 }

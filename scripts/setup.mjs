@@ -37,7 +37,7 @@ if (!isCurrent(['node_modules/.package-lock.json'], ['package-lock.json'])) {
 }
 
 const binaries = () => readdirSync('.').filter((name) => /^tsdaemonize\..*\.node$/.test(name))
-const crate = ['Cargo.toml', 'Cargo.lock', 'crate/Cargo.toml', 'crate/build.rs', ...filesIn('crate/src')]
+const crate = ['Cargo.toml', 'Cargo.lock', ...filesIn('crate/core'), ...filesIn('crate/node')]
 if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/native/binding.d.ts'], crate)) {
   if (!hasCargo()) {
     fail(

@@ -7,7 +7,7 @@ import { Box } from './box.mjs'
 import { cargoHome, rootOf, rustRoot } from './images.mjs'
 
 const CARGO =
-  '/rust/bin/cargo build --release --locked --offline --no-default-features --manifest-path /src/crate/Cargo.toml'
+  '/rust/bin/cargo build --release --locked --offline --no-default-features --manifest-path /src/crate/node/Cargo.toml'
 
 /** Returns `path`, or why it cannot be built, `lack`. */
 export async function buildModule(dir, image) {

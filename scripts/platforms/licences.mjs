@@ -29,7 +29,9 @@ const ADDED = [
 export function linked(triple) {
   const args = ['metadata', '--format-version=1', '--locked', '--no-default-features']
   const metadata = JSON.parse(
-    run('cargo', [...args, '--manifest-path=crate/Cargo.toml', `--filter-platform=${triple}`], { cwd: root }),
+    run('cargo', [...args, '--manifest-path=crate/node/Cargo.toml', `--filter-platform=${triple}`], {
+      cwd: root,
+    }),
   )
   const packages = new Map(metadata.packages.map((found) => [found.id, found]))
   const nodes = new Map(metadata.resolve.nodes.map((node) => [node.id, node]))
@@ -43,7 +45,10 @@ export function linked(triple) {
     }
   }
   found.delete(own)
-  return [...found].map((id) => packages.get(id)).sort((a, b) => a.name.localeCompare(b.name))
+  return [...found]
+    .map((id) => packages.get(id))
+    .filter(({ source }) => source !== null)
+    .sort((a, b) => a.name.localeCompare(b.name))
 }
 
 /** The licence by which we take a crate. */

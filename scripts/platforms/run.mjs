@@ -47,10 +47,8 @@ function isCurrent(target) {
   const file = artifacts + binaryOf(target)
   if (!existsSync(file)) return false
   const made = statSync(file).mtimeMs
-  const sources = readdirSync(`${root}crate/src`, { recursive: true }).map((name) => `crate/src/${name}`)
-  return ['Cargo.toml', 'Cargo.lock', 'crate/Cargo.toml', ...sources].every(
-    (name) => statSync(root + name).mtimeMs < made,
-  )
+  const sources = readdirSync(`${root}crate`, { recursive: true }).map((name) => `crate/${name}`)
+  return ['Cargo.toml', 'Cargo.lock', ...sources].every((name) => statSync(root + name).mtimeMs < made)
 }
 
 /** Whether the tools are here, or can be got; in CI a registry that is out of reach is no failure. */

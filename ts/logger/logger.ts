@@ -44,7 +44,7 @@ export function openLogger(
 
 /** What openLogger was called with last. */
 let opened: Parameters<typeof openLogger> | undefined
-/** In a priority: stderr has this message already (crate/src/syslog.rs). */
+/** In a priority: stderr has this message already (crate/core/src/syslog/mod.rs). */
 export const TOLD = 1 << 16
 const LOG_WARNING = 4
 

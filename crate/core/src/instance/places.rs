@@ -1,0 +1,302 @@
+//! All the places where a daemon of one name may be kept: an environment says where a start goes, and
+//! never which daemon is meant.
+//!
+//! A user's session has `$XDG_RUNTIME_DIR`, cron has not, and a server is one all the same. So a start
+//! locks its own place, looks in the others, and gives way to who is there; whoever asks looks in all.
+//! Of starts that meet, each in a place of its own, the one in the first place by name goes on: it
+//! waits until the others, who give way to it, have let go. Who has looked says so in its pidfile
+//! ([`PidFile::decide`]), and is given way to from then on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::{Uid, User};
+
+use crate::error::{Code, Result};
+use crate::instance::{self, Info, Stopped};
+use crate::pidfile::{self, Look, PidFile, Place, State};
+use crate::process::lock_holder::may_hold;
+use crate::sys::{self, FileId};
+
+/// How long another start may take to look around: it does nothing else meanwhile.
+const LOOKING: Duration = Duration::from_secs(10);
+/// Between two looks at another start.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How often a start makes its directory anew that one which gives way removes.
+const TRIES: u32 = 500;
+
+/// Root's place.
+const SYSTEM: &str = "/var/run";
+/// Where systemd-logind keeps a directory for each user.
+const SESSIONS: &str = "/run/user";
+/// Where a user without one has a directory for each daemon.
+const TEMPORARY: &str = "/tmp";
+
+/// A place where a daemon may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The place.
+    pub place: Place,
+    /// The variable that names its directory.
+    pub variable: Option<String>,
+}
+
+impl Candidate {
+    fn new(dir: impl Into<PathBuf>, name: &str) -> Self {
+        let place = Place { dir: dir.into(), name: name.to_owned(), private: false };
+        Self { place, variable: None }
+    }
+
+    /// Says in an error about the place which variable has named it.
+    pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match &self.variable {
+            Some(name) if matches!(error.code, Code::PidFile | Code::UnsafePidFile) => {
+                error.hint(&format!("The variable {name} names this directory"))
+            }
+            _ => error,
+        })
+    }
+}
+
+/// The caller's places where nobody has named one, the one of a start first. `session` is
+/// `$XDG_RUNTIME_DIR`.
+pub fn defaults(name: &str, session: Option<PathBuf>) -> Vec<Candidate> {
+    let uid = sys::effective_uid();
+    if uid == 0 {
+        return vec![Candidate::new(SYSTEM, name)];
+    }
+    let mut found = Vec::new();
+    let login = PathBuf::from(format!("{SESSIONS}/{uid}"));
+    let logins = sys::owner_of(&login);
+    let session = session.filter(|dir| dir.is_absolute());
+    let variable = session.is_some().then(|| "XDG_RUNTIME_DIR".to_owned());
+    let sessions = session.as_ref().and_then(|dir| sys::owner_of(dir).ok());
+    let is_theirs = |owner: Option<(FileId, u32)>| owner.is_some_and(|(_, owner)| owner == uid);
+    let are_one = sessions.is_some() && sessions == logins.ok();
+    if let Some(dir) = session.filter(|_| is_theirs(sessions) && !are_one) {
+        found.push(Candidate { variable: variable.clone(), ..Candidate::new(dir, name) });
+    }
+    if is_theirs(logins.ok()) {
+        found.push(Candidate {
+            variable: variable.filter(|_| are_one),
+            ..Candidate::new(login.clone(), name)
+        });
+    }
+    let mut temporary = Candidate::new(format!("{TEMPORARY}/{name}-{uid}"), name);
+    temporary.place.private = true;
+    found.push(temporary);
+    // A login may make it at any moment.
+    if logins == Err(Errno::ENOENT) {
+        found.push(Candidate::new(login, name));
+    }
+    found
+}
+
+/// Locks the pidfile in the first place, unless a daemon runs, or starts, in one of them.
+pub fn acquire(candidates: &[Candidate]) -> Result<Option<PidFile>> {
+    let Some((own, others)) = candidates.split_first() else { return Ok(None) };
+    let pidfile = own.explain(acquire_own(&own.place))?;
+    let settled = give_way(&pidfile, others).and_then(|()| own.explain(pidfile.decide()));
+    if let Err(error) = settled {
+        pidfile.remove();
+        if own.place.private {
+            // Only an empty one goes.
+            let _ = fs::remove_dir(&own.place.dir);
+        }
+        return Err(error);
+    }
+    Ok(Some(pidfile))
+}
+
+fn acquire_own(place: &Place) -> Result<PidFile> {
+    for _ in 0..TRIES {
+        match PidFile::acquire(place) {
+            Err(error) if place.private && error.errno == Some(libc::ENOENT) => {}
+            acquired => return acquired,
+        }
+    }
+    PidFile::acquire(place)
+}
+
+/// An error where somebody else goes on.
+fn give_way(own: &PidFile, others: &[Candidate]) -> Result<()> {
+    let deadline = Instant::now() + LOOKING;
+    for other in others {
+        while let Some(look) = other.explain(look(other))? {
+            if matches!(look.state, State::Stopped { .. }) || look.file.is_none_or(|f| own.is_of(f))
+            {
+                break;
+            }
+            let waits = !look.decided && own.place().dir < other.place.dir;
+            if !waits || Instant::now() >= deadline {
+                return Err(pidfile::busy_at(&other.place, &look));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
+}
+
+/// `None`: it is not safe, so whatever lies there is nothing that a start of this user's has made.
+fn look(candidate: &Candidate) -> Result<Option<Look>> {
+    match pidfile::look(&candidate.place) {
+        Err(error) if error.code == Code::UnsafePidFile => Ok(None),
+        look => look.map(Some),
+    }
+}
+
+/// How much a place has to say, the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Runs,
+    Starts,
+    Left,
+    Empty,
+}
+
+/// The places, the ones first where there is somebody. Where nobody is, and the place of a start is not
+/// safe, that is an error; the others are passed over.
+fn ranked(candidates: &[Candidate]) -> Result<Vec<(Rank, &Candidate)>> {
+    let mut found = Vec::new();
+    let mut refused = Ok(());
+    for (index, candidate) in candidates.iter().enumerate() {
+        let look = match pidfile::look(&candidate.place) {
+            Err(error) if error.code == Code::UnsafePidFile => {
+                if index == 0 {
+                    refused = candidate.explain(Err(error));
+                }
+                continue;
+            }
+            look => candidate.explain(look)?,
+        };
+        let rank = match look.state {
+            State::Running { .. } if look.decided => Rank::Runs,
+            State::Running { .. } | State::Starting { .. } => Rank::Starts,
+            State::Stopped { stale: true } => Rank::Left,
+            State::Stopped { stale: false } => Rank::Empty,
+        };
+        found.push((rank, candidate));
+        if rank == Rank::Runs {
+            break;
+        }
+    }
+    found.sort_by_key(|(rank, _)| *rank);
+    let is_anyone = found.first().is_some_and(|(rank, _)| *rank <= Rank::Starts);
+    if is_anyone { Ok(found) } else { refused.map(|()| found) }
+}
+
+/// The same for who looks into each: one place alone need not be looked at before.
+fn in_turn(candidates: &[Candidate]) -> Result<Vec<&Candidate>> {
+    if let [one] = candidates {
+        return Ok(vec![one]);
+    }
+    Ok(ranked(candidates)?.into_iter().map(|(_, candidate)| candidate).collect())
+}
+
+/// Which of them has the daemon, or its start; else the first.
+pub fn current(candidates: &[Candidate]) -> usize {
+    let found = ranked(candidates).unwrap_or_default();
+    let held = found.first().filter(|(rank, _)| *rank <= Rank::Starts);
+    held.and_then(|(_, held)| candidates.iter().position(|c| c == *held)).unwrap_or(0)
+}
+
+/// What is known of the daemon.
+pub fn status(candidates: &[Candidate]) -> Result<(State, Info)> {
+    let mut answer = (State::Stopped { stale: false }, Info::default());
+    for candidate in in_turn(candidates)? {
+        let (state, info) = candidate.explain(instance::status(&candidate.place))?;
+        match state {
+            State::Stopped { stale: false } => {}
+            // One that has just given way is nothing that was left.
+            State::Stopped { stale: true } => answer = (state, info),
+            State::Starting { .. } | State::Running { .. } => return Ok((state, info)),
+        }
+    }
+    Ok(answer)
+}
+
+/// Ends the daemon, as [`instance::stop`] does, and leaves no pidfile.
+pub fn stop(candidates: &[Candidate], patience: Duration) -> Result<Option<Stopped>> {
+    for candidate in in_turn(candidates)? {
+        let stopped = candidate.explain(instance::stop(&candidate.place, patience))?;
+        if stopped.is_some() {
+            return Ok(stopped);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether another start may do better in all of them, as [`pidfile::await_release`] says.
+pub fn await_release(candidates: &[Candidate]) -> Result<bool> {
+    for candidate in in_turn(candidates)? {
+        if !candidate.explain(pidfile::await_release(&candidate.place))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Sends one signal to the daemon that runs. `false`: none does.
+pub fn kill(candidates: &[Candidate], signal: i32) -> Result<bool> {
+    for candidate in in_turn(candidates)? {
+        if candidate.explain(instance::kill(&candidate.place, signal))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A daemon of the same name that is another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namesake {
+    /// Its pidfile.
+    pub path: PathBuf,
+    /// Its pid.
+    pub pid: i32,
+    /// Whose it is: a name, or a number.
+    pub user: String,
+}
+
+/// The daemons of a name that run in places where nobody has looked: root's, the caller's own, and, if
+/// the caller is root, all users'.
+pub fn elsewhere(name: &str, looked: &[Candidate], defaults: &[Candidate]) -> Vec<Namesake> {
+    let mut places = vec![Candidate::new(SYSTEM, name)];
+    places.extend_from_slice(defaults);
+    if sys::effective_uid() == 0 {
+        places.extend(of_users(name));
+    }
+    let mut found: Vec<Namesake> = Vec::new();
+    for Candidate { place, .. } in places {
+        let path = place.path();
+        let is_known = |other: &Candidate| other.place.path() == path;
+        if looked.iter().any(is_known) || found.iter().any(|namesake| namesake.path == path) {
+            continue;
+        }
+        let Ok(look) = pidfile::look(&place) else { continue };
+        if let (State::Running { pid: Some(pid) }, Some(file)) = (look.state, look.file)
+            && may_hold(pid, file)
+        {
+            let user = User::from_uid(Uid::from_raw(file.owner)).ok().flatten();
+            let user = user.map_or_else(|| file.owner.to_string(), |user| user.name);
+            found.push(Namesake { path, pid, user });
+        }
+    }
+    found
+}
+
+/// Users' places, as far as they are there.
+fn of_users(name: &str) -> impl Iterator<Item = Candidate> {
+    let entries = |dir| fs::read_dir(dir).into_iter().flatten().flatten();
+    let sessions = entries(SESSIONS).map(|entry| (entry.file_name(), String::new(), entry.path()));
+    let prefix = format!("{name}-");
+    let temporary = entries(TEMPORARY)
+        .map(move |entry| (entry.file_name(), prefix.clone(), entry.path()))
+        .collect::<Vec<_>>();
+    sessions.chain(temporary).filter_map(|(file, prefix, path)| {
+        let uid: u32 = file.to_str()?.strip_prefix(prefix.as_str())?.parse().ok()?;
+        let (_, owner) = sys::owner_of(&path).ok()?;
+        (owner == uid).then(|| Candidate::new(path, name))
+    })
+}

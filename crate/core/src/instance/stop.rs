@@ -1,0 +1,68 @@
+//! The end of the daemon at a place, and signals to it.
+
+use std::time::{Duration, Instant};
+
+use super::errors::not_allowed;
+use super::find::Daemon;
+use super::{KILLED, PAUSE, SETTLE};
+use crate::error::{Code, Error, Result};
+use crate::pidfile::{self, Place, State};
+
+/// How a daemon was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Its pid.
+    pub pid: i32,
+    /// It had to be killed.
+    pub killed: bool,
+}
+
+/// Ends the daemon at a place: SIGTERM, after `patience` SIGKILL; waits for its end, and leaves no
+/// pidfile. `None`: none was running. One that is starting is ended too.
+pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
+    let Some(daemon) = Daemon::find(place, true)? else {
+        pidfile::sweep(place, false);
+        return Ok(None);
+    };
+    let pid = daemon.pid;
+    let send = |signal| daemon.signal(signal).map_err(|errno| not_allowed(place, pid, errno));
+    send(libc::SIGTERM)?;
+    let mut stopped = Stopped { pid, killed: false };
+    if !daemon.wait(patience) {
+        send(libc::SIGKILL)?;
+        stopped.killed = true;
+        if !daemon.wait(KILLED) {
+            let message = format!(
+                "The daemon '{}' (pid {pid}) was killed and has not ended: it hangs in the kernel. Look at \
+                 /proc/{pid}/stack and at its file systems",
+                place.name
+            );
+            return Err(Error::new(Code::StopFailed, message).at(&place.path()).of(Some(pid)));
+        }
+    }
+    await_release(place, pid);
+    pidfile::sweep(place, true);
+    Ok(Some(stopped))
+}
+
+/// The start whose daemon was ended may still hold the lock, while it cleans up.
+fn await_release(place: &Place, pid: i32) {
+    let deadline = Instant::now() + SETTLE;
+    let is_held = || {
+        let state = pidfile::look(place).map(|look| look.state);
+        matches!(
+            state,
+            Ok(State::Starting { pid: Some(now) } | State::Running { pid: Some(now) }) if now == pid
+        )
+    };
+    while is_held() && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Sends one signal to the daemon that runs at a place. `false`: none does.
+pub fn kill(place: &Place, signal: i32) -> Result<bool> {
+    let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
+    daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))?;
+    Ok(true)
+}

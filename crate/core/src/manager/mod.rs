@@ -1,0 +1,3 @@
+//! The service manager that has started the daemon.
+
+pub mod notify;

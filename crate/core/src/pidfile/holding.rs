@@ -1,0 +1,78 @@
+//! Who holds a pidfile that cannot be locked: a daemon, a start, or one that is about to be gone.
+//!
+//! A process that was killed keeps its locks for a while: its memory goes first, and that takes as long as there is
+//! of it. Its descriptors cannot be seen then, so that it is known by what the kernel says of its end.
+
+use std::time::{Duration, Instant};
+
+use super::{Place, State, look};
+use crate::error::Result;
+use crate::process::lock_holder::{Locked, Process, may_hold};
+
+/// How long a process that is being killed is waited for.
+const KILLED: Duration = Duration::from_secs(10);
+/// How long a holder that is not found may be on its way out, or in.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Who holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// A daemon that runs, with its pid.
+    Daemon(i32),
+    /// A start, with the pid of the daemon in the making as soon as there is one.
+    Starting(Option<i32>),
+    /// A process that ends, or was killed, and has not let go yet.
+    Dying(i32),
+    /// The pid in the file is not the holder's.
+    Unknown,
+}
+
+impl Holder {
+    /// Of a file that is held.
+    pub fn of(state: State, file: Locked) -> Self {
+        let (State::Starting { pid } | State::Running { pid }) = state else {
+            return Self::Unknown;
+        };
+        // A start may have the lock and not yet have emptied the file: a pid of the one before is not told
+        // as its own.
+        match (pid, state) {
+            (Some(pid), _) if is_dying(pid) => Self::Dying(pid),
+            (Some(pid), State::Running { .. }) if may_hold(pid, file) => Self::Daemon(pid),
+            (pid, State::Starting { .. }) => Self::Starting(pid.filter(|pid| may_hold(*pid, file))),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Whether a process has begun to end, or SIGKILL is on its way to it.
+fn is_dying(pid: i32) -> bool {
+    Process::open(pid).is_some_and(|process| process.is_dying())
+}
+
+/// Waits for a holder that is dying or not found. Whether another look at the file is worth while: it is not
+/// where a daemon or a start holds it that has been seen already, nor where the time was up. Blocks.
+pub fn await_release(place: &Place) -> Result<bool> {
+    let begun = Instant::now();
+    let mut waited = false;
+    loop {
+        let found = look(place)?;
+        let (State::Starting { .. } | State::Running { .. }, Some(file)) =
+            (found.state, found.file)
+        else {
+            return Ok(true);
+        };
+        let limit = match Holder::of(found.state, file) {
+            Holder::Dying(_) => KILLED,
+            // Of a start without a pid it is not known whether it goes on: it has one soon, or is gone.
+            Holder::Unknown | Holder::Starting(None) => SETTLE,
+            Holder::Daemon(_) | Holder::Starting(Some(_)) => return Ok(waited),
+        };
+        if begun.elapsed() >= limit {
+            return Ok(false);
+        }
+        waited = true;
+        std::thread::sleep(PAUSE);
+    }
+}

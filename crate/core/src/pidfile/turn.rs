@@ -1,0 +1,102 @@
+//! Those who replace a pidfile take turns: by a lock on a file that only they can open.
+//!
+//! A file that others can read can be locked by them. So the lock is not on the new pidfile, which a crash
+//! could leave readable, but on a file of its own, whose mode is never other than 0600. What a crash leaves
+//! is in nobody's way: the lock goes with the process, and a new pidfile that never got its name is removed
+//! by the next one.
+
+use std::fs::File;
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fchmod, fstat};
+
+use super::directory::Directory;
+use super::{HELD, PidFile, Place, WRITE_LOCK, byte, failed, ofd_lock};
+use crate::error::Result;
+use crate::sys::FileId;
+use crate::sys::again;
+
+/// The right to replace the pidfile, until it is dropped.
+pub struct Turn<'a> {
+    dir: &'a Directory,
+    place: &'a Place,
+    _lock: File,
+}
+
+fn lock_name(place: &Place) -> String {
+    format!(".{}.pid.lock", place.name)
+}
+
+/// A new pidfile, until it is locked.
+fn new_name(place: &Place) -> String {
+    format!(".{}.pid.new", place.name)
+}
+
+impl<'a> Turn<'a> {
+    /// `None`: it is another's turn.
+    pub fn take(dir: &'a Directory, place: &'a Place) -> Result<Option<Self>> {
+        let name = lock_name(place);
+        let Some((lock, _)) = dir.open_or_create(&name, 0o600)? else { return Ok(None) };
+        let fail = |call| move |errno| failed(&place.dir.join(lock_name(place)), call, errno);
+        // Whoever made it readable: nobody else locks it from here on.
+        again(|| fchmod(&lock, Mode::from_bits_truncate(0o600))).map_err(fail("fchmod"))?;
+        if !ofd_lock(&lock, &byte(HELD, WRITE_LOCK))? {
+            return Ok(None);
+        }
+        let found = again(|| fstat(&lock)).map_err(fail("fstat"))?;
+        let same = dir.stat(&name).is_ok_and(|now| FileId::from(&now) == FileId::from(&found));
+        // Not then_some(), whose value would be made, and dropped, in any case.
+        Ok(if same { Some(Self { dir, place, _lock: lock }) } else { None })
+    }
+
+    /// Removes what a crash has left.
+    pub fn clear_up(dir: &'a Directory, place: &'a Place) {
+        if [lock_name(place), new_name(place)].iter().all(|name| dir.stat(name).is_err()) {
+            return;
+        }
+        if let Ok(Some(turn)) = Self::take(dir, place) {
+            let _ = turn.remove_new();
+        }
+    }
+
+    fn remove_new(&self) -> Result<()> {
+        let name = new_name(self.place);
+        let fail = |errno| failed(&self.place.dir.join(&name), "unlink", errno);
+        self.dir.remove(&name).map_err(fail)
+    }
+
+    /// Puts a new, locked pidfile in its place. `None`: somebody has interfered.
+    pub fn put(self) -> Result<Option<PidFile>> {
+        let name = new_name(self.place);
+        self.remove_new()?;
+        // Others cannot open it before it is locked.
+        let Some(file) = self.dir.create(&name, 0o600)? else { return Ok(None) };
+        let new = PidFile::of(file, self.place);
+        let put = self.publish(&new, &name);
+        if !matches!(put, Ok(true)) {
+            let _ = self.remove_new();
+        }
+        Ok(put?.then_some(new))
+    }
+
+    fn publish(&self, new: &PidFile, name: &str) -> Result<bool> {
+        let fail = |call| move |errno: Errno| failed(&self.place.path(), call, errno);
+        if !new.lock()? {
+            return Ok(false);
+        }
+        again(|| fchmod(&new.file, Mode::from_bits_truncate(0o644))).map_err(fail("fchmod"))?;
+        match self.dir.rename(name, &self.place.file_name()) {
+            Ok(()) => Ok(true),
+            // Of a call that was repeated, the first one had done it.
+            Err(Errno::ENOENT) if matches!(new.is_in_place(), Ok(true)) => Ok(true),
+            Err(errno) => Err(fail("rename")(errno)),
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// While it is locked: whoever waits for it sees that it is another file, or none.
+    fn drop(&mut self) {
+        let _ = self.dir.remove(&lock_name(self.place));
+    }
+}

@@ -1,0 +1,165 @@
+//! Another root directory (chroot(2)), and that nothing leads out of it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::unistd::{chdir, chroot, fchdir};
+
+use super::Error;
+use crate::sys::FileId;
+use crate::sys::again;
+use crate::walk::{Failure, Found, Last, Trusted, kind, walk};
+
+/// The directory that is to become the root.
+pub struct Root {
+    path: PathBuf,
+    directory: OwnedFd,
+    identity: FileId,
+    /// /proc/self/fd, which cannot be opened any more in the new root.
+    descriptors: Dir,
+    /// Directories that are closed when privileges are dropped: these two, and /proc/self/task.
+    own: [RawFd; 3],
+}
+
+impl Root {
+    /// Opens and checks it; nothing is changed yet.
+    pub fn open(asked: &Path, tasks: RawFd) -> Result<Self, Error> {
+        let fail = |syscall, error: Errno| failed(asked, syscall, error as i32);
+        // Nobody but root may put another directory there, or a file in it that
+        // a privileged program would believe (sshd_config(5), ChrootDirectory).
+        let root = walk(asked, Trusted::ROOT, Last::Followed).map_err(|failure| match failure {
+            Failure::Os(call, error) => fail(call, error),
+            Failure::Link(link) => {
+                let (asked, why, advice) = (asked.display(), link.why(), link.advice(None));
+                let text = format!("Refusing the new root directory {asked}: {why}. {advice}.");
+                Error { path: Some(asked.to_string()), ..Error::new(text) }
+            }
+        })?;
+        if kind(&root.stat) != SFlag::S_IFDIR {
+            return Err(fail("open", Errno::ENOTDIR));
+        }
+        let is_others = !Trusted::ROOT.includes(root.stat.st_uid) || root.stat.st_mode & 0o022 != 0;
+        let above = root.unsteady.as_ref().map(|unsteady| &unsteady.path);
+        if let Some(directory) = above.or(is_others.then_some(&root.path)) {
+            return Err(Error {
+                path: Some(directory.display().to_string()),
+                ..Error::new(format!(
+                    "Refusing the new root directory {}: others than root could change {}. \
+                     Every directory on the way to it must belong to root, and be writable by \
+                     root alone (chown root, chmod go-w).",
+                    asked.display(),
+                    directory.display()
+                ))
+            });
+        }
+        let Found { fd: directory, stat: found, path, .. } = root;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let descriptors = again(|| Dir::open("/proc/self/fd", flags, Mode::empty()))
+            .map_err(|error| fail("open", error))?;
+        let own = [tasks, directory.as_raw_fd(), descriptors.as_fd().as_raw_fd()];
+        let identity = FileId::from(&found);
+        let mut root = Self { path, directory, identity, descriptors, own };
+        root.refuse_ways_out(|root, fd| root.is_beneath(fd))?;
+        Ok(root)
+    }
+
+    /// openat(2) with "..", from a directory outside, leads out of the root.
+    fn refuse_ways_out(
+        &mut self,
+        is_inside: impl Fn(&Self, &str) -> Result<bool, Errno>,
+    ) -> Result<(), Error> {
+        let fail = |path: &Path, errno: Errno| failed(path, "open", errno as i32);
+        let mut fds = Vec::new();
+        for entry in self.descriptors.iter() {
+            let entry = entry.map_err(|errno| fail(&self.path, errno))?;
+            fds.extend(entry.file_name().to_str().ok().and_then(|fd| fd.parse::<RawFd>().ok()));
+        }
+        for fd in fds.into_iter().filter(|fd| !self.own.contains(fd)) {
+            let name = fd.to_string();
+            let found = fstatat(&self.descriptors, name.as_str(), AtFlags::empty());
+            let inside = match found {
+                Ok(found) if kind(&found) == SFlag::S_IFDIR => is_inside(self, &name),
+                // Closed meanwhile.
+                Ok(_) | Err(Errno::ENOENT) => Ok(true),
+                Err(errno) => Err(errno),
+            };
+            if !inside.map_err(|errno| fail(&self.path, errno))? {
+                let target = readlinkat(&self.descriptors, name.as_str()).unwrap_or_default();
+                return Err(Error::new(format!(
+                    "Cannot change the root directory: descriptor {fd} is the directory {}, and \
+                     through it the new root can be left. Close it before privileges are dropped, \
+                     or leave it out of `keepFds`.",
+                    target.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// By its path, as long as nothing has changed: so that it can be told in time.
+    fn is_beneath(&self, fd: &str) -> Result<bool, Errno> {
+        match readlinkat(&self.descriptors, fd) {
+            Ok(target) => Ok(Path::new(&target).starts_with(&self.path)),
+            Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENAMETOOLONG) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// By going up as far as it goes, in the new root: so that nothing is left out.
+    fn ends_at_the_root(&self, fd: &str) -> Result<bool, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let identity = |fd: &OwnedFd| fstat(fd).map(|found| FileId::from(&found));
+        let mut at = openat(&self.descriptors, fd, flags, Mode::empty())?;
+        loop {
+            let above = openat(&at, "..", flags, Mode::empty())?;
+            if identity(&above)? == identity(&at)? {
+                return Ok(identity(&at)? == self.identity);
+            }
+            at = above;
+        }
+    }
+
+    /// That no directory outside is open, in the new root: one may have been opened meanwhile.
+    pub fn prove_that_nothing_leads_out(&mut self) -> Result<(), Error> {
+        self.refuse_ways_out(|root, fd| root.ends_at_the_root(fd))
+    }
+
+    /// Makes it the root of all threads, which share it (clone(2), CLONE_FS),
+    /// and the working directory.
+    pub fn enter(&self) -> Result<(), Error> {
+        let fail = |syscall| move |error: Errno| failed(&self.path, syscall, error as i32);
+        again(|| fchdir(&self.directory)).map_err(fail("fchdir"))?;
+        again(|| chroot(".")).map_err(fail("chroot"))?;
+        again(|| chdir("/")).map_err(fail("chdir"))
+    }
+
+    pub fn identity(&self) -> FileId {
+        self.identity
+    }
+}
+
+fn failed(path: &Path, syscall: &'static str, errno: i32) -> Error {
+    let what = format!("Cannot make {} the root directory", path.display());
+    let advice = match Errno::from_raw(errno) {
+        Errno::EPERM => "It takes root, or CAP_SYS_CHROOT.",
+        Errno::ENOENT => "Create it.",
+        _ => "Give a directory with `chroot`.",
+    };
+    let error = Error::of_call(syscall, errno, &what, advice);
+    Error { path: Some(path.display().to_string()), ..error }
+}
+
+/// Reads /etc/localtime, as long as it can be: localtime_r(3) does so once.
+pub fn load_time_zone() {
+    // SAFETY: localtime_r reads the time and writes the structure.
+    unsafe {
+        let now: libc::time_t = 0;
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&now, &mut tm);
+    }
+}

@@ -1,0 +1,60 @@
+//! io_uring: a ring's thread does what it is asked to with the ids that it had in
+//! the beginning, and no signal reaches it.
+//!
+//! Not every ring has a thread: Node's own, for epoll_ctl(2), have none, and do
+//! what they do as whoever asks.
+
+use std::path::Path;
+use std::{fs, io};
+
+use super::Error;
+use super::threads::Thread;
+use crate::process::procfs;
+
+/// Refuses to go on where there is such a thread. UV_USE_IO_URING may be gone from
+/// the environment, and its thread be there.
+pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
+    let thread = threads.iter().find(|thread| thread.name.starts_with("iou-"));
+    let found = match thread {
+        Some(thread) => format!("thread {:?} ({})", thread.name, thread.tid),
+        // It has its name a moment after it is there; and it may be another process's.
+        None => match ring_with_a_thread().map_err(unreadable)? {
+            Some(ring) => format!("thread of descriptor {ring}"),
+            None => return Ok(()),
+        },
+    };
+    Err(Error::new(format!(
+        "Cannot drop privileges: io_uring's {found} would keep them. Start the daemon with \
+         UV_USE_IO_URING=0, and use no io_uring before privileges are dropped."
+    )))
+}
+
+/// The descriptor of a ring that a thread polls (IORING_SETUP_SQPOLL).
+fn ring_with_a_thread() -> io::Result<Option<String>> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let fd = entry?.file_name();
+        // Closed meanwhile it is none. What cannot be seen is not taken for that.
+        let link = match fs::read_link(Path::new("/proc/self/fd").join(&fd)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            link => link?,
+        };
+        if link.as_os_str() != "anon_inode:[io_uring]" {
+            continue;
+        }
+        let info = match fs::read(Path::new("/proc/self/fdinfo").join(&fd)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            info => info?,
+        };
+        let thread = procfs::field(&info, "SqThread").and_then(|mut words| words.next());
+        if thread.is_some_and(|thread| thread != b"-1") {
+            return Ok(Some(fd.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn unreadable(error: io::Error) -> Error {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    let what = "Cannot drop privileges: /proc/self/fd, which tells of io_uring, cannot be read";
+    Error::of_call("open", errno, what, "Mount /proc where the daemon runs.")
+}
