@@ -1,4 +1,4 @@
-// A line a minute in syslog; attached (`run`), on the terminal too.
+// Logs a line every minute; attached (`run`), it shows the line on the terminal, too.
 //
 //   node --import tsx examples/clock.ts start | stop | restart | status | run
 
@@ -8,7 +8,7 @@ import { Daemon, syslog } from 'tsdaemonize'
 const MINUTE = 60_000
 
 class Clock extends Daemon {
-  // The signal aborts when the daemon is asked to end, and the sleep with it.
+  // The signal aborts when the daemon is asked to end, and ends the sleep.
   protected override async action(signal: AbortSignal) {
     for (;;) {
       syslog.syslog(`It is ${new Date().toTimeString().slice(0, 5)}`)

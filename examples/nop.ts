@@ -1,5 +1,5 @@
-// The smallest daemon. It does nothing, never lets its event loop turn, and ends at SIGTERM all the
-// same: a native guard sees to that.
+// The smallest daemon. It does nothing and blocks its event loop. A native guard ends it at SIGTERM
+// nevertheless.
 //
 //   node --import tsx examples/nop.ts start | stop | restart | status | run
 

@@ -1,6 +1,6 @@
-// A background server that a command-line tool starts when it needs one: one for each user, ready
-// when `ensure` returns, and gone when nobody has asked for ten minutes. Tool and server are this
-// one program. It remembers the SHA-256 of files, as a build daemon does.
+// A background server that a command-line tool starts when it needs one. Each user has one server. It
+// is ready when `ensure` returns, and ends when nobody has asked for ten minutes. Tool and server are
+// this one program. The server remembers the SHA-256 of files, as a build daemon does.
 //
 //   node --import tsx examples/on-demand.ts FILE...
 //   node --import tsx examples/on-demand.ts --stop
@@ -61,7 +61,7 @@ const files = process.argv.slice(2)
 if (files[0] === '--stop') await server.stop()
 else await ask()
 
-/** The tool. In the server `ensure` never settles, so that it gets no further. */
+/** The tool. In the server `ensure` never settles, so the rest runs in the tool only. */
 async function ask() {
   const { pid, started } = await server.ensure()
   console.error(`${started ? 'Started' : 'Found'} the server, pid ${pid}`)

@@ -1,5 +1,5 @@
 // A web server. It binds its port while it is root, which port 80 requires. Then it becomes the user
-// `web`, or `daemon` where there is no such user, and answers requests.
+// `web`, or `daemon` if there is no such user, and answers requests.
 //
 //   sudo node --import tsx examples/web.ts start [PORT]
 //   sudo node --import tsx examples/web.ts stop | status
@@ -31,8 +31,8 @@ class Web extends Daemon {
     await once(signal, 'abort')
   }
 
-  // The answers that are under way are sent. Then the idle connections are closed, those included that have
-  // never asked anything: closeIdleConnections() leaves these open before Node 26.
+  // Answers that are under way are sent. Then the idle connections are closed, also those that have never
+  // sent a request: closeIdleConnections() leaves these open before Node 26.
   protected override async shutdown() {
     this.#server.close()
     for (const answer of this.#answers) await once(answer, 'close')
