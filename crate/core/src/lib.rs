@@ -14,6 +14,7 @@ pub mod manager;
 #[cfg_attr(not(target_os = "linux"), path = "output/other.rs")]
 pub mod output;
 pub mod pidfile;
+pub mod poll;
 pub mod privileges;
 pub mod process;
 pub mod signal_safe;
@@ -21,5 +22,6 @@ pub mod start;
 pub mod sync;
 pub mod sys;
 pub mod syslog;
+pub mod thread;
 pub mod walk;
 pub mod zone;

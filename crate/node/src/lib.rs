@@ -30,7 +30,7 @@ use tsdaemonize_core::process::{orphans, own, procfs};
 use tsdaemonize_core::start::hand_over::{self as handing, Answer, HandOver};
 use tsdaemonize_core::start::launch;
 use tsdaemonize_core::syslog::Transport;
-use tsdaemonize_core::{privileges, sys, syslog};
+use tsdaemonize_core::{privileges, sys, syslog, thread};
 
 /// The hand-over, from the take-over at import until "go".
 static HAND_OVER: Mutex<Option<HandOver>> = Mutex::new(None);
@@ -69,16 +69,10 @@ struct Helper(std::sync::mpsc::Sender<Box<dyn FnOnce() + Send>>);
 impl Helper {
     fn start(env: &Env, name: &str) -> napi::Result<Self> {
         let (give, given) = std::sync::mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let all = nix::sys::signal::SigSet::all();
-        let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK).ok();
-        let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
-        let spawned = thread.spawn(move || given.into_iter().for_each(|work| work()));
-        if let Some(old) = old {
-            let _ = old.thread_set_mask();
-        }
-        spawned.map(|_| Self(give)).map_err(|error| {
-            let (what, errno) = ("Cannot start a thread", error.raw_os_error().unwrap_or(0));
-            let error = Error::os(Code::StartFailed, what, "pthread_create", errno);
+        let spawned = thread::spawn(name, move || given.into_iter().for_each(|work| work()));
+        spawned.map(|()| Self(give)).map_err(|errno| {
+            let what = "Cannot start a thread";
+            let error = Error::os(Code::StartFailed, what, "pthread_create", errno as i32);
             thrown(env, error.hint("Too many processes and threads (`ulimit -u`)"))
         })
     }

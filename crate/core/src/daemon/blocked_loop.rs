@@ -10,16 +10,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering}
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::daemon::{at_exit, farewell};
 use crate::pidfile::PidFile;
 use crate::sys::{self, Wake, Watch};
-use crate::syslog;
+use crate::{poll, syslog, thread};
 
 /// The thread looks this often while it waits for JavaScript. One look counts at most twice its
 /// length: a process that was stopped (SIGSTOP, a laptop's lid) was not blocked meanwhile.
 const TICK: Duration = Duration::from_millis(100);
+/// And this often at a pidfile that cannot be watched, or mended.
+const BLIND: Duration = Duration::from_secs(1);
 /// How much longer than a JavaScript timer of the same length the guard waits.
 const MARGIN: Duration = Duration::from_millis(600);
 /// For the last words to reach the logger.
@@ -64,15 +66,7 @@ pub fn start(name: &str, blocked: Duration, attached: bool, stderr: bool) -> std
     }
     let Some(shared) = SHARED.get() else { return Ok(()) };
     WAKE.store(shared.wake.descriptors().1, Ordering::SeqCst);
-    // The thread inherits the mask: signals are the main thread's.
-    let all = nix::sys::signal::SigSet::all();
-    let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
-    let thread = std::thread::Builder::new()
-        .name("guard".into())
-        .stack_size(128 << 10)
-        .spawn(move || Thread::new(shared).run());
-    old.thread_set_mask()?;
-    thread.map(drop)
+    Ok(thread::spawn("guard", move || Thread::new(shared).run())?)
 }
 
 /// Puts our handler in front of libuv's. Again and again, as listeners come and go: where ours
@@ -195,20 +189,20 @@ impl Thread {
 
     fn sleep(&self, waiting: bool) {
         let shared = self.shared;
-        // Where the file cannot be watched, or mended, look once a second.
+        // Where the file cannot be watched, or mended, look now and then.
         let blind = KEEP_PIDFILE.load(Ordering::SeqCst)
             && (self.uneasy || self.watch.as_ref().is_none_or(|watch| !watch.has_file()))
             && at_exit::with_pidfile(|_| ()).is_some();
         let timeout = match (waiting, blind) {
-            (true, _) => PollTimeout::from(TICK.as_millis() as u16),
-            (false, true) => PollTimeout::from(1000u16),
+            (true, _) => poll::timeout(TICK),
+            (false, true) => poll::timeout(BLIND),
             (false, false) => PollTimeout::NONE,
         };
         let mut fds = vec![PollFd::new(shared.wake.descriptors().0, PollFlags::POLLIN)];
         if let Some(watch) = &self.watch {
             fds.push(PollFd::new(watch.descriptor(), PollFlags::POLLIN));
         }
-        let _ = poll(&mut fds, timeout);
+        let _ = nix::poll::poll(&mut fds, timeout);
         shared.wake.clear();
         if let Some(watch) = &self.watch {
             watch.clear();

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::errors::unrecognised;
 use super::find::Doubt;
 use super::{KILLED, PAUSE, SETTLE};
-use crate::accounts;
 use crate::error::Result;
 use crate::pidfile::{self, Place, State};
 use crate::process::lock_holder::{Holding, Locked, Process};
@@ -17,6 +16,7 @@ use crate::process::procfs;
 use crate::process::stat::Stat;
 #[cfg(not(target_os = "linux"))]
 use crate::sys;
+use crate::{accounts, thread};
 
 /// For the user database to give a name.
 const NAMED: Duration = Duration::from_secs(2);
@@ -103,8 +103,7 @@ fn info(process: &Process, file: Locked) -> Info {
 /// A user's name; its number, where it has none that is text, or the database does not answer in time.
 fn name_of_user(uid: u32) -> String {
     let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::Builder::new().name("user".into()).stack_size(256 << 10);
-    let asked = thread.spawn(move || tell.send(accounts::user_by_uid(uid)));
-    let found = asked.ok().and_then(|_| told.recv_timeout(NAMED).ok());
+    let ask = move || drop(tell.send(accounts::user_by_uid(uid)));
+    let found = thread::spawn("user", ask).ok().and_then(|_| told.recv_timeout(NAMED).ok());
     found.and_then(|found| found.ok().flatten()).map_or_else(|| uid.to_string(), |user| user.name)
 }

@@ -25,13 +25,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::Mode;
 
 use super::pipes;
 use super::shared::{Destination, Shared};
 use crate::sys::Wake;
 use crate::syslog::{self, Config, Transport};
+use crate::thread;
 use crate::zone::Zone;
 
 /// For a keeper to end, or to begin.
@@ -116,13 +116,7 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
     set_destination();
     ACTIVE.store(true, Ordering::SeqCst);
 
-    // The thread inherits the mask: signals are the main thread's.
-    let old =
-        SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(nix("sigprocmask"))?;
-    let thread = std::thread::Builder::new().name("streams".into()).stack_size(256 << 10);
-    let spawned = thread.spawn(|| pipes::run(streams));
-    let _ = old.thread_set_mask();
-    spawned.map_err(|error| ("pthread_create", error.raw_os_error().unwrap_or(0)))?;
+    thread::spawn("streams", || pipes::run(streams)).map_err(nix("pthread_create"))?;
     wait(PATIENCE, |state| state.keeper.is_some() || state.failure.is_some());
     match state().failure {
         Some(errno) => Err(("clone", errno)),

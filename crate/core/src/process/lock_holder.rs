@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::FileStat;
 #[cfg(target_os = "linux")]
 use nix::sys::stat::stat;
 
+use crate::poll;
 use crate::process::procfs::Unseen;
 #[cfg(target_os = "linux")]
 use crate::process::procfs::{self, errno_of};
@@ -78,7 +79,7 @@ impl Process {
         match &self.handle {
             Ok(handle) => {
                 let mut fds = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
-                poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+                nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
             }
             Err(_) => !exists(self.pid),
         }
@@ -87,16 +88,7 @@ impl Process {
     /// Waits for its end; `false` when the time was up first, or it cannot be waited for.
     pub fn await_end(&self, deadline: Instant) -> bool {
         let Ok(handle) = &self.handle else { return false };
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
-            let mut fds = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
-                Ok(n) if n > 0 => return true,
-                _ if left.is_zero() => return false,
-                _ => {}
-            }
-        }
+        poll::until(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], deadline)
     }
 
     /// Waits for it, if it is a child of ours that has ended, and was not waited for.

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
 };
@@ -20,7 +20,7 @@ use super::frames::{Frame, receive, send};
 use crate::error::{Code, Error, Result};
 use crate::pidfile::{PidFile, Place};
 use crate::process::lock_holder::Process;
-use crate::sys;
+use crate::{poll, sys};
 
 /// The environment variable of the hand-over.
 pub const VARIABLE: &str = "TSDAEMONIZE_HANDOVER";
@@ -221,20 +221,9 @@ impl HandOver {
     /// refused, in one step, so that it never believes in a daemon that gave up. Blocks.
     pub fn answer(mut self, timeout: Duration) -> Answer {
         let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-            match poll(&mut fds, timeout) {
-                Ok(0) | Err(_) if left.is_zero() => {
-                    // After this the launcher's send fails; what was sent before is still read.
-                    let _ = self.socket.shutdown(std::net::Shutdown::Read);
-                    break;
-                }
-                Ok(0) | Err(_) => {}
-                Ok(_) => break,
-            }
+        if !poll::until(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], deadline) {
+            // After this the launcher's send fails; what was sent before is still read.
+            let _ = self.socket.shutdown(std::net::Shutdown::Read);
         }
         match receive(&mut self.socket) {
             Ok((Frame::Go, _)) => Answer::Go,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
@@ -36,10 +36,12 @@ use crate::process::{orphans, procfs, session};
 use crate::start::children::{self, Prepared, Strings};
 use crate::start::frames::{Frame, receive, send};
 use crate::start::hand_over::VARIABLE;
-use crate::{signal_safe, sys};
+use crate::{poll, signal_safe, sys, thread};
 
 /// How much later than the guardian the launcher gives up, should the guardian hang.
 const MARGIN: Duration = Duration::from_secs(3);
+/// How long the guardian may take to clean up.
+const CLEANING: Duration = Duration::from_secs(2);
 /// How long the guardian may take to end: by itself, and again when it was killed.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long what a start leaves may take to end, all in all.
@@ -292,7 +294,7 @@ impl Launch {
         if self.await_guardian(Duration::ZERO) {
             bury();
         } else {
-            let _ = std::thread::Builder::new().name("guardian".into()).spawn(bury);
+            let _ = thread::spawn("guardian", bury);
         }
         Outcome { result, stdout: printed(&self.out), stderr: printed(&self.err) }
     }
@@ -304,12 +306,11 @@ impl Launch {
         let mut ready = None;
         let mut hand_open = true;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 failure.timed_out = true;
                 return None;
             }
-            let (hand, guard) = self.wait_readable(left, hand_open);
+            let (hand, guard) = self.wait_readable(deadline, hand_open);
             if hand {
                 match receive(&mut Until { socket: &self.hand, deadline }) {
                     Ok((Frame::Ready, pid)) => {
@@ -333,16 +334,14 @@ impl Launch {
         }
     }
 
-    fn wait_readable(&self, left: Duration, hand_open: bool) -> (bool, bool) {
-        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+    fn wait_readable(&self, deadline: Instant, hand_open: bool) -> (bool, bool) {
         let interest = if hand_open { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = [
             PollFd::new(self.guard.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.hand.as_fd(), interest),
         ];
         let count = if hand_open { 2 } else { 1 };
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        if poll(&mut fds[..count], timeout).is_err() {
+        if !poll::until(&mut fds[..count], deadline) {
             return (false, false);
         }
         let any = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
@@ -365,7 +364,7 @@ impl Launch {
             self.await_guardian(FAREWELL);
         }
         // After "ready" it has nothing more to say, unless something went wrong.
-        if failure.report.is_some() || self.wait_readable(Duration::ZERO, true).0 {
+        if failure.report.is_some() || self.wait_readable(Instant::now(), true).0 {
             self.hear_out(due, failure);
             return None;
         }
@@ -433,10 +432,8 @@ impl Launch {
         // End of file tells guardian and daemon to give up.
         let _ = self.hand.shutdown(std::net::Shutdown::Both);
         let _ = self.guard.shutdown(std::net::Shutdown::Write);
-        let patience = PollTimeout::from(2000u16);
         let mut fds = [PollFd::new(self.guard.as_fd(), PollFlags::empty())];
-        let is_told = matches!(sys::again(|| poll(&mut fds, patience)), Ok(n) if n > 0);
-        if !is_told || !self.await_guardian(FAREWELL) {
+        if !poll::until(&mut fds, Instant::now() + CLEANING) || !self.await_guardian(FAREWELL) {
             self.kill_guardian();
             self.await_guardian(FAREWELL);
         }
@@ -456,12 +453,10 @@ struct Until<'a> {
 
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX))? {
-            0 => Err(std::io::ErrorKind::TimedOut.into()),
-            _ => (&mut &*self.socket).read(buffer),
+        match poll::until(&mut fds, self.deadline) {
+            true => (&mut &*self.socket).read(buffer),
+            false => Err(std::io::ErrorKind::TimedOut.into()),
         }
     }
 }

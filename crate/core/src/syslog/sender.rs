@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use ::syslog::{LogFormat, Logger};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::format::{Fields, Formatter, Record, cut, facility, plain, severity};
 use super::journal::Journal;
@@ -22,6 +21,7 @@ use super::local::{Local, PATIENCE, TOGETHER};
 use super::queue::{Batch, Entry};
 use super::remote::{Tcp, Udp};
 use super::{Config, QUEUE, TOLD, Transport};
+use crate::thread;
 
 /// Between two tries to reach a logger: this at first, doubled up to the longest.
 const RETRY: Duration = Duration::from_millis(10);
@@ -39,16 +39,10 @@ const KEPT: usize = 256 << 10;
 
 /// Starts the thread; `false` where none can be had.
 pub fn start() -> bool {
-    // The thread inherits the mask: signals are the main thread's.
-    let old = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok();
-    let thread = std::thread::Builder::new()
-        .name("syslog".into())
-        .stack_size(256 << 10)
-        .spawn(|| Sender::new().run(None));
-    if let Some(old) = old {
-        let _ = old.thread_set_mask();
-    }
-    thread.is_ok()
+    let run = || {
+        Sender::new().run(None);
+    };
+    thread::spawn("syslog", run).is_ok()
 }
 
 /// Without a thread: sends what waits, in the caller's, for as long as `timeout`.

@@ -61,8 +61,7 @@ pub unsafe fn fork_beside<T: Send + 'static>(
     run: unsafe fn(&T) -> !,
 ) -> Result<pid_t, (&'static str, i32)> {
     let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::Builder::new().name("guardian".into()).stack_size(256 << 10);
-    let made = thread.spawn(move || {
+    let made = crate::thread::spawn("guardian", move || {
         let mut fresh = Beside { what, run };
         let mut stack = Box::<Stack<LARGE>>::new_uninit();
         // SAFETY: stack and value are there until the child has left this memory. A child of fork is alone
@@ -88,7 +87,7 @@ pub unsafe fn fork_beside<T: Send + 'static>(
             }
         }
     });
-    made.map_err(|error| ("pthread_create", error.raw_os_error().unwrap_or(0)))?;
+    made.map_err(|errno| ("pthread_create", errno as i32))?;
     told.recv().unwrap_or(Err(("fork", libc::EAGAIN)))
 }
 

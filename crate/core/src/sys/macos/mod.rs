@@ -186,8 +186,6 @@ pub fn outlive_parent() {
 /// A thread that kills this process when its parent ends before [`outlive_parent`].
 pub fn keep_dying_with_parent() {
     let parent = nix::unistd::getppid().as_raw();
-    let all = nix::sys::signal::SigSet::all();
-    let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK).ok();
     let watch = move || {
         if let Ok(end) = pidfd_open(parent) {
             let mut poll = libc::pollfd { fd: end.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -199,10 +197,7 @@ pub fn keep_dying_with_parent() {
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         }
     };
-    let _ = std::thread::Builder::new().name("parent".into()).stack_size(64 << 10).spawn(watch);
-    if let Some(old) = old {
-        let _ = old.thread_set_mask();
-    }
+    let _ = crate::thread::spawn("parent", watch);
 }
 
 /// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
