@@ -35,7 +35,7 @@ asRoot('`npm start` and a shell as PID 1 take the daemon with them: `start()` wa
   const own = await contained(p, `exec ${node} ${serviced} start`)
   t.regex(
     own.stderr,
-    /^sample: The daemon ends with process 1, which is the one that started it, and no init\. .*`run`.*`detach: false`\n$/,
+    /^sample: The daemon ends with process 1, which started it and is no init\. .*`run`.*`detach: false`\n$/,
   )
   const supervisor = `import { spawnSync } from 'node:child_process'
 process.stderr.write(spawnSync('${node}', ['${script}']).stderr)`

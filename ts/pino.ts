@@ -2,7 +2,7 @@
 // `pino({ transport: { target: 'tsdaemonize/pino' } })`.
 
 import { Writable } from 'node:stream'
-import { logWithFields } from './fields.js'
+import { fieldsOf } from './fields/index.js'
 import { syslog } from './index.js'
 
 /** What the stream is made with. */
@@ -63,7 +63,11 @@ export default function toSyslog(options: PinoSyslogOptions = {}): Writable {
     const given = entry as Record<string, unknown>
     const message = given[messageKey]
     const text = message === undefined ? '' : String(message)
-    logWithFields(facility | priorityOf(given[levelKey]), text, given, known)
+    syslog.log({
+      priority: facility | priorityOf(given[levelKey]),
+      message: text,
+      fields: fieldsOf(given, known),
+    })
   }
 
   let begun = ''

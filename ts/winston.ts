@@ -1,7 +1,7 @@
 // winston's messages to syslog: a transport, `new SyslogTransport()`.
 
 import { Writable } from 'node:stream'
-import { asText, logWithFields } from './fields.js'
+import { asText, fieldsOf } from './fields/index.js'
 import { syslog } from './index.js'
 
 /** A message as winston hands it to a transport. */
@@ -153,7 +153,7 @@ export class SyslogTransport extends Writable {
   log(info: WinstonInfo, done: () => void): void {
     const priority = this.#facility | (this.#priorities[levelOf(info)] ?? syslog.LOG_INFO)
     if (this.format) syslog.syslog(priority, asText(info[MESSAGE] ?? info.message))
-    else logWithFields(priority, asText(info.message), info, this.#known)
+    else syslog.log({ priority, message: asText(info.message), fields: fieldsOf(info, this.#known) })
     this.emit('logged', info)
     done()
   }

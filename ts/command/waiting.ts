@@ -1,6 +1,6 @@
 // What a person at a terminal sees while a verb waits, and what Ctrl-C does then.
 
-import { now } from '../runtime/index.js'
+import { isTerminal, now } from '../runtime/index.js'
 
 /** Waits for some work to be done. */
 export type Wait = <T>(waiting: Waiting, work: () => Promise<T>) => Promise<T>
@@ -52,7 +52,7 @@ export const onTerminal: Wait = async (waiting, work) => {
     else dieIfInterrupted()
   }
   const timer = setInterval(() => {
-    if (process.getBuiltinModule('node:tty').isatty(STDERR)) renew()
+    if (isTerminal(STDERR)) renew()
   }, SECOND)
   process.once('SIGINT', interrupt)
   try {

@@ -2,14 +2,12 @@
 
 import { type NativeTransport, native } from '../native/index.js'
 import { defaultName, given } from '../program/index.js'
+import { LOG_PERROR, LOG_USER, LOG_WARNING } from './constants.js'
 
 let open = false
 let background = false
 let captured = false
 let onTerminal = false
-
-const LOG_PERROR = 0x20
-const LOG_USER = 1 << 3
 
 /**
  * The socket that stands in for the local logger in the programs of a test (ts/testing). Set by code that
@@ -46,7 +44,6 @@ export function openLogger(
 let opened: Parameters<typeof openLogger> | undefined
 /** In a priority: stderr has this message already (crate/core/src/syslog/mod.rs). */
 export const TOLD = 1 << 16
-const LOG_WARNING = 4
 
 /** A warning in the name of another, to the local logger alone; then the logger is as it was. */
 export function logAs(ident: string, options: number, facility: number, message: string): void {

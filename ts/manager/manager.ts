@@ -4,27 +4,7 @@
 import { native } from '../native/index.js'
 import { readFileSync } from '../runtime/index.js'
 import { LOG_WARNING, syslog } from '../syslog/index.js'
-
-/** Of runit, s6, daemontools, perp, nosh, OpenRC and macOS: what starts a service is its parent. The kernel cuts a
- * process's name at 15 bytes. */
-const SUPERVISORS = new Set([
-  'runsv',
-  's6-supervise',
-  'supervise',
-  'perpd',
-  'service-manager',
-  'supervise-daemo',
-  'launchd',
-])
-const CONTAINER_INITS = new Set([
-  'tini',
-  'tini-static',
-  'dumb-init',
-  'catatonit',
-  'docker-init',
-  'podman-init',
-  'my_init',
-])
+import { isContainerInit, isSupervisor } from './inits.js'
 
 /** Whether a service manager, or a container's init, started this very process. */
 export function startedByManager(): boolean {
@@ -33,7 +13,7 @@ export function startedByManager(): boolean {
   const name = parentName()
   if (name === 'systemd' && startedByOldSystemd()) return true
   if (process.env.SUPERVISOR_ENABLED !== undefined && isSupervisord(name)) return true
-  return SUPERVISORS.has(name) || (process.ppid === 1 && CONTAINER_INITS.has(name))
+  return isSupervisor(name) || (process.ppid === 1 && isContainerInit(name))
 }
 
 /** Before version 248 systemd does not set SYSTEMD_EXEC_PID (systemd.exec(5)). Its services are children

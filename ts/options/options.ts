@@ -11,10 +11,11 @@ import {
   ofType,
   unknownName,
 } from '../errors/index.js'
+import { LOG_DAEMON, LOG_LOCAL7, LOG_OPTIONS } from '../logger/index.js'
 import type { NativeConfinement, NativePlace } from '../native/index.js'
 import { defaultPlaces } from '../pidfile/index.js'
 import { defaultName, isName } from '../program/index.js'
-import { isAbsolute, resolve } from '../runtime/index.js'
+import { isAbsolute, LARGEST_INT, resolve } from '../runtime/index.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 
 /** What a Daemon is made with. `undefined` is "left out". */
@@ -164,11 +165,6 @@ export interface ResolvedOptions {
 
 /** What the daemon prints becomes syslog messages. */
 export const SYSLOG = 'syslog'
-const LOG_OPTIONS = 0x3f
-const LOG_DAEMON = 3 << 3
-const LAST_FACILITY = 23 << 3
-/** The longest that a timer of Node can be, and an int of the kernel. */
-const LARGEST = 2 ** 31 - 1
 const NAME = 'one path component of 1 to 64 bytes without control characters'
 
 /** What each option takes, and the check of it. */
@@ -181,7 +177,7 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   syslogOptions: (value, option) =>
     checkInteger(value, option, 0, LOG_OPTIONS, 'OR’d LOG_* options of syslog(3)'),
   syslogFacility: (value, option) => {
-    checkInteger(value, option, 0, LAST_FACILITY, 'a facility of syslog(3), such as LOG_DAEMON')
+    checkInteger(value, option, 0, LOG_LOCAL7, 'a facility of syslog(3), such as LOG_DAEMON')
     if ((value as number) % 8 !== 0)
       throw invalidValue(option, value, 'a facility of syslog(3), such as LOG_DAEMON')
   },
@@ -214,7 +210,7 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   keepFds: (value, option) => {
     if (!Array.isArray(value)) throw invalidType(option, value, 'an array of descriptors')
     value.forEach((fd, i) => {
-      checkInteger(fd, `${option}[${i}]`, 3, LARGEST, 'a descriptor, 3 or more')
+      checkInteger(fd, `${option}[${i}]`, 3, LARGEST_INT, 'a descriptor, 3 or more')
     })
   },
   startTimeout: checkTimeout,
@@ -321,7 +317,7 @@ function checkAccount(value: unknown, option: string): void {
 }
 
 function checkTimeout(value: unknown, option: string): void {
-  const takes = `a number of milliseconds, more than 0 and at most ${LARGEST}`
+  const takes = `a number of milliseconds, more than 0 and at most ${LARGEST_INT}`
   if (typeof value !== 'number') throw invalidType(option, value, takes)
-  if (!(value > 0 && value <= LARGEST)) throw invalidValue(option, value, takes)
+  if (!(value > 0 && value <= LARGEST_INT)) throw invalidValue(option, value, takes)
 }

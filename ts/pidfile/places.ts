@@ -3,7 +3,7 @@
 import { DaemonError } from '../errors/index.js'
 import { ownsVariables } from '../manager/index.js'
 import { type NativePlace, native } from '../native/index.js'
-import { isAbsolute } from '../runtime/index.js'
+import { isAbsolute, LONGEST_SOCKET_PATH } from '../runtime/index.js'
 
 /**
  * The caller's places, the one of a start first: `$RUNTIME_DIRECTORY` alone, where it was set by hand or
@@ -38,14 +38,11 @@ export function hintOf({ variable }: NativePlace): string {
   return variable === undefined ? '' : `. The variable ${variable} names this directory`
 }
 
-/** What sun_path of unix(7) holds, without the NUL. */
-const LONGEST = process.platform === 'linux' ? 107 : 103
-
 /** The path of a daemon's socket, beside its pidfile: where it would not fit, a hash stands for the name's end. */
 export function socketIn(place: NativePlace): string {
   const { dir, name } = place
   const path = `${dir}/${name}.socket`
-  const surplus = Buffer.byteLength(path) - LONGEST
+  const surplus = Buffer.byteLength(path) - LONGEST_SOCKET_PATH
   if (surplus <= 0) return path
   const end = `-${hash(name)}.socket`
   const kept = Buffer.byteLength(name) - surplus - (end.length - '.socket'.length)
@@ -55,10 +52,10 @@ export function socketIn(place: NativePlace): string {
     .toString()
     .replace(/\ufffd+$/, '')
   const short = `${dir}/${start}${end}`
-  if (Buffer.byteLength(short) <= LONGEST) return short
+  if (Buffer.byteLength(short) <= LONGEST_SOCKET_PATH) return short
   throw new DaemonError(
     'ERR_DAEMON_PIDFILE',
-    `The directory ${dir} is too long for a socket, whose path has at most ${LONGEST} bytes. ` +
+    `The directory ${dir} is too long for a socket, whose path has at most ${LONGEST_SOCKET_PATH} bytes. ` +
       `Name a shorter one with \`pidFilePath\`${hintOf(place)}`,
     { path: dir },
   )

@@ -7,6 +7,7 @@ import { beDaemon, type NativePlace, native } from '../native/index.js'
 import { inspect } from '../runtime/index.js'
 import { bewareOfTheDebugger } from './debugger.js'
 import { watchServers } from './listening.js'
+import { HELD_SIGNALS } from './signals.js'
 
 /** A daemon that the launcher had started before this one, in the same program. */
 export interface Earlier {
@@ -26,9 +27,6 @@ export interface Hello {
   isShown: boolean
   earlier: Earlier[]
 }
-
-/** The signals that would end the boot by default, and that are `onSignal`'s instead. SIGTERM ends it. */
-const PASSED_ON = ['SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR2']
 
 /** The hand-over that this process was started with, if it was. */
 export const handOver: Hello | undefined = take()
@@ -62,7 +60,7 @@ function take(): Hello | undefined {
   }
   delete process.env.TSDAEMONIZE_HANDOVER
   if (hello === null) return undefined
-  native.holdSignals(PASSED_ON.filter((signal) => process.listenerCount(signal) === 0))
+  native.holdSignals(HELD_SIGNALS.filter((signal) => process.listenerCount(signal) === 0))
   bewareOfTheDebugger()
   watchTheBoot()
   watchServers()

@@ -5,7 +5,7 @@ import { captureStderr, inBackground, showOnTerminal, TOLD } from '../logger/ind
 import { meetManager, stayInTouch, tellManager, tellReloading } from '../manager/index.js'
 import { assertAgreed, native } from '../native/index.js'
 import { type ResolvedOptions, SYSLOG } from '../options/index.js'
-import { getSystemErrorMap, isBun, now, print, writeSync } from '../runtime/index.js'
+import { getSystemErrorMap, isBun, isTerminal, LARGEST_INT, now, print, writeSync } from '../runtime/index.js'
 import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from '../syslog/index.js'
 import { closeDebugger } from './debugger.js'
 import { because, sayWhenItEnds } from './farewell.js'
@@ -49,8 +49,6 @@ const LATE_FLUSH_MS = 200
 const FOREVER = new Promise<never>(() => {})
 /** So many turns of the microtasks a `shutdown` has before a timer is made for it. */
 const AT_ONCE = 10
-/** The longest timer that Node has; it holds the event loop while `action` is pending. */
-const LONG_MS = 2 ** 31 - 1
 
 /** `ready`: the launcher has been told, and "go" is on its way. */
 type Phase = 'none' | 'starting' | 'ready' | 'running' | 'leaving'
@@ -148,7 +146,7 @@ function takeOver(): () => void {
   process.title = options.name
   if (!attached) inBackground()
   if (options.stderr === SYSLOG) captureStderr()
-  if (attached && options.stderr === undefined && process.getBuiltinModule('node:tty').isatty(2)) {
+  if (attached && options.stderr === undefined && isTerminal(2)) {
     showOnTerminal()
   }
   openlog(options.name, options.syslogOptions, options.syslogFacility)
@@ -228,7 +226,7 @@ const actionIsOff = new Promise<boolean>((resolve) => {
 
 /** The daemon's behaviour. */
 async function act(): Promise<boolean> {
-  const hold = setInterval(() => {}, LONG_MS)
+  const hold = setInterval(() => {}, LARGEST_INT)
   abort = new AbortController()
   try {
     await callAction(abort.signal)

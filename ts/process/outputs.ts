@@ -5,6 +5,7 @@
 import type { DaemonError } from '../errors/index.js'
 import { native } from '../native/index.js'
 import { type ResolvedOptions, SYSLOG } from '../options/index.js'
+import { isTerminal } from '../runtime/index.js'
 import { LOG_ERR, syslog } from '../syslog/index.js'
 import { printTo, watchReader } from './printing.js'
 
@@ -54,7 +55,7 @@ export function takeOutputs(): void {
   for (const [index, output] of outputs.entries()) {
     if (output === undefined) continue
     const number = index + 1
-    const wasTerminal = inPlace && process.getBuiltinModule('node:tty').isatty(number)
+    const wasTerminal = inPlace && isTerminal(number)
     if (output.to === 'syslog') native.streamsRedirect(number)
     else native.redirect(output.fd, number)
     if (output.to === 'file') output.made = false

@@ -1,7 +1,7 @@
 // What the daemon prints where it cannot be written. A full disk loses what does not fit, and no more than
 // that; when nobody reads any more, the daemon is told so.
 
-import { fstatSync, writeSync } from '../runtime/index.js'
+import { fstatSync, isTerminal, writeSync } from '../runtime/index.js'
 import { LOG_WARNING, syslog } from '../syslog/index.js'
 
 const NEWLINE = 10
@@ -42,7 +42,7 @@ export function watchReader(number: number, gone: (place: string, error: Error) 
 function isFile(number: number): boolean {
   try {
     const stat = fstatSync(number)
-    return stat.isFile() || (stat.isCharacterDevice() && !process.getBuiltinModule('node:tty').isatty(number))
+    return stat.isFile() || (stat.isCharacterDevice() && !isTerminal(number))
   } catch {
     return false
   }

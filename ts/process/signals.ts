@@ -15,6 +15,14 @@ export const DAEMON_SIGNALS = [
   'SIGPIPE',
 ] as const satisfies readonly NodeJS.Signals[]
 
+/**
+ * Those that would end the boot by default and are held for `onSignal` instead. SIGTERM ends the boot. SIGUSR1 is the
+ * debugger's, and the default of the others does nothing.
+ */
+export const HELD_SIGNALS: readonly NodeJS.Signals[] = DAEMON_SIGNALS.filter(
+  (signal) => !['SIGTERM', 'SIGUSR1', 'SIGCHLD', 'SIGPIPE'].includes(signal),
+)
+
 /** A signal's number on this system; `undefined` for what is none. */
 export function signalNumber(signal: string): number | undefined {
   return numbers()[signal]

@@ -10,3 +10,5 @@ export const { existsSync, fstatSync, readFileSync, readlinkSync, realpathSync, 
 export const { basename, dirname, isAbsolute, resolve } = process.getBuiltinModule('node:path')
 /** Milliseconds on a clock that is never set. `performance` would load all of node:perf_hooks. */
 export const now = () => process.uptime() * 1000
+/** node:tty, which is loaded when somebody asks. */
+export const isTerminal = (fd: number): boolean => process.getBuiltinModule('node:tty').isatty(fd)

@@ -9,6 +9,7 @@ export {
   getSystemErrorMap,
   inspect,
   isAbsolute,
+  isTerminal,
   now,
   readFileSync,
   readlinkSync,
@@ -18,5 +19,6 @@ export {
   writeSync,
 } from './builtin.js'
 export { quoted, variables, withoutLaunchersOwn } from './flags.js'
+export { LARGEST_INT, LONGEST_SOCKET_PATH } from './limits.js'
 export { print } from './print.js'
 export { denoFlags, isBun, isDeno, isDenoExecutable, isSingleExecutable } from './runtime.js'

@@ -35,9 +35,11 @@ export {
   LOG_NDELAY,
   LOG_NOWAIT,
   LOG_PERROR,
-  type SyslogStats,
-  type SyslogTransport,
-  type SyslogValue,
+} from '../logger/index.js'
+export type { SyslogStats } from './syslog.js'
+export type { SyslogTransport } from './transport.js'
+export type { SyslogValue } from '../fields/index.js'
+export {
   type SyslogEntry,
   openlog,
   syslog,

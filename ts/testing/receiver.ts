@@ -3,6 +3,7 @@
 
 import { chmodSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { LONGEST_SOCKET_PATH } from '../runtime/index.js'
 
 /** A message to syslog. */
 export interface Message {
@@ -18,9 +19,6 @@ export interface Message {
   readonly message: string
 }
 
-/** What fits into a socket's address (unix(7)). */
-const LONGEST_PATH = 107
-
 /** Receives messages at a socket. */
 export class Receiver {
   readonly messages: Message[] = []
@@ -28,7 +26,7 @@ export class Receiver {
   readonly #sockets = new Set<Socket>()
 
   constructor(path: string) {
-    if (Buffer.byteLength(path) > LONGEST_PATH) {
+    if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
       throw new Error(`${path} is too long for a socket (unix(7)): set TMPDIR to a shorter directory`)
     }
     this.#server = createServer((socket) => this.#read(socket))

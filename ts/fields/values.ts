@@ -1,37 +1,29 @@
 // What a program's own logger knows beside the message, as fields of a syslog message. A logger must
-// never throw for what it is given: names are made to fit, and values to text.
+// never throw for what it is given: names are made to fit, and values become text.
 
-import { syslog } from './index.js'
-import { inspect } from './runtime/index.js'
+import { inspect } from '../runtime/index.js'
+import { isReservedName, LONGEST_NAME } from './names.js'
 
-/** The longest name that `syslog.log` takes. */
-const LONGEST_NAME = 32
-/** Objects within objects within objects are written as text. */
+/** What a field can be; `undefined` is "left out". */
+export type SyslogValue = string | number | bigint | boolean | null | undefined
+
+/** How deep objects become fields of their own. What is deeper becomes text. */
 const DEEPEST = 3
-/** What a message has anyhow. */
-const RESERVED = /^(?:message|priority|syslog_(?:facility|identifier|pid|timestamp|raw))$/
 
-type Fields = Record<string, syslog.SyslogValue>
-
-/** Logs a message; `given` are names and values of any kind, `known` those among them to leave out. */
-export function logWithFields(
-  priority: number,
-  message: string,
-  given: object,
-  known: ReadonlySet<string>,
-): void {
-  const fields: Fields = {}
+/** The fields for names and values of any kind. Those in `known` are left out. */
+export function fieldsOf(given: object, known: ReadonlySet<string>): Record<string, SyslogValue> {
+  const fields: Record<string, SyslogValue> = {}
   for (const [name, value] of Object.entries(given)) {
     if (!known.has(name)) put(fields, name, value, 1)
   }
-  syslog.log({ priority, message, fields })
+  return fields
 }
 
 /** An object's members become fields of their own: `err.message`. */
-function put(fields: Fields, name: string, value: unknown, depth: number): void {
+function put(fields: Record<string, SyslogValue>, name: string, value: unknown, depth: number): void {
   if (value === undefined || typeof value === 'function' || typeof value === 'symbol') return
   if (typeof value !== 'object' || value === null) {
-    fields[fitting(name)] = value as syslog.SyslogValue
+    fields[fitting(name)] = value as SyslogValue
     return
   }
   if (value instanceof Date) {
@@ -43,7 +35,7 @@ function put(fields: Fields, name: string, value: unknown, depth: number): void 
     return
   }
   if (value instanceof Error) {
-    // Not enumerable in an Error.
+    // These are not enumerable in an Error.
     const { name: type, message, stack } = value
     for (const [key, own] of Object.entries({ type, message, stack })) {
       put(fields, `${name}.${key}`, own, depth + 1)
@@ -54,11 +46,11 @@ function put(fields: Fields, name: string, value: unknown, depth: number): void 
 
 function fitting(name: string): string {
   const plain = name.replace(/[^\w.-]/g, '_')
-  const begun = /^[A-Za-z]/.test(plain) && !RESERVED.test(plain.toLowerCase().replace(/[.-]/g, '_'))
-  return (begun ? plain : `data.${plain}`).slice(0, LONGEST_NAME)
+  const mayStay = /^[A-Za-z]/.test(plain) && !isReservedName(plain)
+  return (mayStay ? plain : `data.${plain}`).slice(0, LONGEST_NAME)
 }
 
-/** As JSON; what JSON cannot say, as Node shows it. */
+/** As JSON; what JSON cannot express, as Node shows it. */
 export function asText(value: unknown): string {
   if (typeof value === 'string') return value
   try {

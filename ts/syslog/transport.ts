@@ -1,0 +1,73 @@
+// Where messages go, and the check of it.
+
+import { hasControls, invalidType, invalidValue, unknownName } from '../errors/index.js'
+import type { NativeTransport } from '../native/index.js'
+import { isAbsolute, LONGEST_SOCKET_PATH } from '../runtime/index.js'
+
+/** Where messages go. */
+export type SyslogTransport =
+  /** The local logger, in RFC 3164; `path` is its socket, `/dev/log` by default. */
+  | { type: 'local'; path?: string | undefined }
+  /**
+   * Another host's logger, in RFC 5424: datagrams (RFC 5426), or a connection with octet counting
+   * (RFC 6587). `port` is 514 by default. `sdId` is the SD-ID of fields, `fields@32473` by default;
+   * who has a private enterprise number gives `name@number`.
+   */
+  | { type: 'udp' | 'tcp'; host: string; port?: number | undefined; sdId?: string | undefined }
+  /** systemd's journal; `path` is its native socket, `/run/systemd/journal/socket` by default. */
+  | { type: 'journal'; path?: string | undefined }
+
+const SYSLOG_PORT = 514
+/** The number that RFC 5612 keeps for examples: we have none of our own. */
+const SD_ID = 'fields@32473'
+/** RFC 5424, 6.3.2. */
+const SD_NAME = /^[!#-<>-\\^-~]{1,32}$/
+
+/** What each transport can be given, beside its type. */
+const TRANSPORTS: Record<string, readonly string[]> = {
+  local: ['path'],
+  journal: ['path'],
+  udp: ['host', 'port', 'sdId'],
+  tcp: ['host', 'port', 'sdId'],
+}
+
+/** As the native module takes it. */
+export function toNative(transport: SyslogTransport): NativeTransport {
+  if (typeof transport !== 'object' || transport === null) {
+    throw invalidType('transport', transport, 'an object with a type')
+  }
+  const { type, ...given } = transport as Record<string, unknown>
+  const known = Object.hasOwn(TRANSPORTS, String(type)) ? TRANSPORTS[String(type)] : undefined
+  if (typeof type !== 'string' || known === undefined) {
+    const types = Object.keys(TRANSPORTS)
+    throw unknownName('transport.type', type, `one of ${types.join(', ')}`, types)
+  }
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name)) {
+      throw unknownName('transport', name, `made of type, ${known.join(', ')} for '${type}'`, known)
+    }
+  }
+  if (known.includes('path')) return { kind: type, ...pathOf(given.path) }
+  const { host, port = SYSLOG_PORT, sdId = SD_ID } = given
+  if (typeof host !== 'string') throw invalidType('transport.host', host, 'a host’s name or address')
+  if (!/^\S{1,255}$/.test(host) || hasControls(host)) {
+    throw invalidValue('transport.host', host, 'a host’s name or address')
+  }
+  if (typeof port !== 'number') throw invalidType('transport.port', port, 'a port, 1 to 65535')
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw invalidValue('transport.port', port, 'a port, 1 to 65535')
+  }
+  if (typeof sdId !== 'string') throw invalidType('transport.sdId', sdId, 'an SD-ID, such as name@32473')
+  if (!SD_NAME.test(sdId)) throw invalidValue('transport.sdId', sdId, 'an SD-ID, such as name@32473')
+  return { kind: type, host, port, sdId }
+}
+
+function pathOf(path: unknown): { path?: string } {
+  if (path === undefined) return {}
+  const takes = `an absolute path of at most ${LONGEST_SOCKET_PATH} bytes`
+  if (typeof path !== 'string') throw invalidType('transport.path', path, takes)
+  if (!isAbsolute(path) || path.includes('\0') || Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
+    throw invalidValue('transport.path', path, takes)
+  }
+  return { path }
+}
