@@ -1,6 +1,14 @@
 // The class that programs extend, and what can be asked of a daemon from outside.
 
-import { exitStatus, killed, onTerminal, runCommand, silently, type Wait } from './command/index.js'
+import {
+  exitStatus,
+  killed,
+  runCommand,
+  type Service,
+  silently,
+  Terminal,
+  type Wait,
+} from './command/index.js'
 import { DaemonError, invalidType, unknownName } from './errors/index.js'
 import { isAhead, isRepeated, launch, onceReleased, show, startedEarlier } from './launch/index.js'
 import { logAs } from './logger/index.js'
@@ -354,8 +362,9 @@ export class Daemon {
     const take = (own: readonly string[] | undefined) => {
       this.#arguments = own ?? (given ? undefined : [])
     }
-    this.#wait = onTerminal
-    await runCommand(args, {
+    const terminal = new Terminal()
+    this.#wait = terminal.wait
+    const service: Service = {
       name: this.name,
       patience: this.#options.stopTimeout + KILL_AFTER_MS,
       start: (own) => {
@@ -370,7 +379,8 @@ export class Daemon {
       status: () => this.status(),
       reload: () => this.kill('SIGHUP'),
       notRunning: () => notRunning(this.name, this.name, this.#options.places),
-    })
+    }
+    await runCommand(args, service, terminal)
   }
 
   /**

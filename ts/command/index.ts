@@ -1,4 +1,6 @@
-// The command line of a daemon: its verbs, and what a person sees while one of them waits.
+// The command line of a daemon: its verbs, in one table (verbs.ts), and what a person sees while one of them waits.
 
-export { exitStatus, killed, runCommand } from './command.js'
-export { onTerminal, silently, type Wait } from './waiting.js'
+export { runCommand } from './command.js'
+export { exitStatus, type Service } from './verbs.js'
+export { silently, Terminal, type Wait } from './waiting.js'
+export { killed } from './words.js'
