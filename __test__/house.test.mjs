@@ -3,6 +3,7 @@
 import fs from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { root, test } from './kit.mjs'
+import * as rust from './modules.mjs'
 
 /** The rooms of ts/, the lowest first. Each uses those before it, by their doors. A file is a room, too. */
 const ROOMS = [
@@ -95,3 +96,103 @@ for (const [file, line, expected] of [
     )
   })
 }
+
+// crate/
+
+const CORE = 'core/src/'
+/** Rooms of the core in which files still go in circles. */
+const KNOTTED = ['instance', 'output', 'pidfile', 'privileges', 'signal_safe.rs', 'sys', 'syslog']
+/** Rooms of the core that still ask which system is compiled. */
+const ASKING = [
+  ...['accounts.rs', 'instance', 'lib.rs', 'manager', 'output', 'pidfile', 'privileges', 'process', 'syslog'],
+]
+/** Where it may be asked for which system is compiled; the tracer is for one alone. */
+const MAY_ASK = /^(core\/src\/sys\/|core\/tests\/|faults\/|\w+\/build\.rs$)/
+
+/** What is wrong with these files of crate/, as sentences. */
+function wrongsOf(files, { knotted = KNOTTED, asking = ASKING } = {}) {
+  const found = []
+  const asked = new Set()
+  for (const [file, text] of files) {
+    const isToml = file.endsWith('.toml')
+    const code = isToml ? text : rust.codeOf(text)
+    if (/^(core|program)\//.test(file) && /\bnapi/.test(code)) found.push(`${file} knows napi`)
+    if (isToml || MAY_ASK.test(file) || !/\btarget_(os|env|family|vendor)\b/.test(code)) continue
+    const room = file.startsWith(CORE) ? file.slice(CORE.length).split('/')[0] : file
+    if (asking.includes(room)) asked.add(room)
+    else found.push(`${file} asks for the system`)
+  }
+  const core = [...files].filter(([file]) => file.startsWith(CORE) && file.endsWith('.rs'))
+  const circles = rust.circlesOf(
+    rust.importsOf(new Map(core.map(([file, text]) => [file.slice(CORE.length), text]))),
+  )
+  const rooms = circles.map((circle) => circle.split(' ').map((file) => file.split('/')[0]))
+  circles.forEach((circle, index) => {
+    if (!rooms[index].every((room) => knotted.includes(room))) found.push(`a circle: ${circle}`)
+  })
+  for (const room of knotted)
+    if (!rooms.flat().includes(room)) found.push(`${room} has no circle any more: take it out of the list`)
+  for (const room of asking) if (!asked.has(room)) found.push(`${room} asks no more: take it out of the list`)
+  return found
+}
+
+/** The files of crate/ with what they say. */
+function crates() {
+  const folder = join(root, 'crate')
+  const tomls = fs.readdirSync(folder).map((name) => `${name}/Cargo.toml`)
+  return new Map([
+    ...rust.sourcesOf(folder),
+    ...tomls.map((file) => [file, fs.readFileSync(join(folder, file), 'utf8')]),
+  ])
+}
+
+test('the core and the program know no Node, the system is asked for in one room, and no file goes in a circle', (t) => {
+  t.deepEqual(wrongsOf(crates()), [])
+})
+
+for (const [file, line, expected] of [
+  ['core/Cargo.toml', 'napi.workspace = true', /^core\/Cargo.toml knows napi$/],
+  ['core/src/walk.rs', 'use napi::Env;', /^core\/src\/walk.rs knows napi$/],
+  ['program/src/main.rs', 'type E = napi_derive::Error;', /^program\/src\/main.rs knows napi$/],
+  ['core/src/walk.rs', '#[cfg(target_os = "linux")]', /walk.rs asks for the system$/],
+  ['core/src/error.rs', 'const A: bool = cfg!(not(target_env = "musl"));', /error.rs asks for the system$/],
+  ['node/src/lib.rs', '#[cfg(any(unix, target_os = "macos"))]', /lib.rs asks for the system$/],
+  ['core/src/error.rs', 'use crate::walk::{self as w, Found};', /^a circle: .*error.rs .*walk.rs/],
+  [
+    'core/src/error.rs',
+    'use super::accounts;\nfn a() { accounts::user_by_uid(0); }',
+    /^a circle: accounts.rs error.rs/,
+  ],
+  ['core/src/error.rs', 'fn a() { crate::accounts::user_by_uid(0); }', /^a circle: accounts.rs error.rs/],
+  ['core/src/error.rs', 'use crate::{accounts::*};', /^a circle: accounts.rs error.rs/],
+  // By a door.
+  ['core/src/error.rs', 'pub use crate::pidfile::Place;', /^a circle: .*error.rs .*pidfile\//],
+  // A child that uses what its own door defines.
+  ['core/src/process/session.rs', 'use super::numbers;\nuse self::x as y;', undefined],
+  [
+    'core/src/process/mod.rs',
+    'pub fn x() { session::kill_session(1, later()) }\npub fn later() {}',
+    /^a circle: process\/mod.rs process\/session.rs/,
+  ],
+]) {
+  test(`what is wrong with a file of Rust is found: ${file}: ${line}`, (t) => {
+    const files = crates()
+    files.set(file, `${line}\n${files.get(file)}`)
+    const found = wrongsOf(files)
+    if (expected)
+      t.true(
+        found.some((sentence) => expected.test(sentence)),
+        found.join('\n'),
+      )
+    else t.deepEqual(found, [])
+  })
+}
+
+test('what is gone must leave the lists of what is known', (t) => {
+  const more = { knotted: [...KNOTTED, 'daemon'], asking: [...ASKING, 'zone.rs'] }
+  const gone = ['daemon has no circle any more', 'zone.rs asks no more']
+  t.deepEqual(
+    wrongsOf(crates(), more),
+    gone.map((what) => `${what}: take it out of the list`),
+  )
+})
