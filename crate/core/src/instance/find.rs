@@ -82,8 +82,8 @@ impl Daemon {
     pub fn signal(&self, signal: i32) -> std::result::Result<(), Errno> {
         let handle = self.process.handle().map_err(|_| Errno::ESRCH)?;
         match sys::pidfd_send_signal(handle, self.pid, signal) {
-            Ok(()) | Err(libc::ESRCH) => Ok(()),
-            Err(errno) => Err(Errno::from_raw(errno)),
+            Err(Errno::ESRCH) => Ok(()),
+            sent => sent,
         }
     }
 

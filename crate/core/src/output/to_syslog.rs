@@ -101,7 +101,7 @@ pub fn start(name: &str) -> Result<(), (&'static str, i32)> {
         Ok((reader, writer))
     };
     let (out, err) = (pipe()?, pipe()?);
-    let wake = Wake::new().map_err(|error| ("eventfd", error.raw_os_error().unwrap_or(0)))?;
+    let wake = Wake::new().map_err(nix("eventfd"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     // SAFETY: nobody else knows of this memory yet.
     unsafe {

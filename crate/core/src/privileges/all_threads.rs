@@ -10,7 +10,6 @@
 //! One thread after the other. The handler makes system calls, stores a number
 //! and writes to an eventfd; all of that is async-signal-safe.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::ptr;
@@ -155,7 +154,7 @@ impl AllThreads {
     pub fn reach(tasks: Tasks) -> Result<Self, Error> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let answered =
-            EventFd::from_flags(flags).map_err(|error| cannot_reach("eventfd", error.into()))?;
+            EventFd::from_flags(flags).map_err(|error| cannot_reach("eventfd", error))?;
         let ours = Action::of_our_handler().map_err(|error| cannot_reach("sigaction", error))?;
         let mut everywhere = Self { tasks, answered, ours };
         everywhere.command(Order::default())?;
@@ -201,13 +200,17 @@ impl AllThreads {
     }
 }
 
-fn cannot_reach(syscall: &'static str, error: io::Error) -> Error {
-    let errno = error.raw_os_error().unwrap_or(0);
+fn cannot_reach(syscall: &'static str, errno: Errno) -> Error {
     let advice = match errno {
-        libc::EAGAIN => "Raise the limit `sigpending`: this user has too many signals queued.",
+        Errno::EAGAIN => "Raise the limit `sigpending`: this user has too many signals queued.",
         _ => "Look for a seccomp filter that forbids it.",
     };
-    Error::of_call(syscall, errno, "Cannot reach every thread to drop its privileges", advice)
+    Error::of_call(
+        syscall,
+        errno as i32,
+        "Cannot reach every thread to drop its privileges",
+        advice,
+    )
 }
 
 /// Has one other thread carry out the order. One that ends meanwhile owes
@@ -225,7 +228,7 @@ fn ask(
     match Errno::result(sent) {
         Ok(_) => {}
         Err(Errno::ESRCH) => return Ok(()),
-        Err(error) => return Err(cannot_reach("tgkill", error.into())),
+        Err(error) => return Err(cannot_reach("tgkill", error)),
     }
     let begun = Instant::now();
     loop {
@@ -260,7 +263,7 @@ fn ask(
 impl Action {
     /// As the C library gives it to the kernel, with the restorer that returns
     /// from a handler: set for a signal that nobody uses, and read back.
-    fn of_our_handler() -> io::Result<Self> {
+    fn of_our_handler() -> Result<Self, Errno> {
         let spare = libc::SIGRTMAX();
         // SAFETY: zero is a value of sigaction; the handler is
         // async-signal-safe; what was there is put back.
@@ -271,7 +274,7 @@ impl Action {
             libc::sigfillset(&mut ours.sa_mask);
             let mut before = MaybeUninit::<libc::sigaction>::uninit();
             if libc::sigaction(spare, &ours, before.as_mut_ptr()) != 0 {
-                return Err(io::Error::last_os_error());
+                return Err(Errno::last());
             }
             let read = Self::exchange(spare, None);
             libc::sigaction(spare, before.as_ptr(), ptr::null_mut());
@@ -280,7 +283,7 @@ impl Action {
     }
 
     /// Puts it in place for [`SIGNAL`]; returns what was there.
-    fn install(&self) -> io::Result<Self> {
+    fn install(&self) -> Result<Self, Errno> {
         Self::exchange(SIGNAL, Some(self))
     }
 }

@@ -61,7 +61,7 @@ pub struct Process {
 impl Process {
     /// `None`: there is no process of this number.
     pub fn open(pid: i32) -> Option<Self> {
-        match sys::pidfd_open(pid).map_err(Errno::from_raw) {
+        match sys::pidfd_open(pid) {
             Ok(handle) => Some(Self { pid, handle: Ok(handle) }),
             // A pid that names a thread is nobody's (Linux before 6.9 says EINVAL, later ENOENT).
             Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => None,

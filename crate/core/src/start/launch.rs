@@ -188,8 +188,8 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
 
     let (hand, hand_child) = UnixStream::pair().map_err(io("socketpair"))?;
     let (guard, guard_child) = UnixStream::pair().map_err(io("socketpair"))?;
-    let out = sys::memfd(c"stdout").map_err(os("memfd_create"))?;
-    let err = sys::memfd(c"stderr").map_err(os("memfd_create"))?;
+    let out = sys::memfd(c"stdout").map_err(|e| os("memfd_create")(e as i32))?;
+    let err = sys::memfd(c"stderr").map_err(|e| os("memfd_create")(e as i32))?;
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let null = sys::again(|| nix::fcntl::open("/dev/null", flags, Mode::empty()))
         .map_err(|e| os("open")(e as i32).at("/dev/null".as_ref()))?;
@@ -258,7 +258,7 @@ fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<Forked> {
     // this thread, and so in the child until it has reset them. Its descriptors are open until it is there.
     let guardian = unsafe { sys::fork_beside(prepared, gone, children::child_1) }.map_err(
         |(call, errno)| {
-            os(call)(errno).hint(
+            os(call)(errno as i32).hint(
                 "Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)",
             )
         },

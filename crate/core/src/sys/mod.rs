@@ -1,41 +1,19 @@
-//! What each system does in its own way, under the same names: Linux, and macOS.
+//! What each system does in its own way, under the same names: Linux, and macOS. Nowhere else is it asked
+//! which one is compiled.
+//!
+//! A function returns the `Errno` of its failure. Those that are called between fork and exec (`children`, and
+//! the forks themselves) fail as the calls of the C library beside them do: -1, with errno.
 
+mod again;
+mod file_id;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
 
+pub use self::again::{again, errno_of};
+pub use self::file_id::FileId;
 #[cfg(target_os = "linux")]
-pub use linux::*;
+pub use self::linux::*;
 #[cfg(not(target_os = "linux"))]
-pub use macos::*;
-use nix::sys::stat::FileStat;
-
-/// Device and inode: which file it is, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileId {
-    /// `st_dev`.
-    pub dev: u64,
-    /// `st_ino`.
-    pub ino: u64,
-}
-
-impl From<&FileStat> for FileId {
-    #[allow(clippy::unnecessary_cast, reason = "the types differ between platforms")]
-    fn from(stat: &FileStat) -> Self {
-        Self { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }
-    }
-}
-
-/// Makes a system call, again for as long as a signal interrupts it (EINTR in signal(7)). A file server
-/// can give that error at any call on a file.
-pub fn again<T>(
-    mut call: impl FnMut() -> Result<T, nix::errno::Errno>,
-) -> Result<T, nix::errno::Errno> {
-    loop {
-        match call() {
-            Err(nix::errno::Errno::EINTR) => {}
-            result => return result,
-        }
-    }
-}
+pub use self::macos::*;

@@ -150,7 +150,7 @@ impl Journal {
         use nix::fcntl::{FcntlArg, SealFlag, fcntl};
         use nix::sys::socket::{ControlMessage, sendmsg};
         use std::os::fd::AsRawFd;
-        let memfd = crate::sys::sealable_memfd(c"syslog").map_err(Errno::from_raw)?;
+        let memfd = crate::sys::sealable_memfd(c"syslog")?;
         let mut file = File::from(memfd);
         file.write_all(message)
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;

@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use libc::{c_int, c_void, pid_t};
 use nix::errno::Errno;
 
+use crate::thread;
+
 /// More than a child of [`fork_until_exec`] needs.
 const SMALL: usize = 32 << 10;
 /// The same for one of [`fork_beside`], on whose stack the other one's is. What is not touched costs nothing.
@@ -59,9 +61,9 @@ pub unsafe fn fork_beside<T: Send + 'static>(
     what: T,
     mut gone: PipeReader,
     run: unsafe fn(&T) -> !,
-) -> Result<pid_t, (&'static str, i32)> {
+) -> Result<pid_t, (&'static str, Errno)> {
     let (tell, told) = std::sync::mpsc::channel();
-    let made = crate::thread::spawn("guardian", move || {
+    let made = thread::spawn("guardian", move || {
         let mut fresh = Beside { what, run };
         let mut stack = Box::<Stack<LARGE>>::new_uninit();
         // SAFETY: stack and value are there until the child has left this memory. A child of fork is alone
@@ -79,7 +81,7 @@ pub unsafe fn fork_beside<T: Send + 'static>(
                 _ => shared,
             }
         };
-        let _ = tell.send(if child < 0 { Err(("fork", Errno::last_raw())) } else { Ok(child) });
+        let _ = tell.send(if child < 0 { Err(("fork", Errno::last())) } else { Ok(child) });
         if child > 0 && gone.read_to_end(&mut Vec::new()).is_err() {
             // Nothing tells when it is gone: so nothing is freed.
             loop {
@@ -87,8 +89,8 @@ pub unsafe fn fork_beside<T: Send + 'static>(
             }
         }
     });
-    made.map_err(|errno| ("pthread_create", errno as i32))?;
-    told.recv().unwrap_or(Err(("fork", libc::EAGAIN)))
+    made.map_err(|errno| ("pthread_create", errno))?;
+    told.recv().unwrap_or(Err(("fork", Errno::EAGAIN)))
 }
 
 /// What a child beside is given.

@@ -1,0 +1,83 @@
+//! What is called between fork and exec.
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use crate::sys::again;
+
+/// Asks for SIGKILL when the parent, or the thread of it that forked, ends (PR_SET_PDEATHSIG(2const)).
+/// Async-signal-safe; 0, or -1 with errno.
+pub fn die_with_parent() -> libc::c_int {
+    // SAFETY: takes integers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }
+}
+
+/// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
+/// there is. A descriptor of -1 has nothing to read. For a process in which all signals are blocked and
+/// SIGCHLD has a handler.
+///
+/// # Safety
+///
+/// Async-signal-safe; the descriptor must be open.
+pub unsafe fn wait_for_word_or_end(fd: RawFd, _child: libc::pid_t, millis: i64) -> bool {
+    let time = libc::timespec {
+        tv_sec: (millis / 1000) as libc::time_t,
+        tv_nsec: ((millis % 1000) * 1_000_000) as libc::c_long,
+    };
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: valid pointers to locals. SIGCHLD gets through for the length of the call (ppoll(2)).
+    unsafe {
+        let mut but_sigchld: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut but_sigchld);
+        libc::sigdelset(&mut but_sigchld, libc::SIGCHLD);
+        libc::ppoll(&mut poll, 1, &time, &but_sigchld) > 0
+    }
+}
+
+/// close_range(2) over `first..=last`. Async-signal-safe.
+pub fn close_range(first: RawFd, last: libc::c_uint) -> Result<(), Errno> {
+    // SAFETY: takes integers only. What it closes is the caller's responsibility: it runs in a
+    // child of fork, where no Rust value owns a descriptor any more.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Closes every descriptor but the sorted ones given, by the list in /proc/self/fd, read without
+/// opendir(3), which allocates. 0, or -1 with errno.
+///
+/// # Safety
+///
+/// Only in a child of fork: the descriptors have no owner there. Async-signal-safe.
+pub unsafe fn close_listed(sorted: &[RawFd]) -> libc::c_int {
+    // SAFETY: async-signal-safe calls; the records that getdents64 wrote lie within `buffer`.
+    unsafe {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let open = || Errno::result(libc::open(c"/proc/self/fd".as_ptr(), flags));
+        let Ok(dir) = again(open) else { return -1 };
+        let mut buffer = [0u8; 4096];
+        loop {
+            let read = libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len());
+            if read <= 0 {
+                libc::close(dir);
+                return if read == 0 { 0 } else { -1 };
+            }
+            let mut at = 0usize;
+            while at + 19 < read as usize {
+                let size = u16::from_ne_bytes([buffer[at + 16], buffer[at + 17]]) as usize;
+                let mut fd: RawFd = 0;
+                let mut next = at + 19;
+                while next < buffer.len() && buffer[next].is_ascii_digit() {
+                    fd = fd * 10 + RawFd::from(buffer[next] - b'0');
+                    next += 1;
+                }
+                if next > at + 19 && fd != dir && !sorted.contains(&fd) {
+                    libc::close(fd);
+                }
+                if size == 0 {
+                    break;
+                }
+                at += size;
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Files: those without a name, whose one is, the locks of open file descriptions, and symbolic links.
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+
+use crate::sys::{FileId, again};
+
+/// memfd_create(2), close-on-exec: a file without a name, for what the daemon prints.
+pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
+    memfd_with(name, libc::MFD_CLOEXEC)
+}
+
+/// The same, for a file that is sealed before it is given away (fcntl(2), F_ADD_SEALS).
+pub fn sealable_memfd(name: &CStr) -> Result<OwnedFd, Errno> {
+    memfd_with(name, libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
+}
+
+fn memfd_with(name: &CStr, flags: libc::c_uint) -> Result<OwnedFd, Errno> {
+    // SAFETY: `name` is a NUL-terminated string that outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) };
+    owned(fd)
+}
+
+pub(super) fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
+    let fd = Errno::result(fd)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// statx(2): device and inode of a file, as the kernel knows them without asking a file server.
+pub fn statx_unsynced(path: &Path) -> Result<(u64, u64), Errno> {
+    let (identity, _) = statx(path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO)?;
+    Ok((identity.dev, identity.ino))
+}
+
+/// Which file this is, and its owner, by the kernel's word: under fakeroot(1) the C library says that
+/// all files are root's.
+pub fn owner_of(path: &Path) -> Result<(FileId, u32), Errno> {
+    match statx(path, 0, libc::STATX_INO | libc::STATX_UID) {
+        // Linux before 4.11, or an old container profile.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            nix::sys::stat::stat(path).map(|found| (FileId::from(&found), found.st_uid))
+        }
+        found => found,
+    }
+}
+
+fn statx(path: &Path, flags: libc::c_int, mask: libc::c_uint) -> Result<(FileId, u32), Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the path is NUL-terminated; zero is a value of `struct statx`, which the call fills in.
+    let (result, found) = unsafe {
+        let mut found: libc::statx = std::mem::zeroed();
+        let (path, at) = (path.as_ptr(), libc::AT_FDCWD);
+        (libc::syscall(libc::SYS_statx, at, path, flags, mask, &raw mut found), found)
+    };
+    Errno::result(result)?;
+    let dev = nix::sys::stat::makedev(found.stx_dev_major.into(), found.stx_dev_minor.into());
+    Ok((FileId { dev, ino: found.stx_ino }, found.stx_uid))
+}
+
+/// fcntl(2) with F_OFD_SETLK.
+pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<i32, Errno> {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(lock))
+}
+
+/// fcntl(2) with F_OFD_GETLK.
+pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<i32, Errno> {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(lock))
+}
+
+/// dup3(2), close-on-exec.
+pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    again(|| {
+        loop {
+            // SAFETY: takes integers; the caller owns both descriptors.
+            match Errno::result(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }) {
+                // A race with an open(2) in another thread (dup(2)).
+                Err(Errno::EBUSY) => {}
+                result => return result.map(drop),
+            }
+        }
+    })
+}
+
+/// How a file is opened only to be named in further calls.
+pub const TO_NAME: OFlag = OFlag::O_PATH;
+
+/// Whose a symbolic link is, and what it says; of one and the same link.
+pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let link = again(|| openat(dir, name, flags, Mode::empty()))?;
+    let stat = again(|| fstat(&link))?;
+    Ok((stat, again(|| readlinkat(&link, ""))?))
+}
+
+/// Whether a directory is one of proc(5).
+pub fn is_proc(dir: &OwnedFd) -> bool {
+    // SAFETY: zero is a value of the structure, which the call fills in.
+    unsafe {
+        let mut found: libc::statfs = std::mem::zeroed();
+        let kind = libc::PROC_SUPER_MAGIC;
+        libc::fstatfs(dir.as_raw_fd(), &mut found) == 0 && found.f_type == kind as _
+    }
+}

@@ -1,0 +1,84 @@
+//! Processes: handles that stay on one, signals by handle, and what this one is.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::children::die_with_parent;
+use super::files::owned;
+
+/// pidfd_open(2): a handle on a process that stays on it when the pid is reused.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers; the result is a new descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    owned(fd)
+}
+
+/// pidfd_send_signal(2). The pid is not needed here.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, _pid: i32, signal: i32) -> Result<(), Errno> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null `info` asks for what kill(2) sends.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// The effective user by the kernel's word: under fakeroot(1) the C library says 0.
+pub fn effective_uid() -> u32 {
+    let mut ids: [libc::uid_t; 3] = [0; 3];
+    let [real, effective, saved] = &mut ids;
+    // SAFETY: three pointers to ids, which the call fills in; it cannot fail.
+    unsafe {
+        libc::syscall(libc::SYS_getresuid, &raw mut *real, &raw mut *effective, &raw mut *saved)
+    };
+    ids[1]
+}
+
+/// Whether a user id is root's. Where root has none in this user namespace, its files are shown as those of
+/// all who have none there, with the overflow id (user_namespaces(7)).
+pub fn is_root(uid: u32) -> bool {
+    const OVERFLOW: u32 = 65534;
+    let shows_root = |map: String| {
+        !map.lines().any(|line| {
+            let mut range = line.split_ascii_whitespace().map(|n| n.parse().unwrap_or(0));
+            let (inside, outside, length) = (range.next(), range.next(), range.next());
+            let inside: u32 = inside.unwrap_or(0);
+            let overflow = inside..=inside.saturating_add(length.unwrap_or(0));
+            outside == Some(0) || overflow.contains(&OVERFLOW)
+        })
+    };
+    uid == 0
+        || uid == OVERFLOW && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(shows_root)
+}
+
+/// Whether the calling thread is the one that the process began with: its id is the pid.
+pub fn is_main_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
+/// environ(7): null-terminated, or null.
+pub fn environment() -> *mut *mut libc::c_char {
+    unsafe extern "C" {
+        static environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: the C library's own variable; read, not written.
+    unsafe { environ }
+}
+
+/// The address of this thread's errno; async-signal-safe.
+pub fn errno_location() -> *mut libc::c_int {
+    // SAFETY: it is always valid.
+    unsafe { libc::__errno_location() }
+}
+
+/// Asks again what [`die_with_parent`] asked for, which the kernel forgets at the exec of a program with file
+/// capabilities, and where a security module changes ids there. In the main thread: it is a thread's own.
+pub fn keep_dying_with_parent() {
+    die_with_parent();
+}
+
+/// Takes that back. In the main thread: the signal is a thread's own.
+pub fn outlive_parent() {
+    // SAFETY: takes integers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
+}

@@ -1,0 +1,55 @@
+//! How a thread that polls learns that a file has changed.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+
+use crate::sys::again;
+
+/// Tells when a file is removed, renamed, written to or changed in its attributes; inotify(7).
+#[derive(Debug)]
+pub struct Watch {
+    inotify: Inotify,
+    file: Option<WatchDescriptor>,
+}
+
+impl Watch {
+    /// One that watches nothing yet; `None` where it cannot be had (fs.inotify.max_user_instances).
+    pub fn new() -> Option<Self> {
+        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
+        Some(Self { inotify: Inotify::init(flags).ok()?, file: None })
+    }
+
+    /// To poll.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// Whether it watches a file.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// What it told has been seen.
+    pub fn clear(&self) {
+        let _ = self.inotify.read_events();
+    }
+
+    /// Watches this open file, and the one before no more. The file itself, not its directory: in a busy
+    /// /run nothing else wakes the thread. By its descriptor, since the path may be out of reach; by the
+    /// path where there is no /proc.
+    pub fn set_file(&mut self, file: BorrowedFd<'_>, path: &Path) {
+        let flags = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_DELETE_SELF;
+        if let Some(old) = self.file.take() {
+            let _ = self.inotify.rm_watch(old);
+        }
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let watched = again(|| self.inotify.add_watch(link.as_str(), flags));
+        let by_path = || self.inotify.add_watch(path, flags | AddWatchFlags::IN_DONT_FOLLOW);
+        self.file = watched.or_else(|_| again(by_path)).ok();
+    }
+}

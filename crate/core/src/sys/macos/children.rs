@@ -1,0 +1,84 @@
+//! What is called between fork and exec.
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use super::kqueue::change;
+
+/// There is no such call: until the daemon's own code runs, only the guardian ends a start;
+/// [`keep_dying_with_parent`] does it from then on.
+pub fn die_with_parent() -> libc::c_int {
+    0
+}
+
+/// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
+/// there is. A descriptor of -1 has nothing to read: then it looks after ten.
+///
+/// # Safety
+///
+/// The descriptor must be open. kqueue(2) and kevent(2) are system calls and nothing else, and so can be
+/// made where signal-safety matters.
+pub unsafe fn wait_for_word_or_end(fd: RawFd, child: libc::pid_t, millis: i64) -> bool {
+    // SAFETY: valid pointers to locals.
+    unsafe {
+        let queue = libc::kqueue();
+        if queue < 0 || change(queue, fd as usize, libc::EVFILT_READ, 0) != 0 {
+            libc::close(queue);
+            let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            return libc::poll(&mut poll, 1, millis.min(10) as libc::c_int) > 0;
+        }
+        // One that has ended already cannot be watched; its caller looks first, and so need not wait.
+        let is_over = change(queue, child as usize, libc::EVFILT_PROC, libc::NOTE_EXIT) != 0;
+        let millis = if is_over { 0 } else { millis };
+        let time = libc::timespec {
+            tv_sec: (millis / 1000) as libc::time_t,
+            tv_nsec: ((millis % 1000) * 1_000_000) as libc::c_long,
+        };
+        let mut events: [libc::kevent; 2] = std::mem::zeroed();
+        let count = libc::kevent(queue, std::ptr::null(), 0, events.as_mut_ptr(), 2, &time);
+        libc::close(queue);
+        let got = usize::try_from(count).unwrap_or(0);
+        events.iter().take(got).any(|event| event.filter == libc::EVFILT_READ)
+    }
+}
+
+/// There is no such call: [`close_listed`] does it.
+pub fn close_range(_first: RawFd, _last: libc::c_uint) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}
+
+/// So many descriptors are asked for at a time: what a child of fork has on its stack.
+const LISTED: usize = 1024;
+
+/// Closes every descriptor but the sorted ones given, by the list that proc_pidinfo gives
+/// (sys/proc_info.h): a system call and nothing else. 0, or -1 with errno.
+///
+/// # Safety
+///
+/// Only in a child of fork: the descriptors have no owner there. Async-signal-safe.
+pub unsafe fn close_listed(sorted: &[RawFd]) -> libc::c_int {
+    // SAFETY: plain integers, for which zero is a value; the call writes no more than it is told.
+    unsafe {
+        let mut list: [libc::proc_fdinfo; LISTED] = std::mem::zeroed();
+        loop {
+            let size = std::mem::size_of_val(&list) as libc::c_int;
+            let (me, what) = (libc::getpid(), libc::PROC_PIDLISTFDS);
+            let got = libc::proc_pidinfo(me, what, 0, list.as_mut_ptr().cast(), size);
+            if got <= 0 {
+                return -1;
+            }
+            let count = got as usize / std::mem::size_of::<libc::proc_fdinfo>();
+            let mut closed = 0;
+            for entry in list.iter().take(count) {
+                if !sorted.contains(&entry.proc_fd) && libc::close(entry.proc_fd) == 0 {
+                    closed += 1;
+                }
+            }
+            // A full list is perhaps not all; where nothing was closed, nothing more will be.
+            if count < LISTED || closed == 0 {
+                return 0;
+            }
+        }
+    }
+}

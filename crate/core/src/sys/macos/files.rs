@@ -1,0 +1,76 @@
+//! Files: those without a name, whose one is, the locks of open file descriptions, and symbolic links.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, readlinkat};
+use nix::sys::stat::{FileStat, fstatat};
+
+use crate::sys::{FileId, again};
+
+/// A file without a name, close-on-exec, for what the daemon prints.
+pub fn memfd(_name: &CStr) -> Result<OwnedFd, Errno> {
+    let template = std::env::temp_dir().join("tsdaemonize.XXXXXX");
+    let (file, path) = nix::unistd::mkstemp(&template)?;
+    nix::unistd::unlink(&path)?;
+    set_flags(&file, false)?;
+    Ok(file)
+}
+
+pub(super) fn set_flags(file: &OwnedFd, nonblocking: bool) -> Result<(), Errno> {
+    fcntl(file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    if nonblocking {
+        fcntl(file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// Which file this is, and its owner.
+pub fn owner_of(path: &Path) -> Result<(FileId, u32), Errno> {
+    nix::sys::stat::stat(path).map(|found| (FileId::from(&found), found.st_uid))
+}
+
+/// fcntl(2) with F_OFD_SETLK.
+pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<i32, Errno> {
+    // SAFETY: the lock is valid for the call, which only reads it.
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, lock) })
+}
+
+/// fcntl(2) with F_OFD_GETLK.
+pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<i32, Errno> {
+    // SAFETY: the lock is valid for the call, which writes it.
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, lock) })
+}
+
+/// dup2(2), then close-on-exec: there is no call for both.
+pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes integers; the caller owns both descriptors.
+    unsafe {
+        again(|| Errno::result(libc::dup2(from, to)))?;
+        Errno::result(libc::fcntl(to, libc::F_SETFD, libc::FD_CLOEXEC)).map(drop)
+    }
+}
+
+/// How a directory is opened only to be named in further calls: to be searched (`O_SEARCH`).
+pub const TO_NAME: OFlag = OFlag::from_bits_retain(libc::O_SEARCH);
+
+/// Whose a symbolic link is, and what it says; of one and the same link.
+pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Errno> {
+    let stat = || again(|| fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW));
+    loop {
+        let before = stat()?;
+        let target = again(|| readlinkat(dir, name))?;
+        let after = stat()?;
+        if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino) {
+            return Ok((after, target));
+        }
+    }
+}
+
+/// There is no proc(5).
+pub fn is_proc(_dir: &OwnedFd) -> bool {
+    false
+}

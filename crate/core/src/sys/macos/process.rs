@@ -1,0 +1,88 @@
+//! Processes: handles that stay on one, signals by handle, and what this one is.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+
+use super::kqueue::{change, new_queue};
+use crate::thread;
+
+/// A kqueue(2) that can be read when the process ends, as a pidfd can.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    let queue = new_queue()?;
+    let filter = libc::EVFILT_PROC;
+    // SAFETY: the queue is open.
+    match unsafe { change(queue.as_raw_fd(), pid as usize, filter, libc::NOTE_EXIT) } {
+        0 => Ok(queue),
+        _ => Err(Errno::last()),
+    }
+}
+
+/// kill(2), if the process that the queue is for has not ended. macOS has no signal by handle: between
+/// the look and the call a process may end, and only when its parent has waited for it, and all other
+/// pids were given away since, could the signal reach another.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, pid: i32, signal: i32) -> Result<(), Errno> {
+    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: a valid pointer to a local; then integers.
+    let result = unsafe {
+        if libc::poll(&mut poll, 1, 0) != 0 {
+            return Err(Errno::ESRCH);
+        }
+        libc::kill(pid, signal)
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The effective user.
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Whether a user id is root's.
+pub fn is_root(uid: u32) -> bool {
+    uid == 0
+}
+
+/// Whether the calling thread is the one that the process began with.
+pub fn is_main_thread() -> bool {
+    // SAFETY: takes nothing and returns an integer.
+    unsafe { libc::pthread_main_np() == 1 }
+}
+
+/// environ(7): null-terminated, or null.
+pub fn environment() -> *mut *mut libc::c_char {
+    // SAFETY: the address of the C library's own variable, which is read, not written.
+    unsafe { *libc::_NSGetEnviron() }
+}
+
+/// The address of this thread's errno; async-signal-safe.
+pub fn errno_location() -> *mut libc::c_int {
+    // SAFETY: it is always valid.
+    unsafe { libc::__error() }
+}
+
+/// The daemon is ready, and the guardian's end is none of its business.
+static OUTLIVES: AtomicBool = AtomicBool::new(false);
+
+/// Takes back [`keep_dying_with_parent`].
+pub fn outlive_parent() {
+    OUTLIVES.store(true, Ordering::SeqCst);
+}
+
+/// A thread that kills this process when its parent ends before [`outlive_parent`].
+pub fn keep_dying_with_parent() {
+    let parent = nix::unistd::getppid().as_raw();
+    let watch = move || {
+        if let Ok(end) = pidfd_open(parent) {
+            let mut poll = libc::pollfd { fd: end.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: a valid pointer to a local.
+            while unsafe { libc::poll(&mut poll, 1, -1) } < 0 {}
+        }
+        if !OUTLIVES.load(Ordering::SeqCst) {
+            // SAFETY: takes integers; it is this very process.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+    };
+    let _ = thread::spawn("parent", watch);
+}

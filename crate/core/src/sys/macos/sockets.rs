@@ -1,0 +1,52 @@
+//! Sockets.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
+
+use super::files::set_flags;
+
+/// To a socket whose other end is gone: an error. Node ignores SIGPIPE.
+pub const NO_SIGNAL: MsgFlags = MsgFlags::empty();
+
+/// A socket of the UNIX domain, close-on-exec.
+pub fn unix_socket(kind: SockType, nonblocking: bool) -> Result<OwnedFd, Errno> {
+    let socket = socket(AddressFamily::Unix, kind, SockFlag::empty(), None)?;
+    set_flags(&socket, nonblocking)?;
+    Ok(socket)
+}
+
+/// TCP_RXT_CONNDROPTIME of netinet/tcp.h: for so many seconds what was sent is sent again.
+const RETRANSMIT_LIMIT: libc::c_int = 0x80;
+
+/// For so many milliseconds a host may acknowledge nothing.
+pub fn set_user_timeout(socket: &OwnedFd, limit: libc::c_uint) -> Result<(), Errno> {
+    let seconds = limit.div_ceil(1000) as libc::c_int;
+    // SAFETY: the option takes an int, whose address and size are given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            RETRANSMIT_LIMIT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// SO_NWRITE of sys/socket.h: bytes in the send queue.
+const SEND_QUEUE: libc::c_int = 0x1024;
+
+/// Bytes that the other host has not acknowledged.
+pub fn unacknowledged(socket: &OwnedFd) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    let mut size = size_of_val(&bytes) as libc::socklen_t;
+    // SAFETY: the option is an int, whose address and size are given.
+    let result = unsafe {
+        let (fd, to) = (socket.as_raw_fd(), (&raw mut bytes).cast());
+        libc::getsockopt(fd, libc::SOL_SOCKET, SEND_QUEUE, to, &mut size)
+    };
+    if result == 0 { bytes.max(0) as u64 } else { 0 }
+}

@@ -1,0 +1,37 @@
+//! How one thread wakes another that polls.
+
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
+
+use crate::sys::errno_of;
+
+/// Wakes a thread that polls; a pair of sockets.
+#[derive(Debug)]
+pub struct Wake(UnixStream, UnixStream);
+
+impl Wake {
+    /// A new one.
+    pub fn new() -> Result<Self, Errno> {
+        let pair = || {
+            let (reader, writer) = UnixStream::pair()?;
+            reader.set_nonblocking(true)?;
+            writer.set_nonblocking(true)?;
+            Ok(Self(reader, writer))
+        };
+        pair().map_err(|error| errno_of(&error))
+    }
+
+    /// To poll; and, its number, to write 8 bytes to in a signal handler.
+    pub fn descriptors(&self) -> (BorrowedFd<'_>, RawFd) {
+        (self.0.as_fd(), self.1.as_raw_fd())
+    }
+
+    /// It has woken.
+    pub fn clear(&self) {
+        let mut bytes = [0u8; 256];
+        while matches!((&self.0).read(&mut bytes), Ok(256)) {}
+    }
+}
