@@ -9,9 +9,7 @@
 //! back, and nothing else; a panic becomes a JavaScript error.
 
 use std::cell::RefCell;
-use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -26,9 +24,10 @@ use tsdaemonize_core::instance::places::{self, Candidate};
 use tsdaemonize_core::manager::notify;
 use tsdaemonize_core::output::{log_file, standard, to_syslog};
 use tsdaemonize_core::pidfile::{Place, State};
-use tsdaemonize_core::process::{orphans, own, procfs};
+use tsdaemonize_core::process::{orphans, own};
+use tsdaemonize_core::start::arguments::{self, Command};
 use tsdaemonize_core::start::hand_over::{self as handing, Answer, HandOver};
-use tsdaemonize_core::start::launch;
+use tsdaemonize_core::start::{self, Failure, Outcome, Plan};
 use tsdaemonize_core::syslog::Transport;
 use tsdaemonize_core::{privileges, sys, syslog, thread};
 
@@ -240,26 +239,41 @@ pub struct NativeOutcome {
     pub stderr: Buffer,
 }
 
-fn outcome(outcome: launch::Outcome) -> NativeOutcome {
-    let (pid, failure) = match outcome.result {
-        Ok(pid) => (Some(pid), launch::Failure::default()),
-        Err(failure) => (None, failure),
-    };
-    let status = failure.status;
-    NativeOutcome {
-        pid,
-        report: failure.report,
-        timed_out: failure.timed_out,
-        cancelled: failure.cancelled,
-        supplanted: failure.supplanted,
-        exit_code: status.filter(|s| libc::WIFEXITED(*s)).map(|s| libc::WEXITSTATUS(s)),
-        signal: status.filter(|s| libc::WIFSIGNALED(*s)).map(|s| libc::WTERMSIG(s)),
-        syscall: failure.step.map(|(name, _)| name.to_owned()),
-        errno: failure.step.map(|(_, errno)| -errno),
-        errno_code: failure.step.map(|(_, errno)| error::symbol(errno)),
-        reason: failure.step.map(|(_, errno)| error::reason(errno)),
-        stdout: outcome.stdout.into(),
-        stderr: outcome.stderr.into(),
+impl From<Outcome> for NativeOutcome {
+    fn from(outcome: Outcome) -> Self {
+        let (pid, failure) = match outcome.result {
+            Ok(pid) => (Some(pid), Failure::default()),
+            Err(failure) => (None, failure),
+        };
+        Self {
+            pid,
+            exit_code: failure.exit_code(),
+            signal: failure.signal(),
+            report: failure.report,
+            timed_out: failure.timed_out,
+            cancelled: failure.cancelled,
+            supplanted: failure.supplanted,
+            syscall: failure.step.map(|(name, _)| name.to_owned()),
+            errno: failure.step.map(|(_, errno)| -errno),
+            errno_code: failure.step.map(|(_, errno)| error::symbol(errno)),
+            reason: failure.step.map(|(_, errno)| error::reason(errno)),
+            stdout: outcome.stdout.into(),
+            stderr: outcome.stderr.into(),
+        }
+    }
+}
+
+impl From<NativePlan> for Plan {
+    fn from(native: NativePlan) -> Self {
+        let NativePlan { file, argv, own_arguments, env, own_env, .. } = native;
+        Self {
+            command: Command { file, argv, own_arguments, env, own_env },
+            cwd: native.cwd.map(Vec::from),
+            places: candidates(native.places),
+            keep_fds: native.keep_fds,
+            timeout: millis(native.timeout),
+            hello: native.hello,
+        }
     }
 }
 
@@ -267,139 +281,14 @@ fn outcome(outcome: launch::Outcome) -> NativeOutcome {
 #[napi(catch_unwind, ts_return_type = "Promise<NativeOutcome>")]
 pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
     let helper = Helper::start(env, "launch")?;
-    let started = core_plan(plan).and_then(launch::launch);
-    let launch = started.map_err(|error| thrown(env, error))?;
-    *canceller() = launch.canceller();
-    helper.run(env, move || {
-        let done = launch.wait();
-        *canceller() = None;
-        Ok(outcome(done))
-    })
+    let launch = start::launch(plan.into()).map_err(|error| thrown(env, error))?;
+    helper.run(env, move || Ok(NativeOutcome::from(launch.wait())))
 }
 
 /// Gives up the start that was begun last; its `launch` resolves when nothing of it is left.
 #[napi(catch_unwind)]
 pub fn cancel_launch() {
-    if let Some(cancel) = canceller().as_ref() {
-        cancel.cancel();
-    }
-}
-
-/// Of the start that was begun last.
-static CANCELLER: Mutex<Option<launch::Cancel>> = Mutex::new(None);
-
-fn canceller() -> std::sync::MutexGuard<'static, Option<launch::Cancel>> {
-    CANCELLER.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn core_plan(plan: NativePlan) -> error::Result<launch::Plan> {
-    let own = Own::of_this();
-    let c = |bytes: Vec<u8>| {
-        let nul = || Error::new(Code::StartFailed, "An argument has a NUL byte");
-        CString::new(bytes).map_err(|_| nul())
-    };
-    let file = own.program(plan.file).and_then(c)?;
-    let own_arguments = if plan.own_arguments { own.args.len() } else { 0 };
-    let argv = plan.argv.into_iter().rev().enumerate().rev().map(|(from_end, argument)| {
-        let same = own.args.iter().rev().take(own_arguments).nth(from_end);
-        match same.filter(|bytes| shows(bytes, &argument)) {
-            Some(bytes) => c(bytes.clone()),
-            None => own.program(argument).and_then(c),
-        }
-    });
-    let argv = argv.collect::<error::Result<_>>()?;
-    let mut env = plan.env.into_iter().map(|variable| own.variable(variable)).collect::<Vec<_>>();
-    if plan.own_env {
-        env.extend(own.without_a_name_in_text());
-    }
-    Ok(launch::Plan {
-        file,
-        argv,
-        env: env.into_iter().map(c).collect::<error::Result<_>>()?,
-        cwd: plan.cwd.map(|cwd| c(cwd.into())).transpose()?,
-        places: candidates(plan.places),
-        keep_fds: plan.keep_fds,
-        timeout: millis(plan.timeout),
-        hello: plan.hello,
-    })
-}
-
-/// This process's own program, arguments and variables, which are bytes. JavaScript sees text, in which all
-/// that is not UTF-8 looks alike: they are handed on by their places and their names.
-struct Own {
-    program: Vec<u8>,
-    args: Vec<Vec<u8>>,
-    /// Names and values.
-    env: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// Whether JavaScript sees these bytes so.
-fn shows(bytes: &[u8], text: &str) -> bool {
-    String::from_utf8_lossy(bytes) == text
-}
-
-impl Own {
-    fn of_this() -> Self {
-        let bytes = OsString::into_vec;
-        let program = std::env::current_exe().unwrap_or_default().into_os_string();
-        let env = std::env::vars_os().map(|(name, value)| (bytes(name), bytes(value)));
-        Self { program: bytes(program), args: command_line_bytes(), env: env.collect() }
-    }
-
-    /// A path or an argument that JavaScript gave as text: the one of ours that it shows, if it shows one
-    /// that is not UTF-8.
-    fn program(&self, text: String) -> error::Result<Vec<u8>> {
-        if !text.contains(char::REPLACEMENT_CHARACTER) {
-            return Ok(text.into_bytes());
-        }
-        let all = self.args.iter().chain([&self.program]);
-        let mut shown = all.filter(|bytes| shows(bytes, &text)).collect::<Vec<_>>();
-        shown.sort_unstable();
-        shown.dedup();
-        match shown.as_slice() {
-            [] => Ok(text.into_bytes()),
-            [one] => Ok((*one).clone()),
-            _ => {
-                let message = format!(
-                    "Several arguments of this process are not UTF-8 and look like '{text}': leave `args` out, which \
-                     hands on all of them as they are"
-                );
-                Err(Error::new(Code::StartFailed, message))
-            }
-        }
-    }
-
-    /// `NAME=value`, as JavaScript gave it.
-    fn variable(&self, text: String) -> Vec<u8> {
-        let found = text.split_once('=').and_then(|(name, value)| {
-            // Of several with one name the first counts (getenv(3)).
-            let (_, own) = self.env.iter().find(|(own, _)| own.as_slice() == name.as_bytes())?;
-            shows(own, value).then(|| joined(name.as_bytes(), own))
-        });
-        found.unwrap_or_else(|| text.into_bytes())
-    }
-
-    /// The variables that JavaScript cannot see: their names are not UTF-8.
-    fn without_a_name_in_text(&self) -> impl Iterator<Item = Vec<u8>> {
-        let of_bytes = self.env.iter().filter(|(name, _)| std::str::from_utf8(name).is_err());
-        of_bytes.map(|(name, value)| joined(name, value))
-    }
-}
-
-fn joined(name: &[u8], value: &[u8]) -> Vec<u8> {
-    [name, b"=", value].concat()
-}
-
-/// This process's arguments, its own name first.
-fn command_line_bytes() -> Vec<Vec<u8>> {
-    let args: Vec<Vec<u8>> = std::env::args_os().map(OsString::into_vec).collect();
-    if !args.is_empty() {
-        return args;
-    }
-    // musl does not tell a library of them.
-    let line = procfs::read("/proc/self/cmdline").unwrap_or_default();
-    let line = line.strip_suffix(b"\0").unwrap_or(&line);
-    line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+    start::cancel_latest();
 }
 
 /// Whether this is the process's main thread, where alone it can become a daemon.
@@ -557,7 +446,7 @@ pub fn guard_chain() {
 /// For Deno, which hides its own flags: the command line of this process.
 #[napi(catch_unwind)]
 pub fn command_line() -> Vec<String> {
-    command_line_bytes().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
+    arguments::command_line().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
 }
 
 /// For Deno: SIGUSR1 does nothing any more.

@@ -4,7 +4,7 @@
 //! other threads go on; where they have a copy, every lock that another thread held stays locked in it for
 //! ever. So both make **only async-signal-safe calls** (signal-safety(7)): no allocation, no formatting, no
 //! Rust value with a destructor that does anything, no panic; and they write to their own stacks, to errno
-//! and to one string of [`Prepared`], which [`crate::start::launch`] makes before, with whatever they need.
+//! and to one string of [`Prepared`], which the launcher makes before, with whatever they need.
 //!
 //! Child 1 becomes the session leader, forks child 2, and is then the **guardian** of the start: it
 //! says how child 2 died, or ends it with its process group when the launcher is gone or the time
@@ -20,7 +20,7 @@ use crate::sys;
 
 /// What the guardian says in one message of [`VERDICT`] bytes: a letter and a wait status.
 pub const VERDICT: usize = 5;
-/// It stood down: the daemon is the launcher's to release.
+/// The guardian stood down: the daemon is the launcher's to release.
 pub const STOOD_DOWN: u8 = b'K';
 /// Child 2 died; with its wait status.
 pub const DIED: u8 = b'D';
@@ -55,35 +55,35 @@ pub struct Prepared {
     pub cwd: Option<CString>,
     /// Ten bytes within a string of `env`: child 2 writes its pid there.
     pub pid_slot: *mut u8,
-    /// /dev/null, the two memfds, the hand-over socket: to become 0, 1, 2 and `hand_target`.
+    /// /dev/null, which becomes standard input.
     pub null: RawFd,
-    /// Standard output while it starts.
-    pub out: RawFd,
-    /// Standard error while it starts.
-    pub err: RawFd,
-    /// Child 2's end of the hand-over socket.
-    pub hand: RawFd,
-    /// Where the hand-over socket shall be.
-    pub hand_target: RawFd,
+    /// What becomes standard output while the daemon starts.
+    pub stdout: RawFd,
+    /// What becomes standard error while the daemon starts.
+    pub stderr: RawFd,
+    /// The daemon's end of the hand-over socket.
+    pub hand_over: RawFd,
+    /// The number that this end has in the daemon.
+    pub hand_over_number: RawFd,
     /// The locked pidfile, or -1.
     pub lock: RawFd,
-    /// Where it shall be.
-    pub lock_target: RawFd,
-    /// The guardian's end of its socket.
-    pub guard: RawFd,
-    /// Open wherever the launcher's memory is used; close-on-exec.
-    pub here: RawFd,
-    /// What the daemon keeps: 0, 1, 2, the targets, and `keepFds`.
+    /// The number that the locked pidfile has in the daemon.
+    pub lock_number: RawFd,
+    /// The guardian's end of its socket to the launcher.
+    pub guardian: RawFd,
+    /// A descriptor that is open wherever the launcher's memory is used; close-on-exec.
+    pub in_use: RawFd,
+    /// What the daemon keeps: 0, 1, 2, the two numbers above, and `keepFds`.
     pub keep: Vec<RawFd>,
-    /// What child 2 does not close: these and `here`, sorted ascending.
+    /// What child 2 does not close: these and `in_use`, sorted ascending.
     pub spared: Vec<RawFd>,
     /// The pidfile's path.
     pub pidfile: Option<CString>,
-    /// Its `st_dev`.
+    /// The pidfile's `st_dev`.
     pub dev: u64,
-    /// Its `st_ino`.
+    /// The pidfile's `st_ino`.
     pub ino: u64,
-    /// CLOCK_MONOTONIC, in milliseconds: when the start has failed.
+    /// When the start has failed: CLOCK_MONOTONIC, in milliseconds.
     pub deadline: i64,
 }
 
@@ -93,14 +93,14 @@ unsafe impl Send for Prepared {}
 /// Strings as execve(2) takes them.
 #[derive(Debug)]
 pub struct Strings {
-    /// What the pointers lead to.
+    /// The strings that the pointers lead to.
     _strings: Vec<Vec<u8>>,
-    /// To each of them, and NULL.
+    /// A pointer to each string, and NULL.
     pointers: Vec<*const c_char>,
 }
 
 impl Strings {
-    /// Of these, each with its NUL.
+    /// From strings that each end with a NUL.
     pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let strings: Vec<_> = strings.into_iter().collect();
         let each = strings.iter().map(|s| s.as_ptr().cast());
@@ -126,7 +126,7 @@ pub unsafe fn child_1(p: &Prepared) -> ! {
             verdict(p, NO_CHILD, errno());
             libc::_exit(1);
         }
-        // ppoll(2) must wake when child 2 ends: SIGCHLD needs a handler, and is blocked but there.
+        // ppoll(2) must wake when child 2 ends: SIGCHLD needs a handler, and is blocked everywhere else.
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_sigchld as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
@@ -140,7 +140,7 @@ pub unsafe fn child_1(p: &Prepared) -> ! {
             verdict(p, NO_CHILD, error);
             libc::_exit(1);
         }
-        guard(p, child)
+        be_guardian(p, child)
     }
 }
 
@@ -160,7 +160,7 @@ extern "C" fn run_child_2(what: *mut libc::c_void) -> c_int {
     }
 }
 
-/// Child 2: becomes the daemon's image, or says what hindered it. On Linux it uses the guardian's memory,
+/// Child 2: becomes the daemon's program, or says which call failed. On Linux it uses the guardian's memory,
 /// which stands still meanwhile; no signal handler is set, so that none runs there.
 unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
     // SAFETY: async-signal-safe calls on prepared values.
@@ -191,11 +191,11 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
 
         let dup2 = |from, to| check(p, 3, repeat(|| libc::dup2(from, to)));
         dup2(p.null, 0);
-        dup2(p.out, 1);
-        dup2(p.err, 2);
-        dup2(p.hand, p.hand_target);
+        dup2(p.stdout, 1);
+        dup2(p.stderr, 2);
+        dup2(p.hand_over, p.hand_over_number);
         if p.lock >= 0 {
-            dup2(p.lock, p.lock_target);
+            dup2(p.lock, p.lock_number);
         }
         for &fd in &p.keep {
             check(p, 4, repeat(|| libc::fcntl(fd, libc::F_SETFD, 0)));
@@ -226,15 +226,15 @@ unsafe fn check(p: &Prepared, step: u8, result: c_int) {
     if result >= 0 {
         return;
     }
-    // SAFETY: async-signal-safe calls on prepared values. Before the dup2 to its target the socket
-    // is at `hand`, after close_range at `hand_target` only: try both.
+    // SAFETY: async-signal-safe calls on prepared values. Before the dup2 the socket has its number here,
+    // after close_range only that in the daemon: try both.
     unsafe {
         let e = errno().to_ne_bytes();
         let frame = [STEP_FAILED, 5, 0, 0, 0, step, e[0], e[1], e[2], e[3]];
         let (text, flags) = (frame.as_ptr().cast(), libc::MSG_NOSIGNAL);
         let send = |to| repeat(|| libc::send(to, text, STEP_FRAME, flags) as c_int);
-        if send(p.hand) < 0 {
-            send(p.hand_target);
+        if send(p.hand_over) < 0 {
+            send(p.hand_over_number);
         }
         libc::_exit(127)
     }
@@ -242,16 +242,16 @@ unsafe fn check(p: &Prepared, step: u8, result: c_int) {
 
 /// The guardian: waits for the first of child 2's end, the launcher's word, the launcher's end, and
 /// the deadline.
-unsafe fn guard(p: &Prepared, child: pid_t) -> ! {
+unsafe fn be_guardian(p: &Prepared, child: pid_t) -> ! {
     // SAFETY: async-signal-safe calls on prepared values.
     unsafe {
         // As in child 2, so that the group exists for the kill whoever runs first.
         libc::setpgid(child, child);
-        let mut mine = [p.guard, p.here, if p.lock < 0 { p.here } else { p.lock }];
-        mine.sort_unstable();
+        let mut own = [p.guardian, p.in_use, if p.lock < 0 { p.in_use } else { p.lock }];
+        own.sort_unstable();
         // Nothing of the launcher's stays open here: not its terminal, not a pipe that a reader
         // waits on. Should this fail, they close when the start is over.
-        close_all_but(&mine);
+        close_all_but(&own);
 
         loop {
             let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -264,11 +264,11 @@ unsafe fn guard(p: &Prepared, child: pid_t) -> ! {
             if left <= 0 {
                 end(p, child, TIMED_OUT);
             }
-            if !sys::wait_for_word_or_end(p.guard, child, left) {
+            if !sys::wait_for_word_or_end(p.guardian, child, left) {
                 continue;
             }
             let mut word = 0u8;
-            let got = libc::recv(p.guard, (&raw mut word).cast(), 1, libc::MSG_DONTWAIT);
+            let got = libc::recv(p.guardian, (&raw mut word).cast(), 1, libc::MSG_DONTWAIT);
             if got == 1 && word == COMMIT {
                 // One who died in between is told by the next turn, not by standing down.
                 libc::waitid(libc::P_PID, child as libc::id_t, &mut info, flags);
@@ -286,7 +286,7 @@ unsafe fn guard(p: &Prepared, child: pid_t) -> ! {
     }
 }
 
-/// Ends child 2 with its process group, removes the pidfile, and says what it was.
+/// Ends child 2 with its process group, removes the pidfile, and tells the launcher why.
 unsafe fn end(p: &Prepared, child: pid_t, what: u8) -> ! {
     // SAFETY: async-signal-safe calls. `child` has not been waited for, so neither its pid nor its
     // process group's id can belong to anyone else.
@@ -315,7 +315,7 @@ unsafe fn verdict(p: &Prepared, what: u8, number: c_int) {
     let message: [u8; VERDICT] = [what, n[0], n[1], n[2], n[3]];
     // SAFETY: the buffer is ours. MSG_NOSIGNAL: the launcher may be gone.
     let send = || unsafe {
-        libc::send(p.guard, message.as_ptr().cast(), VERDICT, libc::MSG_NOSIGNAL) as c_int
+        libc::send(p.guardian, message.as_ptr().cast(), VERDICT, libc::MSG_NOSIGNAL) as c_int
     };
     repeat(send);
 }
@@ -338,7 +338,7 @@ unsafe fn remove_pidfile(p: &Prepared) {
     }
 }
 
-/// Default for every signal; by way of "ignored", which discards what is pending.
+/// Sets every signal to its default; to "ignored" first, which discards what is pending.
 fn reset_dispositions() {
     for signal in 1..=64 {
         sys::set_disposition(signal, libc::SIG_IGN);

@@ -1,0 +1,135 @@
+//! The guardian, which is child 1 of a start, as its launcher sees it.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::children;
+use crate::process::lock_holder::Process;
+use crate::process::{orphans, session};
+use crate::{poll, sys, thread};
+
+/// How long it may take to clean up.
+const CLEANING: Duration = Duration::from_secs(2);
+/// How long it may take to end: by itself, and again when it was killed.
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+/// How long what a start leaves may take to end, all in all.
+const CLEARED: Duration = Duration::from_secs(5);
+/// Between two looks at a process for which there is no handle.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A child that was not waited for: its pid is its own.
+#[derive(Debug)]
+pub struct Guardian {
+    pid: Pid,
+    socket: UnixStream,
+}
+
+impl Guardian {
+    /// The child of this pid, which has the other end of the socket.
+    pub(super) fn new(pid: i32, socket: UnixStream) -> Self {
+        Self { pid: Pid::from_raw(pid), socket }
+    }
+
+    /// To poll: there is a verdict.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Asks it to leave the daemon to the launcher.
+    pub(super) fn ask_to_stand_down(&mut self) {
+        let _ = self.socket.write_all(&[children::COMMIT]);
+    }
+
+    /// What became of the daemon: a letter of [`children`], and its number. `None`: it was killed.
+    pub(super) fn verdict(&self, deadline: Instant) -> Option<(u8, i32)> {
+        let mut message = [0u8; children::VERDICT];
+        Until { socket: &self.socket, deadline }.read_exact(&mut message).ok()?;
+        let [what, number @ ..] = message;
+        Some((what, i32::from_ne_bytes(number)))
+    }
+
+    /// Waits until it has ended; it stays a zombie, so that its pid, which is the session's id, stays its
+    /// own. `false` when the time was up first.
+    pub(super) fn await_end(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        // Where there is such a handle, its end wakes this thread; else it looks now and then.
+        let handle = Process::open(self.pid.as_raw());
+        loop {
+            let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+            // SAFETY: zero is a value of siginfo_t, which the call fills in.
+            let (result, ended) = unsafe {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                let id = self.pid.as_raw() as libc::id_t;
+                (libc::waitid(libc::P_PID, id, &mut info, flags), info.si_pid() != 0)
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            match Errno::result(result) {
+                Err(Errno::EINTR) => {}
+                Ok(_) if !ended && !left.is_zero() => match &handle {
+                    Some(process) if process.handle().is_ok() => {
+                        process.await_end(deadline);
+                    }
+                    _ => std::thread::sleep(left.min(LOOK)),
+                },
+                result => return result.is_ok() && ended,
+            }
+        }
+    }
+
+    /// Ends it, and waits for that a moment.
+    pub(super) fn kill(&self) {
+        // SAFETY: it is our child and was not waited for; the pid is its own.
+        unsafe { libc::kill(self.pid.as_raw(), libc::SIGKILL) };
+        self.await_end(FAREWELL);
+    }
+
+    /// After a failure: it gives up, and no process of the start is left.
+    pub(super) fn clear_up(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        if !poll::until(&mut fds, Instant::now() + CLEANING) || !self.await_end(FAREWELL) {
+            self.kill();
+        }
+        // Whether it has ended or not, its pid, the session's id, is its own.
+        session::kill_session(self.pid.as_raw(), CLEARED);
+    }
+
+    /// Waits for it, which is a zombie by now. Or it hangs in the kernel: then a thread waits.
+    pub(super) fn bury(self) {
+        let is_over = self.await_end(Duration::ZERO);
+        let pid = self.pid;
+        let bury = move || {
+            let _ = sys::again(|| waitpid(pid, None));
+            orphans::release(pid.as_raw());
+        };
+        if is_over {
+            bury();
+        } else {
+            let _ = thread::spawn("guardian", bury);
+        }
+    }
+}
+
+/// Reads from a socket until a moment: a peer that is stopped in the middle of a frame holds up nobody.
+pub(super) struct Until<'a> {
+    pub(super) socket: &'a UnixStream,
+    pub(super) deadline: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        match poll::until(&mut fds, self.deadline) {
+            true => (&mut &*self.socket).read(buffer),
+            false => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+}

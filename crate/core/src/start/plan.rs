@@ -1,0 +1,89 @@
+//! What a start is asked for, and what becomes of it.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use super::arguments::Command;
+use super::children;
+use super::frames::Frame;
+use crate::instance::places::Candidate;
+
+/// What to start.
+#[derive(Debug)]
+pub struct Plan {
+    /// The program: Node.
+    pub command: Command,
+    /// The directory to start in, as bytes; `None`: the launcher's.
+    pub cwd: Option<Vec<u8>>,
+    /// Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile.
+    pub places: Vec<Candidate>,
+    /// Descriptors that stay open.
+    pub keep_fds: Vec<RawFd>,
+    /// How long the daemon may take until it is ready.
+    pub timeout: Duration,
+    /// What the daemon is to know, as JSON.
+    pub hello: String,
+}
+
+/// What became of a start.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The daemon's pid, or why there is none.
+    pub result: Result<i32, Failure>,
+    /// What it printed while it started.
+    pub stdout: Vec<u8>,
+    /// The same for standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a start failed, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Failure {
+    /// The daemon's own error, as it serialised it.
+    pub report: Option<String>,
+    /// The time was up.
+    pub timed_out: bool,
+    /// Its launcher gave it up.
+    pub cancelled: bool,
+    /// Another daemon took its place while it started.
+    pub supplanted: bool,
+    /// The wait status of child 2.
+    pub status: Option<i32>,
+    /// A call of the children that failed, and its errno.
+    pub step: Option<(&'static str, i32)>,
+}
+
+impl Failure {
+    /// The status with which child 2 exited.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.status.filter(|s| libc::WIFEXITED(*s)).map(|s| libc::WEXITSTATUS(s))
+    }
+
+    /// The signal that ended child 2.
+    pub fn signal(&self) -> Option<i32> {
+        self.status.filter(|s| libc::WIFSIGNALED(*s)).map(|s| libc::WTERMSIG(s))
+    }
+
+    /// Notes what the daemon, or child 2, says on the hand-over socket.
+    pub(super) fn note(&mut self, kind: Frame, payload: &[u8]) {
+        match (kind, payload) {
+            (Frame::Failed, json) => self.report = Some(String::from_utf8_lossy(json).into_owned()),
+            (Frame::StepFailed, &[step, a, b, c, d]) => {
+                let name = children::STEPS.get(usize::from(step)).copied().unwrap_or("fork");
+                self.step = Some((name, i32::from_ne_bytes([a, b, c, d])));
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the guardian's verdict; `None`, where it was killed before it had one.
+    pub(super) fn judge(&mut self, verdict: Option<(u8, i32)>) {
+        match verdict {
+            Some((children::DIED, status)) => self.status = Some(status),
+            Some((children::TIMED_OUT, _)) => self.timed_out = true,
+            Some((children::NO_CHILD, errno)) => self.step = Some(("fork", errno)),
+            // The guardian was killed; the daemon with it (PR_SET_PDEATHSIG).
+            _ => {}
+        }
+    }
+}

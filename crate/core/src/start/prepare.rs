@@ -1,0 +1,216 @@
+//! What a start needs before it forks: descriptors for both sides, and every string; and the fork.
+//!
+//! All is closed on exec, and nothing blocks.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{PipeReader, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::Mode;
+
+use super::arguments::Executable;
+use super::children::{self, Prepared, Strings};
+use super::frames::{Frame, send};
+use super::hand_over::VARIABLE;
+use crate::error::{Code, Error, Result};
+use crate::pidfile::PidFile;
+use crate::process::orphans;
+use crate::{signal_safe, sys};
+
+/// What the children are to do.
+pub(super) struct Wanted {
+    pub(super) executable: Executable,
+    pub(super) cwd: Option<CString>,
+    pub(super) keep_fds: Vec<RawFd>,
+    pub(super) timeout: Duration,
+}
+
+/// The launcher's ends.
+pub(super) struct Ends {
+    pub(super) hand_over: UnixStream,
+    pub(super) guardian: UnixStream,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// The guardian's pid, and what leads to it and to the daemon.
+pub(super) fn prepare_and_fork(
+    wanted: Wanted,
+    hello: &str,
+    pidfile: Option<&PidFile>,
+) -> Result<(i32, Ends)> {
+    let numbers = Numbers::beside(&wanted.keep_fds);
+    let (ours, theirs) = open_descriptors(&numbers, pidfile)?;
+    let nonce = new_nonce()?;
+    let variable = Variable::new(&numbers, theirs.lock.is_some(), &nonce);
+    greet(&ours.hand_over, &nonce, hello)?;
+    let (path, file) = pidfile.map(PidFile::for_child).transpose()?.unzip();
+    let (keep, spared) = kept(wanted.keep_fds, &numbers, &theirs);
+    let Executable { file: program, argv, env } = wanted.executable;
+    let bytes = |strings: Vec<CString>| strings.into_iter().map(CString::into_bytes_with_nul);
+    let prepared = Prepared {
+        file: program,
+        argv: Strings::new(bytes(argv)),
+        env: Strings::new(bytes(env).chain([variable.text])),
+        cwd: wanted.cwd,
+        pid_slot: variable.pid_slot,
+        null: theirs.null.as_raw_fd(),
+        stdout: theirs.stdout.as_raw_fd(),
+        stderr: theirs.stderr.as_raw_fd(),
+        hand_over: theirs.hand_over.as_raw_fd(),
+        hand_over_number: numbers.hand_over,
+        lock: theirs.lock.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        lock_number: numbers.lock,
+        guardian: theirs.guardian.as_raw_fd(),
+        in_use: theirs.in_use.as_raw_fd(),
+        keep,
+        spared,
+        pidfile: path,
+        dev: file.map_or(0, |file| file.dev),
+        ino: file.map_or(0, |file| file.ino),
+        deadline: signal_safe::now_ms()
+            + i64::try_from(wanted.timeout.as_millis()).unwrap_or(i64::MAX / 2),
+    };
+    let guardian = fork(prepared, theirs.unused)?;
+    Ok((guardian, ours))
+}
+
+/// The numbers that two descriptors have in the daemon: low ones that `keepFds` leaves free, since Node
+/// closes low inherited descriptors on exec by itself, even before our module is loaded.
+struct Numbers {
+    hand_over: RawFd,
+    lock: RawFd,
+}
+
+impl Numbers {
+    fn beside(keep_fds: &[RawFd]) -> Self {
+        let mut free = (3..).filter(|fd| !keep_fds.contains(fd));
+        Self { hand_over: free.next().unwrap_or(3), lock: free.next().unwrap_or(4) }
+    }
+
+    /// The same file by a number above both, where child 2 does not overwrite it.
+    fn above(&self, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+        let raw = sys::again(|| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(self.lock + 1)))
+            .map_err(failed("fcntl"))?;
+        // SAFETY: the kernel has just given us this descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    }
+}
+
+/// The children's ends.
+struct ChildrensEnds {
+    null: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    hand_over: OwnedFd,
+    guardian: OwnedFd,
+    lock: Option<OwnedFd>,
+    /// Open wherever this memory is used.
+    in_use: OwnedFd,
+    /// Ends when this memory is used no more.
+    unused: PipeReader,
+}
+
+fn open_descriptors(numbers: &Numbers, pidfile: Option<&PidFile>) -> Result<(Ends, ChildrensEnds)> {
+    let (hand_over, hand_over_end) = UnixStream::pair().map_err(io_failed("socketpair"))?;
+    let (guardian, guardian_end) = UnixStream::pair().map_err(io_failed("socketpair"))?;
+    let stdout = sys::memfd(c"stdout").map_err(failed("memfd_create"))?;
+    let stderr = sys::memfd(c"stderr").map_err(failed("memfd_create"))?;
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let null = sys::again(|| nix::fcntl::open("/dev/null", flags, Mode::empty()))
+        .map_err(|errno| failed("open")(errno).at("/dev/null".as_ref()))?;
+    let hand_over_end = numbers.above(hand_over_end.as_fd())?;
+    let guardian_end = numbers.above(guardian_end.as_fd())?;
+    let stdout_end = numbers.above(stdout.as_fd())?;
+    let stderr_end = numbers.above(stderr.as_fd())?;
+    let null = numbers.above(null.as_fd())?;
+    let (unused, in_use) = std::io::pipe().map_err(io_failed("pipe"))?;
+    let theirs = ChildrensEnds {
+        null,
+        stdout: stdout_end,
+        stderr: stderr_end,
+        hand_over: hand_over_end,
+        guardian: guardian_end,
+        in_use: numbers.above(in_use.as_fd())?,
+        lock: pidfile.map(|pidfile| numbers.above(pidfile.as_fd())).transpose()?,
+        unused,
+    };
+    Ok((Ends { hand_over, guardian, stdout, stderr }, theirs))
+}
+
+/// A random number that nobody else can know.
+fn new_nonce() -> Result<String> {
+    let mut nonce = [0u8; 16];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut nonce));
+    read.map_err(io_failed("read"))?;
+    Ok(nonce.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The environment variable of the hand-over (see [`super::hand_over`]).
+struct Variable {
+    text: Vec<u8>,
+    /// The ten digits in it that become the daemon's pid.
+    pid_slot: *mut u8,
+}
+
+impl Variable {
+    fn new(numbers: &Numbers, is_locked: bool, nonce: &str) -> Self {
+        let lock = if is_locked { numbers.lock } else { -1 };
+        let text = format!("{VARIABLE}=0000000000 {} {lock} {nonce}\0", numbers.hand_over);
+        let mut text = text.into_bytes();
+        // SAFETY: it lies within the string: it was made with ten digits there.
+        let pid_slot = unsafe { text.as_mut_ptr().add(VARIABLE.len() + 1) };
+        Self { text, pid_slot }
+    }
+}
+
+/// Sends the first frame, which waits in the socket when the daemon boots. Nobody reads it before that:
+/// what does not fit must not block.
+fn greet(hand_over: &UnixStream, nonce: &str, hello: &str) -> Result<()> {
+    hand_over.set_nonblocking(true).map_err(io_failed("ioctl"))?;
+    let frame = format!("{nonce}{hello}");
+    send(hand_over, Frame::Hello, frame.as_bytes()).map_err(io_failed("write"))?;
+    hand_over.set_nonblocking(false).map_err(io_failed("ioctl"))
+}
+
+/// What the daemon keeps, and, sorted, what child 2 does not close.
+fn kept(
+    mut keep: Vec<RawFd>,
+    numbers: &Numbers,
+    theirs: &ChildrensEnds,
+) -> (Vec<RawFd>, Vec<RawFd>) {
+    keep.extend([0, 1, 2, numbers.hand_over]);
+    if theirs.lock.is_some() {
+        keep.push(numbers.lock);
+    }
+    let mut spared = keep.clone();
+    spared.push(theirs.in_use.as_raw_fd());
+    spared.sort_unstable();
+    (keep, spared)
+}
+
+fn fork(prepared: Prepared, unused: PipeReader) -> Result<i32> {
+    // SAFETY: `child_1` keeps to async-signal-safe calls, and never returns. All signals are blocked in
+    // this thread, and so in the child until it has reset them. The caller has its descriptors open.
+    let guardian = unsafe { sys::fork_beside(prepared, unused, children::child_1) };
+    let guardian = guardian.map_err(|(call, errno)| {
+        let hint = "Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)";
+        failed(call)(errno).hint(hint)
+    })?;
+    orphans::claim(guardian);
+    Ok(guardian)
+}
+
+/// The error of a call that has failed with an errno.
+fn failed(call: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::os(Code::StartFailed, "Cannot start a daemon", call, errno as i32)
+}
+
+fn io_failed(call: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |error| failed(call)(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+}
