@@ -198,7 +198,7 @@ export class Daemon {
       life.refuse(error)
     }
     if (attached) await this.#hold()
-    else if (this.#options.places.length > 0) native.holdPidfile(this.#options.places, true)
+    else if (this.#options.places.length > 0) native.inheritPidfile(this.#options.places)
     if (this.#arguments) process.argv.splice(2, process.argv.length, ...this.#arguments)
     return life.live(
       this.#options,
@@ -220,7 +220,7 @@ export class Daemon {
     const [own] = places
     if (own === undefined) return
     try {
-      await onceReleased(places, async () => native.holdPidfile(places, false))
+      await onceReleased(places, async () => native.acquirePidfile(places))
       this.#options.places = [own]
     } catch (error) {
       const { code, syscall } = error as DaemonError

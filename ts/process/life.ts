@@ -101,7 +101,7 @@ export async function live(
     if (!attached && handOver?.isShown && !keepsErrors()) warnOfSilence()
     phase = 'ready'
     if (attached) {
-      native.keepPidfile(true)
+      native.watchPidfile(true)
       tellManager('READY=1')
     } else if (!(await native.ready(options.startTimeout, options.stopTimeout))) {
       await undo()
@@ -111,7 +111,7 @@ export async function live(
     if (rotated) reopenOutputs()
     // Not before: with LOG_PERROR, what is logged of the pidfile is also written to standard error, and until
     // here that was the launcher's.
-    if (!attached) native.keepPidfile(false)
+    if (!attached) native.watchPidfile(false)
     phase = 'running'
     letSignalsIn()
     // What came meanwhile goes first: the action may never let the event loop turn.
@@ -155,7 +155,7 @@ function takeOver(): () => void {
   process.umask(options.umask)
   openOutputs(options, attached, readerGone)
   if (attached) meetManager()
-  native.guardStart(options.name, options.blockedTimeout, attached, options.stderr !== SYSLOG)
+  native.blockedLoopStart(options.name, options.blockedTimeout, attached, options.stderr !== SYSLOG)
   return wireSignals(deliver, atOnce)
 }
 
@@ -342,7 +342,7 @@ export async function exit(code: number): Promise<never> {
     reportFailure(new Error(`The daemon called exit(${code}) while it was starting`))
   }
   const deadline = now() + options.stopTimeout
-  native.guardLeaving(cause, options.stopTimeout)
+  native.blockedLoopLeaving(cause, options.stopTimeout)
   tellManager('STOPPING=1')
   abort?.abort()
   const finished = setUp ? await finish(deadline) : true

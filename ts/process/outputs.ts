@@ -43,7 +43,7 @@ export function openOutputs(
     return { to: 'file', path, ...native.openLog(path) }
   })
   if (!wanted.includes(SYSLOG)) return
-  native.streamsStart(options.name)
+  native.outputStart(options.name)
   // Made while the descriptor leads to a file, Node's stream writes to it at once. Made for a pipe it
   // would make that non-blocking, for all who print there: V8 and children too, and lose what does
   // not fit at the moment when the process ends.
@@ -56,12 +56,12 @@ export function takeOutputs(): void {
     if (output === undefined) continue
     const number = index + 1
     const wasTerminal = inPlace && isTerminal(number)
-    if (output.to === 'syslog') native.streamsRedirect(number)
+    if (output.to === 'syslog') native.outputRedirect(number)
     else native.redirect(output.fd, number)
     if (output.to === 'file') output.made = false
     // For a terminal Node has a descriptor of its own, which does not follow the one that everybody knows.
     if (output.to === 'file') printTo(number, output.path)
-    else if (output.to === 'syslog') printTo(number, SYSLOG, native.streamsWrite)
+    else if (output.to === 'syslog') printTo(number, SYSLOG, native.outputWrite)
     else if (wasTerminal) printTo(number, output.to)
   }
 }

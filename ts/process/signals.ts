@@ -65,7 +65,7 @@ export function wireSignals(
   for (const signal of DAEMON_SIGNALS) {
     if (isDeno && signal === 'SIGUSR1') continue
     // Once all listeners have been called: one of the program's own may block. Or throw: ours goes first.
-    const take = () => void Promise.resolve(signal).then(native.guardTaken)
+    const take = () => void Promise.resolve(signal).then(native.blockedLoopTaken)
     const listener = () => {
       take()
       if (atOnce(signal)) return
@@ -75,7 +75,7 @@ export function wireSignals(
     takers.set(signal, take)
     process.prependListener(signal, listener)
   }
-  native.guardChain()
+  native.blockedLoopChain()
   // libuv puts its own handler in place when the first listener of a signal comes: also when a
   // program removes all of them, ours included, and adds one. The event comes before the listener.
   process.on('newListener', (name) => {
@@ -94,5 +94,5 @@ function watchAgain(signal: NodeJS.Signals, take: () => void): void {
   if (listeners.length > 0 && !listeners.some((listener) => ours.has(listener))) {
     process.prependListener(signal, take)
   }
-  native.guardChain()
+  native.blockedLoopChain()
 }

@@ -6,31 +6,41 @@ use std::time::{Duration, Instant};
 
 use crate::syslog;
 
-/// When the daemon was taken over.
-static SINCE: OnceLock<Instant> = OnceLock::new();
-/// Several threads may end the process, and one of them does.
-static SAID: AtomicBool = AtomicBool::new(false);
-
-/// The daemon begins.
-pub fn begin() {
-    let _ = SINCE.set(Instant::now());
+/// What the last line needs to know.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    /// When the daemon began.
+    since: OnceLock<Instant>,
+    /// Several threads may end the process, and one of them does.
+    said: AtomicBool,
 }
 
-/// Whether there is a daemon that could end.
-pub fn has_begun() -> bool {
-    SINCE.get().is_some()
-}
-
-/// Logs the line, once. The end of a start can come before [`begin`].
-pub fn say(status: i32, why: &str) {
-    let since = SINCE.get_or_init(Instant::now);
-    if SAID.swap(true, Ordering::SeqCst) {
-        return;
+impl Farewell {
+    pub(super) const fn new() -> Self {
+        Self { since: OnceLock::new(), said: AtomicBool::new(false) }
     }
-    let text = format!("Ended after {} with status {status}: {why}", spoken(since.elapsed()));
-    // As systemd tells of its services.
-    let priority = if status == 0 { libc::LOG_INFO } else { libc::LOG_NOTICE };
-    syslog::log(priority, text.as_bytes());
+
+    /// The daemon begins.
+    pub(super) fn begin(&self) {
+        let _ = self.since.set(Instant::now());
+    }
+
+    /// Whether there is a daemon that could end.
+    pub(super) fn has_begun(&self) -> bool {
+        self.since.get().is_some()
+    }
+
+    /// Logs the line, once. The end of a start can come before [`Self::begin`].
+    pub(super) fn say(&self, status: i32, why: &str) {
+        let since = self.since.get_or_init(Instant::now);
+        if self.said.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let text = format!("Ended after {} with status {status}: {why}", spoken(since.elapsed()));
+        // systemd logs its services' ends so.
+        let priority = if status == 0 { libc::LOG_INFO } else { libc::LOG_NOTICE };
+        syslog::log(priority, text.as_bytes());
+    }
 }
 
 /// A duration in its two greatest units.

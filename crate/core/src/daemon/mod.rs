@@ -1,7 +1,17 @@
-//! The life of the daemon beside its event loop: signals that come too early, a loop that is blocked, and
-//! what must happen before the end.
+//! The life of the daemon beside its event loop: its stages ([`begin`], [`ready`] and others), signals that
+//! come too early ([`signals`]), a loop that is blocked ([`BLOCKED_LOOP`]), and what must happen before the
+//! end ([`LIFE`]).
 
-pub mod at_exit;
-pub mod blocked_loop;
-pub mod farewell;
-pub mod held_signals;
+mod blocked_loop;
+mod farewell;
+mod life;
+mod pidfile_watch;
+pub mod signals;
+mod stages;
+
+pub use self::blocked_loop::{BLOCKED_LOOP, BlockedLoop, Settings};
+pub use self::life::{LIFE, Life};
+pub use self::stages::{
+    begin, drop_privileges, let_signals_in, open_log, outlive_guardian, print_to_syslog, ready,
+    set_log_mask, watch_pidfile,
+};

@@ -12,7 +12,7 @@ use super::threads::{Tasks, Thread};
 use super::{
     Confinement, Dropped, Error, Target, Whom, give_files, io_uring, limits, try_to_regain,
 };
-use crate::daemon::at_exit;
+use crate::daemon::LIFE;
 use crate::sys::FileId;
 use crate::{accounts, syslog};
 
@@ -189,7 +189,7 @@ impl<'a> Plan<'a> {
         let Some(root) = &mut self.root else { return Ok(()) };
         super::chroot::load_time_zone();
         syslog::connect(LOGGER);
-        at_exit::change_root(|| root.enter())?;
+        LIFE.change_root(|| root.enter())?;
         root.prove_that_nothing_leads_out()?;
         if self.may_leave_a_root() {
             warnings.push(

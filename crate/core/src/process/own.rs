@@ -28,6 +28,11 @@ pub fn name_of_parent() -> Option<String> {
     Some(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
 }
 
+/// Whether this process leads its session.
+pub fn leads_session() -> bool {
+    nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
+}
+
 /// The threads of this process without its main one, by their numbers in /proc. None, where the system
 /// does not tell.
 #[cfg(target_os = "linux")]

@@ -6,10 +6,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A bit for each that came.
+use nix::sys::signal::{SigSet, Signal};
+
+/// A signal's number by its name; 0 for what is none.
+pub fn number(name: &str) -> i32 {
+    name.parse::<Signal>().map_or(0, |signal| signal as i32)
+}
+
+/// A bit for each signal that came.
 static CAME: AtomicU64 = AtomicU64::new(0);
 
-/// From now on these are noted, until a listener takes the handler's place. Not ignored: that would be
+/// From now on these signals are noted, until a listener takes the handler's place. Not ignored: that would be
 /// inherited by the program's children.
 pub fn hold(signals: &[i32]) {
     for signal in signals {
@@ -29,10 +36,23 @@ extern "C" fn note(signal: i32) {
 }
 
 /// Sends what came to this process again, each once, as the kernel does with blocked ones (signal(7)).
-pub fn send_again() {
+pub(super) fn send_again() {
     let came = CAME.swap(0, Ordering::SeqCst);
     for signal in (1..64).filter(|signal| came & (1 << signal) != 0) {
         // SAFETY: a signal to this very process, which has a handler for it.
         unsafe { libc::kill(libc::getpid(), signal) };
     }
+}
+
+/// Lets signals in, in this, the main, thread. Node leaves SIGUSR1 blocked when it was told never to open
+/// its debugger.
+pub(super) fn unblock() {
+    let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Has this process ignore SIGUSR1. Deno opens its debugger's port at it, whoever else listens, and has
+/// no way to close that.
+pub fn ignore_sigusr1() {
+    // SAFETY: SIG_IGN is a valid disposition; no handler of ours is concerned.
+    unsafe { libc::signal(libc::SIGUSR1, libc::SIG_IGN) };
 }

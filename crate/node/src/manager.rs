@@ -1,0 +1,25 @@
+//! The service manager.
+
+use napi_derive::napi;
+
+use tsdaemonize_core::error;
+use tsdaemonize_core::manager::notify;
+
+/// Tells the service manager; returns why that failed, if it did.
+#[napi(catch_unwind)]
+pub fn notify(address: String, state: String) -> Option<String> {
+    notify::notify(&address, &state).err().map(|errno| error::reason(errno as i32))
+}
+
+/// Keeps the way to the service manager open, for what is told after the root directory has become
+/// another; returns why that failed, if it did.
+#[napi(catch_unwind)]
+pub fn notify_stay_in_touch(address: String) -> Option<String> {
+    notify::stay_in_touch(&address).err().map(|errno| error::reason(errno as i32))
+}
+
+/// CLOCK_MONOTONIC in microseconds.
+#[napi(catch_unwind)]
+pub fn monotonic_usec() -> i64 {
+    notify::monotonic_usec()
+}

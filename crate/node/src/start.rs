@@ -1,0 +1,122 @@
+//! The launcher's side of a start.
+
+use napi::Env;
+use napi::bindgen_prelude::{Buffer, Object};
+use napi_derive::napi;
+
+use tsdaemonize_core::error;
+use tsdaemonize_core::start::arguments::Command;
+use tsdaemonize_core::start::{self, Failure, Outcome, Plan};
+
+use crate::error::thrown;
+use crate::instance::{NativePlace, candidates};
+use crate::millis;
+use crate::promise::Helper;
+
+/// What to start.
+#[napi(object)]
+pub struct NativePlan {
+    /// The program.
+    pub file: String,
+    /// Its arguments, its own name first.
+    pub argv: Vec<String>,
+    /// The last of them are the last ones of this process.
+    pub own_arguments: bool,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// They are this process's.
+    pub own_env: bool,
+    /// Where it starts, as bytes; left out, where the launcher is.
+    pub cwd: Option<Buffer>,
+    /// Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile.
+    pub places: Vec<NativePlace>,
+    /// Descriptors that stay open.
+    pub keep_fds: Vec<i32>,
+    /// Milliseconds.
+    pub timeout: f64,
+    /// JSON for the daemon.
+    pub hello: String,
+}
+
+/// What became of a start.
+#[napi(object, object_from_js = false)]
+pub struct NativeOutcome {
+    /// The daemon's pid; the rest tells why there is none.
+    pub pid: Option<i32>,
+    /// The daemon's own error, serialised.
+    pub report: Option<String>,
+    /// `startTimeout` passed.
+    pub timed_out: bool,
+    /// `cancelLaunch` gave it up.
+    pub cancelled: bool,
+    /// Another daemon took its place.
+    pub supplanted: bool,
+    /// Its exit status.
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+    /// A system call that failed before the exec.
+    pub syscall: Option<String>,
+    /// Its errno, negative.
+    pub errno: Option<i32>,
+    /// Its symbol.
+    pub errno_code: Option<String>,
+    /// The two as Node's own errors tell them.
+    pub reason: Option<String>,
+    /// What it printed.
+    pub stdout: Buffer,
+    /// What it printed to standard error.
+    pub stderr: Buffer,
+}
+
+impl From<Outcome> for NativeOutcome {
+    fn from(outcome: Outcome) -> Self {
+        let (pid, failure) = match outcome.result {
+            Ok(pid) => (Some(pid), Failure::default()),
+            Err(failure) => (None, failure),
+        };
+        Self {
+            pid,
+            exit_code: failure.exit_code(),
+            signal: failure.signal(),
+            report: failure.report,
+            timed_out: failure.timed_out,
+            cancelled: failure.cancelled,
+            supplanted: failure.supplanted,
+            syscall: failure.step.map(|(name, _)| name.to_owned()),
+            errno: failure.step.map(|(_, errno)| -errno),
+            errno_code: failure.step.map(|(_, errno)| error::symbol(errno)),
+            reason: failure.step.map(|(_, errno)| error::reason(errno)),
+            stdout: outcome.stdout.into(),
+            stderr: outcome.stderr.into(),
+        }
+    }
+}
+
+impl From<NativePlan> for Plan {
+    fn from(native: NativePlan) -> Self {
+        let NativePlan { file, argv, own_arguments, env, own_env, .. } = native;
+        Self {
+            command: Command { file, argv, own_arguments, env, own_env },
+            cwd: native.cwd.map(Vec::from),
+            places: candidates(native.places),
+            keep_fds: native.keep_fds,
+            timeout: millis(native.timeout),
+            hello: native.hello,
+        }
+    }
+}
+
+/// Forks the daemon; resolves when it is ready, or when it is known why there is none.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeOutcome>")]
+pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
+    let helper = Helper::start(env, "launch")?;
+    let launch = start::launch(plan.into()).map_err(|error| thrown(env, error))?;
+    helper.run(env, move || Ok(NativeOutcome::from(launch.wait())))
+}
+
+/// Gives up the start that was begun last; its `launch` resolves when nothing of it is left.
+#[napi(catch_unwind)]
+pub fn cancel_launch() {
+    start::cancel_latest();
+}

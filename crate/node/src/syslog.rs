@@ -1,0 +1,192 @@
+//! syslog(3), openlog(3) and what goes with them.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use napi::Env;
+use napi::bindgen_prelude::{JsValue, Object, Unknown};
+use napi_derive::napi;
+
+use tsdaemonize_core::daemon::{self, LIFE};
+use tsdaemonize_core::syslog::{self, Transport};
+
+use crate::millis;
+use crate::promise::in_thread;
+
+/// Where messages go.
+#[napi(object)]
+pub struct NativeTransport {
+    /// `local`, `udp`, `tcp` or `journal`.
+    pub kind: String,
+    /// The socket of a local one.
+    pub path: Option<String>,
+    /// The host of a remote one.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The SD-ID of fields.
+    pub sd_id: Option<String>,
+}
+
+impl From<NativeTransport> for Transport {
+    fn from(given: NativeTransport) -> Self {
+        let path = |path: &str| PathBuf::from(given.path.as_deref().unwrap_or(path));
+        let remote = || syslog::Remote {
+            host: given.host.clone().unwrap_or_default(),
+            port: given.port.unwrap_or(0),
+            sd_id: given.sd_id.clone().unwrap_or_default(),
+        };
+        match given.kind.as_str() {
+            "udp" => Self::Udp(remote()),
+            "tcp" => Self::Tcp(remote()),
+            "journal" => Self::Journal(path(syslog::journal::SOCKET)),
+            _ => Self::Local(path(syslog::LOCAL_LOGGER)),
+        }
+    }
+}
+
+/// openlog(3), with the way to the logger, and whether stderr stands in where there is none.
+#[napi(catch_unwind)]
+pub fn syslog_open(
+    ident: String,
+    options: i32,
+    facility: i32,
+    transport: Option<NativeTransport>,
+    attached: bool,
+) {
+    let transport = transport.map_or_else(Transport::default_here, Transport::from);
+    daemon::open_log(syslog::Config { ident, options, facility, transport, attached });
+}
+
+/// Whether it was opened, in this thread or in another.
+#[napi(catch_unwind)]
+pub fn syslog_is_open() -> bool {
+    syslog::is_open()
+}
+
+/// closelog(3).
+#[napi(catch_unwind)]
+pub fn syslog_close() {
+    syslog::close();
+}
+
+/// setlogmask(3).
+#[napi(catch_unwind)]
+pub fn syslog_set_mask(mask: i32) -> i32 {
+    daemon::set_log_mask(mask)
+}
+
+thread_local! {
+    /// A message on its way from JavaScript to the queue.
+    static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// syslog(3): into the queue.
+#[napi(catch_unwind)]
+pub fn syslog_log(priority: i32, #[napi(ts_arg_type = "string")] message: Unknown<'_>) {
+    if syslog::is_let_through(priority) {
+        with_text(message, syslog::longest(), |text| syslog::log(priority, text));
+    }
+}
+
+/// The same with fields: a name, its value, a name, its value.
+#[napi(catch_unwind)]
+pub fn syslog_log_fields(
+    priority: i32,
+    #[napi(ts_arg_type = "string")] message: Unknown<'_>,
+    fields: Vec<String>,
+) {
+    let pairs = fields.as_chunks::<2>().0.iter();
+    let pairs = pairs.map(|[name, value]| (name.as_str(), value.as_str()));
+    with_text(message, syslog::longest(), |text| syslog::log_fields(priority, text, pairs));
+}
+
+/// Calls with a JavaScript string as UTF-8, at most `longest` bytes of it. `String` would allocate
+/// for every message; and the queue's lock is not held meanwhile: V8 may collect garbage here.
+fn with_text(value: Unknown<'_>, longest: usize, f: impl FnOnce(&[u8])) {
+    MESSAGE.with_borrow_mut(|buffer| {
+        let mut room = longest.min(syslog::format::LONGEST);
+        loop {
+            // And a NUL; and where the next character does not fit, up to 3 bytes stay unused.
+            buffer.clear();
+            buffer.reserve(room + 1);
+            let mut length = 0;
+            let given = value.value();
+            // SAFETY: the environment and the value are of the call that we are in; the buffer has room for the
+            // `room + 1` bytes that may be written, and `length` of them were.
+            unsafe {
+                let at = buffer.as_mut_ptr().cast();
+                napi::sys::napi_get_value_string_utf8(
+                    given.env,
+                    given.value,
+                    at,
+                    room + 1,
+                    &mut length,
+                );
+                buffer.set_len(length.min(room));
+            }
+            if length + 4 <= room || room >= longest {
+                break;
+            }
+            room = longest.min(room.saturating_mul(16));
+        }
+        f(buffer);
+        buffer.clear();
+        buffer.shrink_to(64 << 10);
+    });
+}
+
+/// Resolves with whether all was sent within `timeout` ms; at the end of a process it hardly waits
+/// for a logger that was never reached.
+#[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
+pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<'_>> {
+    let timeout = millis(timeout);
+    let flush = move || if last { LIFE.flush(timeout) } else { syslog::flush(timeout) };
+    in_thread(env, "flush", move || Ok(flush()))
+}
+
+/// Whether `syslogFlush` at the end of a process has nothing to wait for.
+#[napi(catch_unwind)]
+pub fn syslog_is_settled() -> bool {
+    syslog::is_settled()
+}
+
+/// The socket of the local logger, where messages go there and nobody listens.
+#[napi(catch_unwind)]
+pub fn syslog_missing() -> Option<String> {
+    syslog::missing().map(|path| path.display().to_string())
+}
+
+/// Whether what is written to stderr goes where messages go: to the journal.
+#[napi(catch_unwind)]
+pub fn syslog_reaches_stderr() -> bool {
+    syslog::reaches_stderr()
+}
+
+/// What the queue is doing.
+#[napi(object)]
+pub struct NativeSyslogStats {
+    /// The logger was reached when it was last tried.
+    pub connected: bool,
+    /// Messages that wait.
+    pub queued: f64,
+    /// Bytes of their text.
+    pub queued_bytes: f64,
+    /// Messages that were handed to the logger.
+    pub sent: f64,
+    /// Messages that the full queue did not take.
+    pub dropped: f64,
+}
+
+/// What is sent, waits, and was dropped.
+#[napi(catch_unwind)]
+pub fn syslog_stats() -> NativeSyslogStats {
+    let stats = syslog::stats();
+    NativeSyslogStats {
+        connected: stats.connected,
+        queued: stats.queued as f64,
+        queued_bytes: stats.queued_bytes as f64,
+        sent: stats.sent as f64,
+        dropped: stats.dropped as f64,
+    }
+}
