@@ -9,10 +9,15 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{Asker, Place, euid, failed, unsafe_file};
-use crate::error::{Code, Error, Result};
+use super::checks::{Asker, euid};
+use super::errors::{
+    failed, linked_directory, movable_directory, not_private, open_directory, unreachable,
+    unsafe_directory, unsafe_file,
+};
+use super::place::Place;
+use crate::error::Result;
 use crate::sys::again;
-use crate::walk::{Failure, Found, Last, Link, Trusted, Unsteady, kind, walk};
+use crate::walk::{Failure, Found, Last, Trusted, Unsteady, kind, walk};
 
 /// An open directory.
 #[derive(Debug)]
@@ -168,58 +173,4 @@ fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
         return Err(not_private(dir));
     }
     Ok(())
-}
-
-fn not_private(dir: &Path) -> Error {
-    unsafe_directory(dir, "it is not a directory of this user's own with mode 0700")
-}
-
-pub fn unreachable(place: &Place, failure: Failure) -> Error {
-    let dir = &place.dir;
-    match failure {
-        Failure::Link(link) => linked_directory(dir, &link),
-        Failure::Os(_, Errno::ELOOP) if place.private => not_private(dir),
-        Failure::Os(_, errno) => {
-            let message = format!("Cannot keep a pidfile in the directory {}", dir.display());
-            let error = Error::os(Code::PidFile, message, "stat", errno as i32).at(dir);
-            error.hint("Create it, or name another with `pidFilePath`")
-        }
-    }
-}
-
-/// A container's `/run` may be such a one: its engine mounts it as it mounts `/tmp`.
-fn open_directory(dir: &Path) -> Error {
-    let message = format!(
-        "Refusing the pidfile's directory {}: others than its owner can write to the directory, so another user could \
-         forge the pidfile. Take that right from them (`chmod go-w`; for a container's tmpfs `mode=755`), or \
-         name a directory that only its owner can write to with `pidFilePath`",
-        dir.display()
-    );
-    Error::new(Code::UnsafePidFile, message).at(dir)
-}
-
-/// No word of removing it: somebody may need what lies there.
-fn unsafe_directory(dir: &Path, why: &str) -> Error {
-    let message = format!(
-        "Refusing the pidfile's directory {}: {why}, so another user could forge the pidfile. \
-         Name another with `pidFilePath`",
-        dir.display()
-    );
-    Error::new(Code::UnsafePidFile, message).at(dir)
-}
-
-/// Another could put one in its place, in which no daemon seems to run.
-fn movable_directory(dir: &Path, unsteady: &Unsteady) -> Error {
-    let message = format!(
-        "Refusing the pidfile's directory {}: {}, so another user could put another directory in its place. \
-         Take that right from them (`chown`, `chmod go-w`), or name another with `pidFilePath`",
-        dir.display(),
-        unsteady.why()
-    );
-    Error::new(Code::UnsafePidFile, message).at(dir)
-}
-
-fn linked_directory(dir: &Path, link: &Link) -> Error {
-    let message = format!("Refusing the pidfile's directory {}: {}", dir.display(), link.why());
-    Error::new(Code::UnsafePidFile, message).at(dir).hint(&link.advice(None))
 }

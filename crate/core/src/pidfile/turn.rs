@@ -8,12 +8,15 @@
 use std::fs::File;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::stat::{Mode, fchmod};
 
 use super::directory::Directory;
-use super::{HELD, PidFile, Place, WRITE_LOCK, byte, failed, ofd_lock};
+use super::errors::failed;
+use super::locks::{HELD, take, take_all};
+use super::look::{State, state_of};
+use super::place::Place;
+use super::whereabouts::{Whereabouts, is_same};
 use crate::error::Result;
-use crate::sys::FileId;
 use crate::sys::again;
 
 /// The right to replace the pidfile, until it is dropped.
@@ -40,13 +43,12 @@ impl<'a> Turn<'a> {
         let fail = |call| move |errno| failed(&place.dir.join(lock_name(place)), call, errno);
         // Whoever made it readable: nobody else locks it from here on.
         again(|| fchmod(&lock, Mode::from_bits_truncate(0o600))).map_err(fail("fchmod"))?;
-        if !ofd_lock(&lock, &byte(HELD, WRITE_LOCK))? {
+        if !take(&lock, HELD)? {
             return Ok(None);
         }
-        let found = again(|| fstat(&lock)).map_err(fail("fstat"))?;
-        let same = dir.stat(&name).is_ok_and(|now| FileId::from(&now) == FileId::from(&found));
+        let is_in_place = dir.stat(&name).is_ok_and(|now| is_same(&lock, &now));
         // Not then_some(), whose value would be made, and dropped, in any case.
-        Ok(if same { Some(Self { dir, place, _lock: lock }) } else { None })
+        Ok(if is_in_place { Some(Self { dir, place, _lock: lock }) } else { None })
     }
 
     /// Removes what a crash has left.
@@ -66,12 +68,11 @@ impl<'a> Turn<'a> {
     }
 
     /// Puts a new, locked pidfile in its place. `None`: somebody has interfered.
-    pub fn put(self) -> Result<Option<PidFile>> {
+    pub fn put(self) -> Result<Option<File>> {
         let name = new_name(self.place);
         self.remove_new()?;
         // Others cannot open it before it is locked.
-        let Some(file) = self.dir.create(&name, 0o600)? else { return Ok(None) };
-        let new = PidFile::of(file, self.place);
+        let Some(new) = self.dir.create(&name, 0o600)? else { return Ok(None) };
         let put = self.publish(&new, &name);
         if !matches!(put, Ok(true)) {
             let _ = self.remove_new();
@@ -79,19 +80,42 @@ impl<'a> Turn<'a> {
         Ok(put?.then_some(new))
     }
 
-    fn publish(&self, new: &PidFile, name: &str) -> Result<bool> {
-        let fail = |call| move |errno: Errno| failed(&self.place.path(), call, errno);
-        if !new.lock()? {
+    fn publish(&self, new: &File, name: &str) -> Result<bool> {
+        let path = self.place.path();
+        let fail = |call| {
+            let path = &path;
+            move |errno: Errno| failed(path, call, errno)
+        };
+        if !take_all(new, &path)? {
             return Ok(false);
         }
-        again(|| fchmod(&new.file, Mode::from_bits_truncate(0o644))).map_err(fail("fchmod"))?;
+        again(|| fchmod(new, Mode::from_bits_truncate(0o644))).map_err(fail("fchmod"))?;
         match self.dir.rename(name, &self.place.file_name()) {
             Ok(()) => Ok(true),
             // Of a call that was repeated, the first one had done it.
-            Err(Errno::ENOENT) if matches!(new.is_in_place(), Ok(true)) => Ok(true),
+            Err(Errno::ENOENT) if self.is_published(new) => Ok(true),
             Err(errno) => Err(fail("rename")(errno)),
         }
     }
+
+    fn is_published(&self, new: &File) -> bool {
+        matches!(Whereabouts::of(new, self.place, false), Whereabouts::InPlace(_))
+    }
+}
+
+/// Puts a new, locked file in the place of `old`, whose locks cannot be had. `None` where
+/// somebody was faster; `yields` says whether the file that now bears the name may be lost.
+pub fn replace(
+    dir: &Directory,
+    place: &Place,
+    old: &File,
+    yields: impl Fn(&State) -> bool,
+) -> Result<Option<File>> {
+    let Some(turn) = Turn::take(dir, place)? else { return Ok(None) };
+    // Look again before the old one goes.
+    let is_same = dir.stat(&place.file_name()).is_ok_and(|now| is_same(old, &now));
+    let yields = is_same && state_of(old)?.is_some_and(|state| yields(&state));
+    if yields { turn.put() } else { Ok(None) }
 }
 
 impl Drop for Turn<'_> {

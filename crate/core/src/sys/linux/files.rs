@@ -65,14 +65,17 @@ fn statx(path: &Path, flags: libc::c_int, mask: libc::c_uint) -> Result<(FileId,
     Ok((FileId { dev, ino: found.stx_ino }, found.stx_uid))
 }
 
+/// Whether flock(2) takes every byte of a file in the list of the locks of fcntl(2), too.
+pub const FLOCK_COVERS_BYTES: bool = false;
+
 /// fcntl(2) with F_OFD_SETLK.
-pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<i32, Errno> {
-    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(lock))
+pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<(), Errno> {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(lock)).map(drop)
 }
 
 /// fcntl(2) with F_OFD_GETLK.
-pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<i32, Errno> {
-    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(lock))
+pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<(), Errno> {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(lock)).map(drop)
 }
 
 /// dup3(2), close-on-exec.

@@ -33,16 +33,19 @@ pub fn owner_of(path: &Path) -> Result<(FileId, u32), Errno> {
     nix::sys::stat::stat(path).map(|found| (FileId::from(&found), found.st_uid))
 }
 
+/// Whether flock(2) takes every byte of a file in the list of the locks of fcntl(2), too: there is one list.
+pub const FLOCK_COVERS_BYTES: bool = true;
+
 /// fcntl(2) with F_OFD_SETLK.
-pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<i32, Errno> {
+pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<(), Errno> {
     // SAFETY: the lock is valid for the call, which only reads it.
-    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, lock) })
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, lock) }).map(drop)
 }
 
 /// fcntl(2) with F_OFD_GETLK.
-pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<i32, Errno> {
+pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<(), Errno> {
     // SAFETY: the lock is valid for the call, which writes it.
-    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, lock) })
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, lock) }).map(drop)
 }
 
 /// dup2(2), then close-on-exec: there is no call for both.

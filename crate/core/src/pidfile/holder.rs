@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Place, State, look};
-use crate::error::Result;
+use super::look::{Look, State, look};
+use super::place::Place;
+use crate::error::{Code, Error, Result};
 use crate::process::lock_holder::{Locked, Process, may_hold};
 
 /// How long a process that is being killed is waited for.
@@ -75,4 +76,42 @@ pub fn await_release(place: &Place) -> Result<bool> {
         waited = true;
         std::thread::sleep(PAUSE);
     }
+}
+
+/// What a start is told that finds the file held.
+pub fn busy(place: &Place, holder: Holder) -> Error {
+    let name = &place.name;
+    let (message, pid) = match holder {
+        Holder::Daemon(pid) => {
+            (format!("The daemon '{name}' is already running, with pid {pid}"), Some(pid))
+        }
+        Holder::Starting(pid) => (format!("The daemon '{name}' is already starting"), pid),
+        Holder::Dying(pid) => {
+            let message = format!(
+                "The daemon '{name}' was killed and has not ended: pid {pid} still holds the pidfile. \
+                 Look at /proc/{pid}/stack and at its file systems, or try again later"
+            );
+            (message, Some(pid))
+        }
+        Holder::Unknown => {
+            let message = format!(
+                "The daemon '{name}' is already running: its pidfile is locked, and its pid is not \
+                 that of the process that holds it. Find that with `lslocks`"
+            );
+            (message, None)
+        }
+    };
+    Error::new(Code::AlreadyRunning, message).at(&place.path()).of(pid)
+}
+
+/// Who holds a file that a start may not open, or must not touch: to say that it runs is more than that.
+pub fn in_the_way(place: &Place) -> Option<Error> {
+    let look = look(place).ok()?;
+    let is_held = !matches!(look.state, State::Stopped { .. });
+    is_held.then(|| busy_at(place, &look))
+}
+
+/// What keeps a start from its place in another one.
+pub fn busy_at(place: &Place, look: &Look) -> Error {
+    busy(place, look.file.map_or(Holder::Unknown, |file| Holder::of(look.state, file)))
 }

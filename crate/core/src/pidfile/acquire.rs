@@ -1,0 +1,124 @@
+//! How a start takes the pidfile.
+
+use std::time::Duration;
+
+use nix::sys::stat::fstat;
+
+use super::checks::{Asker, check_file};
+use super::directory::Directory;
+use super::errors::failed;
+use super::held::PidFile;
+use super::holder::{Holder, busy, in_the_way};
+use super::locks::take_all;
+use super::look::{State, state_of};
+use super::place::{Place, TRIES};
+use super::turn::{Turn, replace};
+use super::whereabouts::{Whereabouts, is_same};
+use crate::error::Result;
+use crate::process::lock_holder::Locked;
+use crate::sys::again;
+
+/// What came of one try to lock the file.
+enum Tried {
+    /// It is ours.
+    Locked(PidFile),
+    /// It was changing under us.
+    Changing,
+    /// Someone who may write the file holds it: a daemon, or a start.
+    Held(Holder),
+}
+
+impl PidFile {
+    /// Opens, checks and locks the pidfile, and empties it. Retries while the file is being
+    /// replaced. Fails with [`Code::AlreadyRunning`](crate::error::Code::AlreadyRunning) where a daemon or a start holds it.
+    pub fn acquire(place: &Place) -> Result<Self> {
+        let mut seen = None;
+        for _ in 0..TRIES {
+            let dir = Directory::for_start(place)?;
+            let tried = Self::try_acquire(place, &dir);
+            match tried.map_err(|error| in_the_way(place).unwrap_or(error))? {
+                Tried::Locked(pidfile) => {
+                    Turn::clear_up(&dir, place);
+                    return match pidfile.clear() {
+                        Ok(()) => Ok(pidfile),
+                        Err(error) => {
+                            pidfile.remove();
+                            Err(error)
+                        }
+                    };
+                }
+                // What is told is looked at again before.
+                Tried::Held(holder) if seen == Some(holder) => return Err(busy(place, holder)),
+                Tried::Held(holder) => seen = Some(holder),
+                Tried::Changing => seen = None,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(busy(place, seen.unwrap_or(Holder::Starting(None))))
+    }
+
+    fn try_acquire(place: &Place, dir: &Directory) -> Result<Tried> {
+        let Some((file, made)) = dir.open_or_create(&place.file_name(), 0o644)? else {
+            return Ok(Tried::Changing);
+        };
+        let candidate = Self::of(file, place);
+        let tried = candidate.try_lock(dir);
+        if made && !matches!(tried, Ok(Some(Ok(_)))) {
+            candidate.unmake();
+        }
+        Ok(match tried? {
+            Some(Ok(true)) => match Whereabouts::of(&candidate.file, place, false).in_place() {
+                Ok(true) => Tried::Locked(candidate),
+                Ok(false) => Tried::Changing,
+                Err(error) => {
+                    if made {
+                        candidate.remove_from(dir);
+                    }
+                    return Err(error);
+                }
+            },
+            // Only a reader's locks are in the way: no daemon's. The file is replaced.
+            Some(Ok(false)) => {
+                let yields = |state: &State| matches!(state, State::Stopped { .. });
+                let new = replace(dir, place, &candidate.file, yields)?;
+                new.map_or(Tried::Changing, |file| Tried::Locked(Self::of(file, place)))
+            }
+            Some(Err(holder)) => Tried::Held(holder),
+            None => Tried::Changing,
+        })
+    }
+
+    /// Whether all locks were had, or who holds them. `false`: readers do; `None`: it is changing hands.
+    fn try_lock(&self, dir: &Directory) -> Result<Option<std::result::Result<bool, Holder>>> {
+        let path = self.place.path();
+        let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;
+        if found.st_nlink == 0 {
+            return Ok(None);
+        }
+        check_file(&path, &found, Asker::Owner, dir.owner())?;
+        if take_all(&self.file, &path)? {
+            return Ok(Some(Ok(true)));
+        }
+        Ok(match state_of(&self.file)? {
+            // A sweep, over in a moment.
+            None => None,
+            Some(State::Stopped { .. }) => Some(Ok(false)),
+            Some(state) => Some(Err(Holder::of(state, Locked::from(&found)))),
+        })
+    }
+
+    /// Removes the file that was made for nothing, unless another has locked it meanwhile.
+    fn unmake(&self) {
+        if matches!(state_of(&self.file), Ok(Some(State::Stopped { .. }))) {
+            self.remove();
+        }
+    }
+
+    /// Removes the file, if that is what bears its name in this directory.
+    fn remove_from(&self, dir: &Directory) {
+        let name = self.place.file_name();
+        if dir.stat(&name).is_ok_and(|now| is_same(&self.file, &now)) {
+            let _ = dir.remove(&name);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What anyone can see of a pidfile, without touching it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
+
+use super::checks::{Asker, check_file};
+use super::directory::Directory;
+use super::errors::failed;
+use super::locks::{HELD, STARTING, SWEEPING, is_decided, is_taken};
+use super::place::{Place, TRIES};
+use crate::error::{Code, Error, Result};
+use crate::process::lock_holder::Locked;
+use crate::sys::{again, errno_of};
+
+/// What a pidfile says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nobody holds it. `stale`: a file with content was left.
+    Stopped {
+        /// A file that is not empty lies there.
+        stale: bool,
+    },
+    /// Held, not yet ready; the pid as soon as there is one.
+    Starting {
+        /// The pid in the file.
+        pid: Option<i32>,
+    },
+    /// Held and ready.
+    Running {
+        /// The pid in the file, if it is one.
+        pid: Option<i32>,
+    },
+}
+
+/// What is found at a place: the state, and which file it is.
+#[derive(Debug)]
+pub struct Look {
+    /// Who holds it.
+    pub state: State,
+    /// The file, where there is one, and whose it is.
+    pub file: Option<Locked>,
+    /// Who holds it gives way to nobody any more.
+    pub decided: bool,
+}
+
+/// Looks without touching: no lock is taken, nothing is created. Any user may ask.
+pub fn look(place: &Place) -> Result<Look> {
+    let path = place.path();
+    let gone = || Look { state: State::Stopped { stale: false }, file: None, decided: false };
+    let mut swept = None;
+    for _ in 0..TRIES {
+        let Some(dir) = Directory::open(place, Asker::Anyone)? else { return Ok(gone()) };
+        let file = dir.open_existing(&place.file_name(), OFlag::O_RDONLY)?;
+        let Some(file) = file else { return Ok(gone()) };
+        let removed = || again(|| fstat(&file)).is_ok_and(|now| now.st_nlink == 0);
+        let found = again(|| fstat(&file)).map_err(|e| failed(&path, "fstat", e))?;
+        if found.st_nlink == 0 {
+            continue;
+        }
+        let held = is_taken(&file, HELD)?;
+        check_file(&path, &found, if held { Asker::OfHeld } else { Asker::Anyone }, dir.owner())?;
+        let locked = Some(Locked::from(&found));
+        match state_of(&file)? {
+            // A daemon removes its pidfile and ends: what it held is nothing that was left.
+            Some(State::Stopped { stale: true }) if removed() => continue,
+            Some(state) => {
+                let held = !matches!(state, State::Stopped { .. });
+                let decided = held && is_decided(&file)?;
+                return Ok(Look { state, file: locked, decided });
+            }
+            None => {}
+        }
+        let content = content(&file).map_err(|e| failed(&path, "read", e))?;
+        swept = Some(Look {
+            state: State::Running { pid: parse_pid(&content) },
+            file: locked,
+            decided: true,
+        });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // No sweep takes so long: somebody has locked the whole file for writing.
+    Ok(swept.unwrap_or_else(gone))
+}
+
+/// Who holds an open pidfile; `None` while a sweep does.
+pub fn state_of(file: &File) -> Result<Option<State>> {
+    let held = is_taken(file, HELD)?;
+    if held && is_taken(file, SWEEPING)? {
+        return Ok(None);
+    }
+    let starting = is_taken(file, STARTING)?;
+    let content = content(file).map_err(|errno| {
+        Error::os(Code::PidFile, "Cannot read the pidfile", "read", errno as i32)
+    })?;
+    let pid = parse_pid(&content);
+    Ok(Some(match (held, starting) {
+        (false, _) => State::Stopped { stale: !content.is_empty() },
+        (true, true) => State::Starting { pid },
+        (true, false) => State::Running { pid },
+    }))
+}
+
+/// The file's first bytes: more than a pid has.
+pub fn content(file: &File) -> std::result::Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; 32];
+    let read = again(|| file.read_at(&mut buffer, 0).map_err(|e| errno_of(&e)))?;
+    buffer.truncate(read);
+    Ok(buffer)
+}
+
+/// The decimal pid and a newline, and nothing else.
+pub fn parse_pid(content: &[u8]) -> Option<i32> {
+    let digits = content.strip_suffix(b"\n")?;
+    let plain = !digits.is_empty() && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit);
+    let pid = std::str::from_utf8(digits).ok()?.parse::<i32>().ok()?;
+    (plain && pid > 0).then_some(pid)
+}

@@ -1,0 +1,29 @@
+//! What a daemon leaves that was killed.
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
+
+use super::checks::{Asker, check_file};
+use super::directory::Directory;
+use super::held::PidFile;
+use super::locks::{HELD, SWEEPING, take};
+use super::place::Place;
+use crate::sys::again;
+
+/// Removes a file that nobody holds, if that can be done. A start that comes at the same moment waits for it and
+/// is not disturbed. `was_held`: a daemon that was found there has held the file.
+pub fn sweep(place: &Place, was_held: bool) {
+    let path = place.path();
+    let Ok(Some(dir)) = Directory::open(place, Asker::Anyone) else { return };
+    let Ok(Some(file)) = dir.open_existing(&place.file_name(), OFlag::O_RDWR) else { return };
+    let Ok(found) = again(|| fstat(&file)) else { return };
+    let asker = if was_held { Asker::OfHeld } else { Asker::Anyone };
+    if check_file(&path, &found, asker, dir.owner()).is_err() {
+        return;
+    }
+    let stale = PidFile::of(file, place);
+    let take = |at| take(&stale.file, at).unwrap_or(false);
+    if take(SWEEPING) && take(HELD) {
+        stale.remove();
+    }
+}
