@@ -11,7 +11,7 @@ import {
 } from './command/index.js'
 import { DaemonError, invalidType, unknownName } from './errors/index.js'
 import { isAhead, isRepeated, launch, onceReleased, show, startedEarlier } from './launch/index.js'
-import { logAs } from './logger/index.js'
+import { logger } from './logger/index.js'
 import { warningOfLifeline } from './manager/index.js'
 import { assertSupported, type NativePlace, native } from './native/index.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options/index.js'
@@ -197,12 +197,13 @@ export class Daemon {
       if (attached) throw error
       life.refuse(error)
     }
-    if (attached) await this.#hold()
+    let warning: string | undefined
+    if (attached) warning = await this.#lockPidfile()
     else if (this.#options.places.length > 0) native.inheritPidfile(this.#options.places)
     if (this.#arguments) process.argv.splice(2, process.argv.length, ...this.#arguments)
-    return life.live(
-      this.#options,
-      {
+    return life.live({
+      options: this.#options,
+      behaviour: {
         setup: () => this.setup(),
         action: (signal) => this.action(signal),
         takesSignal: this.action.length > 0,
@@ -210,23 +211,26 @@ export class Daemon {
         shutdown: () => this.shutdown(),
       },
       attached,
-      failed,
-    )
+      statusOfFailure: failed,
+      warning,
+    })
   }
 
-  /** Attached, where nobody asked for a pidfile, one that cannot be written is no reason not to run. */
-  async #hold(): Promise<void> {
+  /** Attached: returns a warning where the pidfile cannot be written and nobody asked for one, which is no reason not
+   * to run. */
+  async #lockPidfile(): Promise<string | undefined> {
     const { places } = this.#options
     const [own] = places
-    if (own === undefined) return
+    if (own === undefined) return undefined
     try {
       await onceReleased(places, async () => native.acquirePidfile(places))
       this.#options.places = [own]
+      return undefined
     } catch (error) {
       const { code, syscall } = error as DaemonError
       const optional = this.#options.placeIsDefault && code === 'ERR_DAEMON_PIDFILE'
       if (!optional || syscall === 'flock') throw error
-      life.warnLater(`${(error as Error).message}. Going on without`)
+      return `${(error as Error).message}. Going on without`
     }
   }
 
@@ -285,7 +289,7 @@ export class Daemon {
   /** It cannot say so itself. */
   #tellKilled(pid: number, limit: number): void {
     const { name, syslogOptions, syslogFacility } = this.#options
-    logAs(name, syslogOptions, syslogFacility, killed(pid, limit))
+    logger.warnAs(name, syslogOptions, syslogFacility, killed(pid, limit))
   }
 
   /** `stop`, then `start`. */

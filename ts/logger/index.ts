@@ -39,13 +39,4 @@ export {
   LOG_OPTIONS,
   LOG_PRIMASK,
 } from './constants.js'
-export {
-  captureStderr,
-  defaultIdent,
-  inBackground,
-  isOpen,
-  logAs,
-  openLogger,
-  showOnTerminal,
-  TOLD,
-} from './logger.js'
+export { defaultIdent, logger, TOLD } from './logger.js'

@@ -1,13 +1,7 @@
-// The service manager or container around the process: whether it started this process, what it is told, and what
-// ends with it.
+// The service manager or container around the process: whether it started this process, what it is told, what PID 1
+// does for others, and what ends with it.
 
+export { bePartOfService, ownsVariables, startedByManager } from './detect.js'
 export { warningOfLifeline } from './lifeline.js'
-export {
-  bePartOfService,
-  meetManager,
-  ownsVariables,
-  startedByManager,
-  stayInTouch,
-  tellManager,
-  tellReloading,
-} from './manager.js'
+export { Manager } from './notify.js'
+export { reapOrphans } from './orphans.js'

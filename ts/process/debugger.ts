@@ -7,41 +7,47 @@ import { isBun, isDeno, now } from '../runtime/index.js'
 
 /** How long a thread may go without being seen asleep, in milliseconds. */
 const PATIENCE_MS = 5000
-/** Most are asleep after the first turns of the event loop: no pause between so many looks. */
+/** Between so many looks there is no pause: most threads are asleep after the first turns of the event loop. */
 const AT_ONCE = 20
 
-/** The threads that there were when the listener came; `undefined`: there is no need of one. */
-let threads: number[] | undefined
+class DebuggerPort {
+  /** The threads that there were when the listener came; `undefined` where none is needed. */
+  #threads: number[] | undefined
 
-/** From now on SIGUSR1 opens nothing. */
-export function bewareOfTheDebugger(): void {
-  if (threads !== undefined || process.execArgv.includes('--disable-sigusr1')) return
-  process.on('SIGUSR1', ignore)
-  threads = native.otherThreads()
-}
-
-/**
- * Closes the port, unless the program was started to be debugged.
- *
- * Node's handler of SIGUSR1 only wakes a thread, which asks the event loop to open the port: on a busy
- * machine that can be much later. So: until each thread was seen asleep, its work for earlier signals
- * done, and then until the event loop has turned.
- */
-export async function closeDebugger(): Promise<void> {
-  bewareOfTheDebugger()
-  if (threads === undefined || wasAskedFor() || isBun || isDeno) return
-  const deadline = now() + PATIENCE_MS
-  for (let looks = 1; ; looks++) {
-    threads = native.awakeThreads(threads)
-    await new Promise(setImmediate)
-    if (threads.length === 0 || now() > deadline) break
-    if (looks > AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 1))
+  /** From now on SIGUSR1 opens nothing. */
+  beware(): void {
+    if (this.#threads !== undefined || process.execArgv.includes('--disable-sigusr1')) return
+    process.on('SIGUSR1', ignore)
+    this.#threads = native.otherThreads()
   }
-  // inspector.close is this very function; to load node:inspector for it would cost 2 ms at every start.
-  ;(process as unknown as { _debugEnd(): void })._debugEnd()
+
+  /**
+   * Closes the port, unless the program was started to be debugged.
+   *
+   * Node's handler of SIGUSR1 only wakes a thread, which asks the event loop to open the port: on a busy
+   * machine that can be much later. So: until each thread was seen asleep, its work for earlier signals
+   * done, and then until the event loop has turned.
+   */
+  async close(): Promise<void> {
+    this.beware()
+    let threads = this.#threads
+    if (threads === undefined || isAskedFor() || isBun || isDeno) return
+    const deadline = now() + PATIENCE_MS
+    for (let looks = 1; ; looks++) {
+      threads = native.awakeThreads(threads)
+      await new Promise(setImmediate)
+      if (threads.length === 0 || now() > deadline) break
+      if (looks > AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    // inspector.close is this very function; to load node:inspector for it would cost 2 ms at every start.
+    ;(process as unknown as { _debugEnd(): void })._debugEnd()
+  }
 }
 
-function wasAskedFor(): boolean {
+/** The port of this process. */
+export const debuggerPort: DebuggerPort = new DebuggerPort()
+
+function isAskedFor(): boolean {
   return [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((option) => option.includes('--inspect'))
 }
 

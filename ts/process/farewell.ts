@@ -2,19 +2,21 @@
 
 import { finishLast, native } from '../native/index.js'
 
-let why: string | undefined
+export class Farewell {
+  #reason: string | undefined
 
-/** Why the daemon is about to end. The first reason counts. */
-export function because(reason: string): void {
-  why ??= reason
-}
+  /** Why the daemon is about to end. The first reason counts. */
+  because(reason: string): void {
+    this.#reason ??= reason
+  }
 
-/** The line comes after the listeners that there are by now: one of them may change the status. */
-export function sayWhenItEnds(): void {
-  process.off('exit', say).on('exit', say)
-  finishLast()
-}
+  /** The line is logged after the listeners of `exit` that there are by now: one of them may change the status. */
+  sayLast(): void {
+    process.off('exit', this.#say).on('exit', this.#say)
+    finishLast()
+  }
 
-function say(code: number): void {
-  native.farewell(Number(process.exitCode ?? code), why ?? 'process.exit()')
+  readonly #say = (code: number): void => {
+    native.farewell(Number(process.exitCode ?? code), this.#reason ?? 'process.exit()')
+  }
 }

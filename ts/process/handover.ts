@@ -5,8 +5,8 @@ import { serializeError } from '../errors/index.js'
 import { bePartOfService, startedByManager } from '../manager/index.js'
 import { beDaemon, type NativePlace, native } from '../native/index.js'
 import { inspect } from '../runtime/index.js'
-import { bewareOfTheDebugger } from './debugger.js'
-import { watchServers } from './listening.js'
+import { debuggerPort } from './debugger.js'
+import { servers } from './listening.js'
 import { HELD_SIGNALS } from './signals.js'
 
 /** A daemon that the launcher had started before this one, in the same program. */
@@ -61,9 +61,9 @@ function take(): Hello | undefined {
   delete process.env.TSDAEMONIZE_HANDOVER
   if (hello === null) return undefined
   native.holdSignals(HELD_SIGNALS.filter((signal) => process.listenerCount(signal) === 0))
-  bewareOfTheDebugger()
+  debuggerPort.beware()
   watchTheBoot()
-  watchServers()
+  servers.watch()
   const taken = JSON.parse(hello) as Hello
   bePartOfService(taken.isPartOfService)
   return taken

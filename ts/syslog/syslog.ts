@@ -5,14 +5,13 @@ import { invalidType, invalidValue } from '../errors/index.js'
 import { isFieldName, isReservedName, type SyslogValue } from '../fields/index.js'
 import {
   defaultIdent,
-  isOpen,
   LOG_DEBUG,
   LOG_FACMASK,
   LOG_INFO,
   LOG_OPTIONS,
   LOG_PRIMASK,
   LOG_USER,
-  openLogger,
+  logger,
 } from '../logger/index.js'
 import { native } from '../native/index.js'
 import { type SyslogTransport, toNative } from './transport.js'
@@ -66,7 +65,7 @@ export function openlog(
   if (typeof ident !== 'string') throw invalidType('ident', ident, 'a string')
   checkBits('logoption', logoption, LOG_OPTIONS, 'OR’d options of openlog')
   checkBits('facility', facility, LOG_FACMASK, 'a facility, such as LOG_DAEMON')
-  openLogger(ident, logoption, facility, transport === undefined ? undefined : toNative(transport))
+  logger.open(ident, logoption, facility, transport === undefined ? undefined : toNative(transport))
 }
 
 /**
@@ -101,9 +100,9 @@ export function log(entry: SyslogEntry): void {
 
 /** Closes the connection, when all before it is sent, and forgets what `openlog` set. */
 export function closelog(): void {
-  if (!isOpen()) return
+  if (!logger.isOpen) return
   native.syslogClose()
-  openLogger(defaultIdent(), 0, LOG_USER)
+  logger.open(defaultIdent(), 0, LOG_USER)
 }
 
 /**
@@ -135,7 +134,7 @@ export function LOG_UPTO(priority: number): number {
 export async function flush(timeoutMs: number = DEFAULT_FLUSH_MS): Promise<boolean> {
   if (typeof timeoutMs !== 'number') throw invalidType('timeoutMs', timeoutMs, 'a number of milliseconds')
   if (!(timeoutMs >= 0)) throw invalidValue('timeoutMs', timeoutMs, 'a number of milliseconds, 0 or more')
-  return isOpen() ? native.syslogFlush(timeoutMs, false) : true
+  return logger.isOpen ? native.syslogFlush(timeoutMs, false) : true
 }
 
 /** What is sent, waits, and was dropped. */
@@ -146,7 +145,7 @@ export function stats(): SyslogStats {
 function checkMessage(priority: unknown, message: unknown): asserts message is string {
   if (typeof message !== 'string') throw invalidType('message', message, 'a string')
   checkBits('priority', priority, LOG_FACMASK | LOG_PRIMASK, 'a priority, such as LOG_INFO')
-  if (!isOpen()) openlog()
+  if (!logger.isOpen) openlog()
 }
 
 function checkBits(name: string, value: unknown, bits: number, takes: string): void {

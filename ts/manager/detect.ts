@@ -1,9 +1,7 @@
-// The service manager, or the container, that this process may run under: whether one started it, and
-// what a daemon owes to it, which is sd_notify(3) messages and, as PID 1, the reaping of orphans.
+// Whether a service manager, or a container's init, started this process.
 
 import { native } from '../native/index.js'
 import { readFileSync } from '../runtime/index.js'
-import { LOG_WARNING, syslog } from '../syslog/index.js'
 import { isContainerInit, isSupervisor } from './inits.js'
 
 /** Whether a service manager, or a container's init, started this very process. */
@@ -64,53 +62,4 @@ function parentName(): string {
     // No native module here: start() says so.
     return ''
   }
-}
-
-let address: string | undefined
-
-/** Takes NOTIFY_SOCKET out of the environment: it is not for the daemon's children. */
-export function meetManager(): void {
-  address = process.env.NOTIFY_SOCKET
-  delete process.env.NOTIFY_SOCKET
-  if (process.pid === 1) process.on('SIGCHLD', reapSoon)
-}
-
-/** Sends lines of `NAME=value`. A manager that cannot be reached is a LOG_WARNING. */
-export function tellManager(...lines: string[]): void {
-  if (address === undefined) return
-  const reason = native.notify(address, lines.join('\n'))
-  if (reason !== null) syslog(LOG_WARNING, `Cannot tell the service manager at ${address}: ${reason}`)
-}
-
-/** The root directory is about to become another, from where the manager's socket cannot be reached. */
-export function stayInTouch(): void {
-  if (address === undefined) return
-  const reason = native.notifyStayInTouch(address)
-  if (reason !== null) syslog(LOG_WARNING, `Cannot reach the service manager at ${address}: ${reason}`)
-}
-
-/** A reload begins; `tellManager('READY=1')` ends it. */
-export function tellReloading(): void {
-  if (address !== undefined) tellManager('RELOADING=1', `MONOTONIC_USEC=${native.monotonicUsec()}`)
-}
-
-/** libuv waits for its own children as soon as they end. What is a zombie still, this much later and
- * after a turn of the event loop, and is still the same process, is an orphan that was given to PID 1. */
-const GRACE_MS = 200
-let reaping = false
-
-function reapSoon(): void {
-  if (reaping) return
-  reaping = true
-  setTimeout(suspect, GRACE_MS / 2).unref()
-}
-
-function suspect(): void {
-  native.suspectOrphans()
-  const reap = () => {
-    reaping = false
-    if (native.reapSuspects()) reapSoon()
-  }
-  // setImmediate: timers alone could follow each other without libuv's look at its children between.
-  setTimeout(setImmediate, GRACE_MS / 2, reap).unref()
 }
