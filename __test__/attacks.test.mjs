@@ -5,45 +5,39 @@ import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Daemon } from '../dist/index.js'
 import {
   asRoot,
+  cli,
   command,
+  daemonAt,
   environment,
   environmentOf,
   isAlive,
   isRoot,
+  NOBODY,
   pidIn,
   place,
   processesOf,
   root,
   run,
   sample,
+  stranger,
   test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
 import { lock, lockCommand, RUNNING } from './locks.mjs'
 import { assertAll, numbers, opening, receive } from './receivers.mjs'
 
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
-const daemonAt = (p) => new Daemon({ name: 'sample', pidFilePath: p.run })
-const NOBODY = { uid: 65534, gid: 65534 }
-
-/** A root process that has nothing to do with any daemon; any signal that it is sent would end it. */
-function stranger(t, stdio = 'ignore') {
-  const child = spawn('sleep', ['1000'], { stdio })
-  t.teardown(() => child.kill('SIGKILL'))
-  return child.pid
-}
-
 // Planted files.
 
-const makesDevices = isRoot && canMakeDevices() ? test : test.skip
+const makesDevices = testIf(isRoot && canMakeDevices())
 function canMakeDevices() {
   const dir = fs.mkdtempSync(join(tmpdir(), 'tsd-device-'))
-  const { status } = spawnSync('mknod', [`${dir}/null`, 'c', '1', '3'])
+  const able = works('mknod', `${dir}/null`, 'c', '1', '3')
   fs.rmSync(dir, { recursive: true })
-  return status === 0
+  return able
 }
 
 const devices = {
@@ -158,13 +152,11 @@ asRoot(
 // The kernel gives the next pid that is asked for here (proc_sys_kernel(5)): what a small pid_max does,
 // without the waiting.
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'
-const succeeds = (file, ...args) => spawnSync(file, args).status === 0
-const choosesPids =
+const choosesPids = testIf(
   isRoot &&
-  fs.existsSync(LAST_PID) &&
-  succeeds('unshare', '-pf', '--mount-proc', 'strace', '-e', 'inject=pidfd_open:delay_enter=1', 'true')
-    ? test
-    : test.skip
+    fs.existsSync(LAST_PID) &&
+    works('unshare', '-pf', '--mount-proc', 'strace', '-e', 'inject=pidfd_open:delay_enter=1', 'true'),
+)
 
 for (const [call, number] of Object.entries({ pidfd_open: 434, pidfd_send_signal: 424 })) {
   choosesPids(

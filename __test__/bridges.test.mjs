@@ -2,7 +2,7 @@
 
 import { mkdirSync, symlinkSync } from 'node:fs'
 import { command, pidIn, place, processesOf, root, run, sample, test, until } from './kit.mjs'
-import { assertAll, numbers, opening, receive } from './receivers.mjs'
+import { assertAll, local, numbers, opening, receive } from './receivers.mjs'
 
 /** A place where programs find the packages by their names. */
 function packages(t) {
@@ -15,7 +15,6 @@ function packages(t) {
   return p
 }
 
-const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
 /** Priority, and the text with the fields behind it. */
 const found = (receiver) =>
   receiver.messages().map((message) => {

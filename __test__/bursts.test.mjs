@@ -4,10 +4,9 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
-import { isAlive, isRoot, pidIn, place, proc, processesOf, run, sample, sleep, test, until } from './kit.mjs'
-import { assertAll, numbers, opening, receive } from './receivers.mjs'
+import { isAlive, isRoot, pidIn, place, proc, processesOf, run, sleep, test, until } from './kit.mjs'
+import { assertAll, local, numbers, receive, sampleToReceiver } from './receivers.mjs'
 
-const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
 /** What was printed and arrived, in its order, of standard output and standard error: by the priority's number.
  * The daemon's own last line is left out. */
 const texts = (receiver, of = [6, 3]) =>
@@ -15,12 +14,8 @@ const texts = (receiver, of = [6, 3]) =>
     const [, priority, text] = /^<(\d+)>.{15} [^:]*: (.*)$/s.exec(Buffer.from(message, 'latin1').toString())
     return of.includes(Number(priority) - 24) && !text.startsWith('Ended after ') ? [text] : []
   })
-const program = ({ body, before = '', options = '' }) =>
-  sample({
-    before: `${opening}\n${before}`,
-    body: `async setup() { opened() }\n${body}`,
-    options: `stdout: 'syslog', stderr: 'syslog', ${options}`,
-  })
+const program = ({ options = '', ...more }) =>
+  sampleToReceiver({ options: `stdout: 'syslog', stderr: 'syslog', ${options}`, ...more })
 const keeperOf = (pid) =>
   Number(
     fs

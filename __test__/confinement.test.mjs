@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
-import { ADA, CREW, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
+import { ADA, CREW, daemonOf, landlockVersion, publicPlace, threads, withAccounts } from './credentials.mjs'
 import {
   asRoot,
   command,
@@ -15,26 +15,19 @@ import {
   processesOf,
   run,
   sample,
-  test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
 
-const has = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
-const withPython = isRoot && has('python3') ? test : test.skip
-const withCompiler = isRoot && has('cc') ? test : test.skip
-const withExtraUsers = isRoot && library('libnss_extrausers.so.2') ? test : test.skip
-const version = landlockVersion()
-const withLandlock = isRoot && version >= 4 ? test : test.skip
+const withPython = testIf(isRoot && works('python3', '--version'))
+const withCompiler = testIf(isRoot && works('cc', '--version'))
+const withExtraUsers = testIf(isRoot && library('libnss_extrausers.so.2'))
+const withLandlock = testIf(isRoot && landlockVersion >= 4)
 
 /** Whether the dynamic linker finds a library. */
 function library(name) {
   return String(spawnSync('ldconfig', ['-p'], { encoding: 'utf8' }).stdout).includes(name)
-}
-
-/** The kernel's version of it, by landlock_create_ruleset(2), as Python can call it; NaN without Python. */
-function landlockVersion() {
-  const ask = 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))'
-  return Number(spawnSync('python3', ['-c', ask], { encoding: 'utf8' }).stdout)
 }
 
 /** In programs: what a call comes to, and a report for the test. */
@@ -191,7 +184,7 @@ export SYSTEMD_EXEC_PID=$$ NOTIFY_SOCKET="$DIR/notify" TZ=":$DIR/zone"`
     spawnSync('zic', ['-d', p.dir, '-'], { input: 'Zone zone 3:15 - XYZ\n' })
     const action = `syslog.syslog('from the jail'); console.log('printed'); report(new Date(0).toString())`
     const body = `async action(signal) { ${action}; await once(signal, 'abort') }`
-    const options = `user: 'ada', chroot: '${p.dir}/jail', stdout: 'syslog', limits: { nofile: 100 }, ${version > 0 ? 'landlock: { read: [] }' : ''}`
+    const options = `user: 'ada', chroot: '${p.dir}/jail', stdout: 'syslog', limits: { nofile: 100 }, ${landlockVersion > 0 ? 'landlock: { read: [] }' : ''}`
     const script = p.write('a.mjs', sample({ before, body, options }))
     const daemon = withAccounts(p, [process.execPath, script], { prepare })
     await manager.told(/^READY=1$/)

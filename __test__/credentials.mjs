@@ -1,5 +1,6 @@
 // Who a process is, thread by thread, and users and groups that exist for one test alone.
 
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { command, end, pidIn, place } from './kit.mjs'
 
@@ -33,6 +34,13 @@ export function threads(pid) {
     }
   })
 }
+
+/** The kernel's version of Landlock, by landlock_create_ruleset(2), as Python can call it; NaN without Python. */
+export const landlockVersion = Number(
+  spawnSync('python3', ['-c', 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))'], {
+    encoding: 'utf8',
+  }).stdout,
+)
 
 /** The ids of `ada`, who is in the groups 4801 and 4802 as well, and of the group `crew`. */
 export const ADA = 4711

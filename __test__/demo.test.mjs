@@ -2,11 +2,10 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { asRoot, command, place, processesOf, root, test, until } from './kit.mjs'
+import { asRoot, command, NOBODY, place, processesOf, root, test, until, works } from './kit.mjs'
 
-const NOBODY = { uid: 65534, gid: 65534 }
 const ofNobody = spawnSync('test', ['-r', `${root}dist/index.js`], NOBODY).status === 0
-const ofNamespaces = spawnSync('unshare', ['-m', 'true']).status === 0
+const inNamespace = works('unshare', '-m', 'true') ? asRoot : test.skip
 
 /** It starts a dozen Nodes, and waits for the guard. */
 const LIMIT = 180_000
@@ -107,8 +106,6 @@ test('interrupted, it leaves nothing', async (t) => {
   t.regex(stderr, /got SIGINT/)
   isGone(t, p)
 })
-
-const inNamespace = ofNamespaces ? asRoot : test.skip
 
 inNamespace('where there is a logger, it gets the messages too', async (t) => {
   const p = roomy(t)

@@ -6,7 +6,6 @@
 // stands below it must come, but for numbers; three dots stand for any lines. What no transcript can show
 // is run by `run` below.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { get } from 'node:http'
 import { connect, createServer } from 'node:net'
@@ -26,12 +25,26 @@ import {
   shell,
   transcriptsOf,
 } from './documents.mjs'
-import { asRoot, command, isAlive, isRoot, pidIn, place, processesOf, root, test, until } from './kit.mjs'
+import {
+  asRoot,
+  command,
+  freePort,
+  isAlive,
+  isRoot,
+  pidIn,
+  place,
+  processesOf,
+  root,
+  test,
+  testIf,
+  until,
+  works,
+} from './kit.mjs'
 import { messages } from './messages.mjs'
+import { withStrace } from './strace.mjs'
 
 /** In a network namespace of its own every port is free. */
-const hasNamespaces =
-  isRoot && spawnSync('unshare', ['-n', 'true']).status === 0 && spawnSync('id', ['www-data']).status === 0
+const hasNamespaces = isRoot && works('unshare', '-n', 'true') && works('id', 'www-data')
 
 /** What runs a command in a network namespace that lives as long as the test. */
 async function inside(t, p) {
@@ -48,7 +61,7 @@ const tested = new Map(runnable.map((document) => [document, new Set()]))
 for (const document of runnable) {
   for (const { code, programs, needsRoot } of transcriptsOf(document)) {
     for (const name of programs) tested.get(document).add(name)
-    const how = needsRoot && !hasNamespaces ? test.skip : test
+    const how = testIf(!needsRoot || hasNamespaces)
     how(`${document}: what follows \`${code.split('\n')[0]}\` is true`, async (t) => {
       const p = place(t)
       fs.chmodSync(p.dir, 0o755)
@@ -105,7 +118,7 @@ run(
       t.regex((await command(p, file, args)).stdout, /Hello\n$/)
     }
   },
-  hasNamespaces ? test : test.skip,
+  testIf(hasNamespaces),
 )
 
 run('docs/on-demand.md', ['server.ts', 'idle.ts'], async (t, p) => {
@@ -179,18 +192,10 @@ run(
     t.true(lines(`${log}/out.log.1`) > 0)
     t.is(fs.statSync(`${log}/out.log`).mode & 0o777, 0o640)
   },
-  isRoot && spawnSync('logrotate', ['--version']).status === 0 ? test : test.skip,
+  testIf(isRoot && works('logrotate', '--version')),
 )
 
 const WWW_DATA = 33
-
-async function freePort() {
-  const server = createServer().listen(0)
-  await until(() => server.listening, 'a port')
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 const request = (port, path = '/') =>
   new Promise((resolve, reject) => {
@@ -264,26 +269,21 @@ run('docs/moving.md', ['main.ts'], async (t, p) => {
   t.is(stdout, `main runs, pid ${pid}\n`)
 })
 
-const hasStrace = spawnSync('strace', ['-f', 'true']).status === 0
-
-;(hasStrace ? test : test.skip)(
-  'docs/debugging.md: the command of strace returns, and follows the daemon',
-  async (t) => {
-    const p = place(t)
-    install(p, 'docs/debugging.md')
-    const [line] = read('docs/debugging.md').match(/(?<=`)strace [^`]*/)
-    // strace itself keeps its output open.
-    const { status, stderr } = await shell(p, `${line} > printed 2>&1`)
-    t.is(status, 0, stderr)
-    const pid = pidIn(p, 'doomed')
-    t.true(isAlive(pid))
-    process.kill(pid, 'SIGTERM')
-    const told = () => fs.readFileSync(join(p.dir, 'trace'), 'utf8')
-    // strace fills a short pid up to five columns.
-    const ended = new RegExp(`^${pid} +\\+\\+\\+ exited with 0 \\+\\+\\+$`, 'm')
-    await until(() => ended.test(told()), 'its end in the trace')
-  },
-)
+withStrace('docs/debugging.md: the command of strace returns, and follows the daemon', async (t) => {
+  const p = place(t)
+  install(p, 'docs/debugging.md')
+  const [line] = read('docs/debugging.md').match(/(?<=`)strace [^`]*/)
+  // strace itself keeps its output open.
+  const { status, stderr } = await shell(p, `${line} > printed 2>&1`)
+  t.is(status, 0, stderr)
+  const pid = pidIn(p, 'doomed')
+  t.true(isAlive(pid))
+  process.kill(pid, 'SIGTERM')
+  const told = () => fs.readFileSync(join(p.dir, 'trace'), 'utf8')
+  // strace fills a short pid up to five columns.
+  const ended = new RegExp(`^${pid} +\\+\\+\\+ exited with 0 \\+\\+\\+$`, 'm')
+  await until(() => ended.test(told()), 'its end in the trace')
+})
 
 test('docs/moving.md: app.ts ends with status 0 although a connection is open that asks nothing', async (t) => {
   const p = place(t)
@@ -389,9 +389,9 @@ test('every `npm run` that the documents speak of is there', (t) => {
   }
 })
 
-const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0
+const withSystemd = testIf(works('systemd-analyze', '--version'))
 
-;(hasSystemd ? test : test.skip)('every unit of the documents is one that systemd takes', async (t) => {
+withSystemd('every unit of the documents is one that systemd takes', async (t) => {
   const p = place(t)
   for (const { code } of runnable.flatMap(blocksOf).filter(({ language }) => language === 'ini')) {
     const name = code.match(/^# \S*\/(\S+\.service)\n/)?.[1]

@@ -1,17 +1,10 @@
 // What could be left to a daemon that drops its privileges: each way is tried.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { ADA, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
-import { asRoot, isAlive, isRoot, proc, processesOf, sample, test, until } from './kit.mjs'
+import { ADA, daemonOf, landlockVersion, publicPlace, threads, withAccounts } from './credentials.mjs'
+import { asRoot, isAlive, isRoot, proc, processesOf, sample, testIf, until } from './kit.mjs'
 
-/** The kernel's version of Landlock, by landlock_create_ruleset(2), as Python can call it. */
-const landlock = Number(
-  spawnSync('python3', ['-c', 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))'], {
-    encoding: 'utf8',
-  }).stdout,
-)
-const withLandlock = isRoot && landlock >= 1 ? test : test.skip
+const withLandlock = testIf(isRoot && landlockVersion >= 1)
 
 const before = `import { Worker } from 'node:worker_threads'
 const outcome = async (call) => {
@@ -226,7 +219,7 @@ asRoot(
       [{ capabilities: [] }, /has not got CAP_SETUID and CAP_SETGID/],
     ]) {
       const p = publicPlace(t)
-      if (options.landlock !== undefined && !(landlock >= 1)) continue
+      if (options.landlock !== undefined && !(landlockVersion >= 1)) continue
       if (options.chroot === '') options.chroot = `${p.dir}/jail`
       // Beneath a new root nothing can be noted.
       fs.mkdirSync(`${p.dir}/jail${p.dir}/out`, { recursive: true })

@@ -1,13 +1,12 @@
 // System calls that fail, and some that lie, while privileges are dropped: the action never runs.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import { publicPlace, withAccounts } from './credentials.mjs'
 import { isRoot, processesOf, sample, test, until } from './kit.mjs'
+import { withStrace } from './strace.mjs'
 
-const hasStrace = spawnSync('strace', ['-V']).status === 0
-const traced = hasStrace && isRoot ? test : test.skip
+const traced = isRoot ? withStrace : test.skip
 
 const body = "async action() { fs.writeFileSync(process.env.DIR + '/out/acted', '') }"
 const options = '...JSON.parse(process.env.OPTIONS)'

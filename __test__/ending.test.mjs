@@ -1,9 +1,7 @@
 // The last steps of a process, and what code before `start()` may do in both processes.
 
 import fs from 'node:fs'
-import { command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+import { cli, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
 
 test("the pidfile says 'running' for as long as the program's code runs, its exit listeners included", async (t) => {
   const p = place(t)

@@ -2,8 +2,8 @@
 // it, or call what reads it.
 
 import { spawnSync } from 'node:child_process'
-import { environmentOf, pidIn, place, run, sample, test } from './kit.mjs'
-import { logging, read, receive } from './receivers.mjs'
+import { environmentOf, pidIn, place, read, run, sample, test, testIf, works } from './kit.mjs'
+import { logging, receive } from './receivers.mjs'
 
 /**
  * Notes which function that reads the environment our module calls in another thread than the main one; and
@@ -41,7 +41,7 @@ WATCHED(int, unsetenv, (const char *name), (name))
 WATCHED(time_t, mktime, (struct tm *tm), (tm))
 `
 
-const cc = spawnSync('cc', ['--version']).status === 0 && process.platform === 'linux' ? test : test.skip
+const cc = testIf(works('cc', '--version') && process.platform === 'linux')
 
 function watch(t, p) {
   const library = `${p.dir}/watch.so`

@@ -4,10 +4,8 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
-import { asRoot, isAlive, isRoot, place, proc, root, run, test, until } from './kit.mjs'
-
-/** Node 22.18 and later run TypeScript as it is; before, tsx does. */
-const execArgv = process.features.typescript ? ['--disable-warning=ExperimentalWarning'] : ['--import', 'tsx']
+import { execArgv } from './documents.mjs'
+import { asRoot, freePort, isAlive, isRoot, place, proc, root, run, test, until } from './kit.mjs'
 
 function example(p, name, ...args) {
   const env = { RUNTIME_DIRECTORY: p.run }
@@ -75,15 +73,6 @@ test('monitor-creation logs what is created, and only that', async (t) => {
     [`one was created in ${watched}`, `two was created in ${watched}`],
   )
 })
-
-function freePort() {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
-}
 
 function get(port) {
   return new Promise((resolve, reject) => {

@@ -3,9 +3,21 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { nodeOf, runnerOf } from '../scripts/nodes.mjs'
-import { command, environmentOf, isAlive, library, pidIn, place, run, sample, test, until } from './kit.mjs'
+import {
+  command,
+  environmentOf,
+  isAlive,
+  library,
+  pidIn,
+  place,
+  run,
+  sample,
+  test,
+  testIf,
+  until,
+} from './kit.mjs'
 
-const has = (path) => (fs.existsSync(path) ? test : test.skip)
+const has = (path) => testIf(fs.existsSync(path))
 const exeOf = (pid) => fs.readlinkSync(`/proc/${pid}/exe`)
 const SAY = "async setup() { fs.writeFileSync(process.env.DIR + '/said', JSON.stringify(WHAT)) }"
 const say = (what) => SAY.replace('WHAT', what)

@@ -2,7 +2,7 @@
 
 import fs from 'node:fs'
 import { isAlive, pidIn, place, run, sample, test, until } from './kit.mjs'
-import { opening, receive } from './receivers.mjs'
+import { local, opening, receive } from './receivers.mjs'
 
 const LINE = /Ended after (\d+ (?:ms|s|min)(?: \d+ (?:s|ms))?) with status (\d+): (.*)$/
 
@@ -25,8 +25,7 @@ async function lived(
       ...(last && { last }),
     }),
   )
-  const env = { TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) }
-  const started = await run(p, script, [], { env })
+  const started = await run(p, script, [], { env: local(p) })
   if (started.status === 0 && !options.includes('detach: false')) {
     await until(() => fs.existsSync(`${p.dir}/acts`), 'the action')
     const pid = fs.existsSync(p.pidFile()) ? pidIn(p) : undefined

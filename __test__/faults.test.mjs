@@ -1,10 +1,10 @@
 // What the fault sweep (`npm run test:faults`) has found, each at its system call.
 
 import { buildTracer, listCalls, tryPoint } from '../scripts/faults/sweep.mjs'
-import { test } from './kit.mjs'
+import { test, testIf } from './kit.mjs'
 
 const able = buildTracer()
-const traced = able ? test : test.skip
+const traced = testIf(able)
 
 let calls = []
 test.before(async () => {

@@ -20,13 +20,16 @@ import {
   run,
   sample,
   test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
+import { faults } from './strace.mjs'
 
 const SECRET = isRoot ? '/etc/shadow' : '/etc/passwd'
 const NUMBERS = [7, 200, 9000]
 const hardLimit = Number(spawnSync('sh', ['-c', 'ulimit -Hn']).stdout) || Number.POSITIVE_INFINITY
-const withDescriptors = hardLimit > 9000 ? test : test.skip
+const withDescriptors = testIf(hardLimit > 9000)
 
 // Burdens a process with all that a daemon must not inherit, and becomes the program given.
 const BURDEN = `
@@ -114,13 +117,11 @@ withDescriptors(
   },
 )
 
-const hasStrace = spawnSync('strace', ['-f', '-e', 'inject=close_range:error=ENOSYS', 'true']).status === 0
-const withStrace = hardLimit > 9000 && hasStrace ? test : test.skip
-withStrace('nor are descriptors where the kernel has no close_range(2)', async (t) => {
+const OLD_KERNEL = ['strace', ...faults('close_range:error=ENOSYS')]
+const asOnOldKernel = testIf(hardLimit > 9000 && works(...OLD_KERNEL, 'true'))
+asOnOldKernel('nor are descriptors where the kernel has no close_range(2)', async (t) => {
   const p = place(t)
-  const strace = ['strace', '-f', '-qqq', '-o', '/dev/null', '-e', 'trace=close_range']
-  const line = burdened(p, [...strace, '-e', 'inject=close_range:error=ENOSYS'])
-  const ended = command(p, 'sh', ['-c', line])
+  const ended = command(p, 'sh', ['-c', burdened(p, OLD_KERNEL)])
   // strace goes with the last process that it sees.
   const pid = await isFreeWithItsChildren(t, p)
   for (const name of ['early', 'late']) await end(Number(fs.readFileSync(join(p.dir, name))))

@@ -1,16 +1,16 @@
 // One instance: however many ask at once, one daemon runs, and everybody is told the truth about it.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { Daemon } from '../dist/index.js'
 import { nodeOf } from '../scripts/nodes.mjs'
 import {
+  cli,
   command,
+  daemonAt,
   descriptors,
-  environment,
   environmentOf,
   isAlive,
   isRoot,
+  NOBODY,
   pidIn,
   place,
   proc,
@@ -22,8 +22,7 @@ import {
   until,
 } from './kit.mjs'
 import { lock, RUNNING, STARTING } from './locks.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+import { faults, runWithFaults, withStrace } from './strace.mjs'
 
 /** Waits at a file that the test makes, and says before that it waits. */
 const gate = `
@@ -33,10 +32,6 @@ async function gate(name) {
 }`
 const open = (p, name) => fs.writeFileSync(`${p.dir}/open-${name}`, '')
 const waits = (p, name) => until(() => fs.existsSync(`${p.dir}/waiting-${name}`), `the gate ${name}`)
-
-/** The daemon of a place, seen from the test's own process. */
-const daemonAt = (p, more = {}) =>
-  new Daemon({ name: 'sample', pidFilePath: p.run, env: environment(p), ...more })
 
 /** Runs a program many times; all of them wait at a gate until the last has come. */
 async function together(p, count, script, args = []) {
@@ -305,7 +300,7 @@ test('stops in a loop end every start that they find, and disturb none that they
   await Promise.all(stops)
   console.log(JSON.stringify({ pids: pids.size, failures }))`
   // As an ordinary user, if that can be: to whom a process that ends is not always an open book.
-  const nobody = isRoot ? { uid: 65534, gid: 65534 } : {}
+  const nobody = isRoot ? NOBODY : {}
   if (isRoot) {
     fs.chmodSync(p.dir, 0o755)
     fs.chownSync(p.run, nobody.uid, nobody.gid)
@@ -455,17 +450,13 @@ test('a start that is held up by a lock whose holder is not found says so, in a 
   t.deepEqual(processesOf(p), [])
 })
 
-const hasStrace = spawnSync('strace', ['-V']).status === 0 ? test : test.skip
-
-hasStrace(
+withStrace(
   'a start whose file is removed while it locks it gives way to one that came meanwhile',
   async (t) => {
     const p = place(t)
     const script = p.write('a.mjs', cli())
     // It is stopped as soon as it has the lock.
-    const inject = ['-e', 'trace=flock', '-e', 'inject=flock:signal=SIGSTOP:when=1']
-    const args = ['-f', '-qq', '-o', '/dev/null', ...inject, process.execPath, script, 'start']
-    const first = command(p, 'strace', args)
+    const first = runWithFaults(p, faults('flock:signal=SIGSTOP:when=1'), script, ['start'])
     // Of a process, or a descriptor, that is gone meanwhile: no.
     const hasLocked = (pid) => {
       const info = `/proc/${pid}/fdinfo`
@@ -488,15 +479,14 @@ hasStrace(
   },
 )
 
-hasStrace('status never calls a daemon killed that ends while it is looked at', async (t) => {
+withStrace('status never calls a daemon killed that ends while it is looked at', async (t) => {
   const p = place(t)
   const script = p.write('a.mjs', cli())
   t.is((await run(p, script, ['start'])).status, 0)
   // It is stopped when it has opened the pidfile and seen that it is there: fstat(3) is one of these
   // calls. What is found by its name in its directory does not count here.
-  const stop = ['-e', 'inject=newfstatat:signal=SIGSTOP:when=1', '-e', 'inject=fstat:signal=SIGSTOP:when=1']
-  const args = ['-f', '-qq', '-o', '/dev/null', '-P', p.pidFile(), '-e', 'trace=newfstatat,fstat', ...stop]
-  const status = command(p, 'strace', [...args, process.execPath, script, 'status'])
+  const stops = faults('newfstatat:signal=SIGSTOP:when=1', 'fstat:signal=SIGSTOP:when=1')
+  const status = runWithFaults(p, ['-P', p.pidFile(), ...stops], script, ['status'])
   const isStopped = (pid) => proc(pid)?.state.toUpperCase() === 'T'
   const looks = (pid) => pid !== pidIn(p) && Object.values(descriptors(pid)).includes(p.pidFile())
   const looking = await until(() => processesOf(p).filter(isStopped).find(looks), 'the stop')

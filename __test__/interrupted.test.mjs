@@ -1,13 +1,9 @@
 // System calls that are interrupted (EINTR), as they are on some file servers: each one is made again.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { command, isRoot, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
+import { cli, command, isRoot, pidIn, place, processesOf, run, until } from './kit.mjs'
 import { lock } from './locks.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
-const injects = spawnSync('strace', ['-e', 'inject=openat:error=EINTR:when=1000', 'true']).status === 0
-const traced = injects ? test : test.skip
+import { withStrace as traced } from './strace.mjs'
 
 /** Every call on a file that the package makes itself, but close(2), which is never made again. */
 const ON_FILES = [

@@ -1,13 +1,15 @@
 // What the tests share: a place of its own for each test, tiny programs run as real processes, and
 // what /proc says of them. Nothing a test starts outlives it.
 
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import ava from 'ava'
+import { Daemon } from 'tsdaemonize'
 import { Place, proc, until } from 'tsdaemonize/testing'
 
 export { proc, sleep, until }
@@ -16,10 +18,18 @@ export const library = new URL('../dist/index.js', import.meta.url).href
 export const isRoot = process.getuid() === 0
 /** The tests of a file run one after the other, and several files at a time. */
 export const test = ava.serial
-/** A test that needs root; named as skipped for others. */
-export const asRoot = isRoot ? test : test.skip
-/** A test that needs an ordinary user; named as skipped for root. `npm run test:users` runs it. */
-export const asUser = isRoot ? test.skip : test
+/** A test that runs only under a condition; otherwise it is named as skipped. */
+export const testIf = (condition) => (condition ? test : test.skip)
+/** A test that needs root. */
+export const asRoot = testIf(isRoot)
+/** A test that needs an ordinary user. `npm run test:users` runs it. */
+export const asUser = testIf(!isRoot)
+/** Whether a command succeeds here: it is installed, and the kernel and this user's rights allow it. */
+export const works = (file, ...args) => spawnSync(file, args, { stdio: 'ignore' }).status === 0
+/** Options with which root runs a program as the user nobody. */
+export const NOBODY = { uid: 65534, gid: 65534 }
+/** The file of the native module that was built for this machine. */
+export const nativeFile = readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
 /** The user as whom the tests run, as `status` names it: by its number, where it has no entry. */
 export const userName = nameOfUser()
 
@@ -75,6 +85,13 @@ ${last}
 `
 }
 
+/** The same with a command line. */
+export const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+
+/** The daemon of a place, seen from the test's own process. */
+export const daemonAt = (p, more = {}) =>
+  new Daemon({ name: 'sample', pidFilePath: p.run, env: environment(p), ...more })
+
 /** The environment in which programs find their place. */
 export function environment(p, more = {}) {
   const service = { RUNTIME_DIRECTORY: undefined, INVOCATION_ID: undefined, SYSTEMD_EXEC_PID: undefined }
@@ -114,6 +131,28 @@ export function onTerminal(p, script, args = [], more = {}) {
     shown: () => seen.replaceAll('\r\n', '\n'),
     pressCtrlC: () => running.child.kill('SIGUSR1'),
   })
+}
+
+/** A process that has nothing to do with any daemon. Any signal that it gets would end it. */
+export function stranger(t, stdio = 'ignore') {
+  const child = spawn('sleep', ['1000'], { stdio })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child.pid
+}
+
+/** A TCP port at which nobody listens. */
+export function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/** A file's content; nothing if there is no such file. */
+export function read(file) {
+  return existsSync(file) ? readFileSync(file, 'utf8') : ''
 }
 
 /** The pid in a pidfile. */

@@ -1,11 +1,9 @@
 // The launcher is a program too: one that lives on keeps nothing of a start, and is not held up by it.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import {
-  command,
   descriptors,
   end,
   isAlive,
@@ -17,8 +15,10 @@ import {
   run,
   sample,
   test,
+  testIf,
   until,
 } from './kit.mjs'
+import { faults, runWithFaults, withStrace } from './strace.mjs'
 
 /** A program that starts daemons of any name, each of which ends when it is told. */
 const MANY = `import { Daemon, isDaemon } from '${library}'
@@ -162,10 +162,7 @@ test('one that exits in the midst of a start undoes it', async (t) => {
 })
 
 // A launcher that takes a second to prepare the fork, with the pidfile locked already.
-const SLOW = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=memfd_create']
-SLOW.push('-e', 'inject=memfd_create:delay_enter=1000000:when=1')
-const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
-const withStrace = hasStrace ? test : test.skip
+const SLOW = faults('memfd_create:delay_enter=1000000:when=1')
 
 withStrace('a SIGTERM in the midst of the preparations waits until nothing is half done', async (t) => {
   for (const [before, expected] of [
@@ -180,7 +177,7 @@ withStrace('a SIGTERM in the midst of the preparations waits until nothing is ha
       'a.mjs',
       sample({ before, last: "await new Sample(options).start(); console.log('ready')" }),
     )
-    const traced = command(p, 'strace', [...SLOW, process.execPath, script])
+    const traced = runWithFaults(p, SLOW, script)
     await until(() => fs.existsSync(p.pidFile()))
     const [launcher] = processesOf(p).filter((pid) => pid !== traced.pid)
     process.kill(launcher, 'SIGTERM')
@@ -195,7 +192,7 @@ withStrace('a SIGTERM in the midst of the preparations waits until nothing is ha
 
 const GIB = 2 ** 30
 const available = process.availableMemory?.() ?? freemem()
-const withMemory = available > 4 * GIB ? test : test.skip
+const withMemory = testIf(available > 4 * GIB)
 withMemory('one with 2 GB of Buffers starts a daemon, and no process copies or keeps them', async (t) => {
   const p = place(t)
   const source = {

@@ -5,10 +5,12 @@ import fs from 'node:fs'
 import { Daemon } from '../dist/index.js'
 import {
   asRoot,
+  cli,
   command,
   environment,
   isAlive,
   isRoot,
+  NOBODY,
   pidIn,
   place,
   processesOf,
@@ -17,9 +19,6 @@ import {
   test,
   until,
 } from './kit.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
-const NOBODY = { uid: 65534, gid: 65534 }
 
 /** A place with a directory of nobody's, `theirs`, and one of root's, `ours`, to which it would lead root. */
 function crossing(t) {

@@ -1,7 +1,6 @@
 // A daemon whose life is watched: what it notes down, what it logs, and how it ends.
 
-import { existsSync, readFileSync } from 'node:fs'
-import { command, pidIn, sample, until } from './kit.mjs'
+import { command, pidIn, read, sample, until } from './kit.mjs'
 
 /** The source of a program with one daemon, `sample`, that can `note` a line and logs to a file, too. */
 export function noting({ before = '', options = '', ...more } = {}) {
@@ -20,11 +19,6 @@ export function notes(p) {
 /** What it logged, without the last line, of which farewell.test.mjs speaks. */
 export function logged(p) {
   return read(`${p.dir}/log`).replaceAll(/^\S+ Ended after .*\n/gm, '')
-}
-
-/** A file's content; nothing, where there is none. */
-export function read(file) {
-  return existsSync(file) ? readFileSync(file, 'utf8') : ''
 }
 
 /** prctl(2) has another number on each processor. */

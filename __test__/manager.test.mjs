@@ -1,6 +1,5 @@
 // The same script, unchanged, with nothing but `start()`, under whatever starts it.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { Place } from 'tsdaemonize/testing'
 import {
@@ -15,13 +14,13 @@ import {
   sample,
   sleep,
   test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
 
 /** Of TERM and INT a bare Node has handlers as well; SIGHUP, the lowest bit, is the daemon's own. */
 const handlesSignals = (pid) => (Number.parseInt(proc(pid).status.SigCgt.at(-1), 16) & 1) === 1
-
-const has = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
 
 /** A service manager's socket: prints every message as a line of JSON, and closes what comes with it. */
 const RECEIVER = `
@@ -194,7 +193,7 @@ for (const name of ['runsv', 's6-supervise', 'supervise', 'perpd', 'service-mana
   })
 }
 
-const installed = (program) => (spawnSync('which', [program]).status === 0 ? test : test.skip)
+const installed = (program) => testIf(works('which', program))
 
 for (const [what, ...supervisord] of [
   ['supervisord', 'supervisord'],
@@ -370,7 +369,7 @@ function childrenOf(pid) {
 }
 
 for (const init of ['tini', 'dumb-init', 'catatonit']) {
-  const testInit = has(init) ? asRoot : test.skip
+  const testInit = works(init, '--version') ? asRoot : test.skip
   testInit(`under ${init} as PID 1 it stays attached, and SIGTERM to ${init} ends it with 0`, async (t) => {
     const p = place(t)
     const args = init === 'dumb-init' ? [] : ['--']

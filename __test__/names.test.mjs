@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { bunPath, runnerOf } from '../scripts/nodes.mjs'
-import { command, isAlive, library, pidIn, place, root, run, test, until } from './kit.mjs'
+import { command, isAlive, library, pidIn, place, root, run, test, testIf, until } from './kit.mjs'
 
 const SAY = `import { Daemon } from '${library}'
 console.log(new Daemon({ pidFilePath: process.env.RUN }).name)
@@ -24,7 +24,7 @@ const plugins = [
     setup: ({ onResolve }) => onResolve({ filter: /^file:/ }, ({ path }) => ({ path: fileURLToPath(path) })),
   },
 ]
-const has = (path) => (fs.existsSync(path) ? test : test.skip)
+const has = (path) => testIf(fs.existsSync(path))
 
 async function nameOf(p, args, more) {
   const { status, stdout, stderr } = await command(p, process.execPath, args, more)

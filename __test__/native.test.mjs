@@ -2,9 +2,9 @@
 
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { place, root, run, test } from './kit.mjs'
+import { nativeFile, place, root, run, test } from './kit.mjs'
 
-const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
+const file = nativeFile
 const platform = file.split('.')[1]
 
 /** The package without a local build, as it is installed, and a program beside it. */

@@ -11,6 +11,7 @@ import {
   environment,
   environmentOf,
   library,
+  NOBODY,
   pidIn,
   place,
   proc,
@@ -329,8 +330,6 @@ asRoot("root's pidfiles are in $RUNTIME_DIRECTORY, else in /var/run", async (t) 
     ['/var/run/x.pid', '/run/a/x.pid', '/var/run/x.pid', '/var/run/x.pid', '/var/run/x.pid'],
   )
 })
-
-const NOBODY = { uid: 65534, gid: 65534 }
 
 asRoot(
   "others' are in $RUNTIME_DIRECTORY, in $XDG_RUNTIME_DIR if it is theirs, or in a directory of their own in /tmp",

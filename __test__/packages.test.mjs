@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { makePackages, ownBuild } from '../scripts/platforms/package.mjs'
 import { proseOf } from './documents.mjs'
-import { command, place, root, run, test } from './kit.mjs'
+import { command, nativeFile, place, root, run, test } from './kit.mjs'
 
-const file = fs.readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
+const file = nativeFile
 const platform = file.split('.')[1]
 const { version } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8'))
 

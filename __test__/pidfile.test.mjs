@@ -6,21 +6,23 @@ import fs from 'node:fs'
 import { createServer } from 'node:net'
 import {
   asRoot,
+  cli,
   command,
   isAlive,
   isRoot,
   isUnlocked,
+  NOBODY,
   pidIn,
   place,
   processesOf,
   run,
-  sample,
   test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
 import { lock, WHOLE } from './locks.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+import { faults, runWithFaults, withStrace } from './strace.mjs'
 
 test('holds the pid and a newline, with mode 0644 whatever the umask', async (t) => {
   for (const umask of [0, 0o077]) {
@@ -116,12 +118,12 @@ asRoot("a user's start beside a daemon of root's says that it runs", async (t) =
   t.is((await run(p, script, ['start'])).status, 0)
   const pid = pidIn(p)
   for (const verb of ['start', 'run']) {
-    const { status, stderr } = await run(p, script, [verb], { uid: 65534, gid: 65534 })
+    const { status, stderr } = await run(p, script, [verb], NOBODY)
     t.is(status, 1)
     t.is(stderr, `sample: The daemon 'sample' is already running, with pid ${pid}\n`)
   }
   t.is((await run(p, script, ['stop'])).status, 0)
-  const refused = await run(p, script, ['start'], { uid: 65534, gid: 65534 })
+  const refused = await run(p, script, ['start'], NOBODY)
   t.is(refused.status, 4)
   t.regex(refused.stderr, /EACCES/)
 })
@@ -255,7 +257,7 @@ function inPrivateDirectory(t, more) {
   const dir = `/tmp/${name}-65534`
   t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }))
   const script = p.write('a.mjs', cli({ options: `name: '${name}', pidFilePath: undefined`, ...more }))
-  const as = { uid: 65534, gid: 65534, env: { XDG_RUNTIME_DIR: '', RUNTIME_DIRECTORY: '' } }
+  const as = { ...NOBODY, env: { XDG_RUNTIME_DIR: '', RUNTIME_DIRECTORY: '' } }
   return { p, dir, file: `${dir}/${name}.pid`, cli: (...args) => run(p, script, args, as) }
 }
 
@@ -397,7 +399,6 @@ const LOCKS = {
   // What a running daemon leaves to others: all but the byte that says "held".
   rest: { ranges: [0, 0x4000_0000, 0x4000_0001, 0] },
 }
-const NOBODY = { uid: 65534, gid: 65534 }
 const reader = (t, p, kind) => lock(t, p.pidFile(), LOCKS[kind], NOBODY)
 
 for (const kind of ['flock', 'record']) {
@@ -459,19 +460,18 @@ asRoot('what cannot be removed in a replacement is named, and no start is', asyn
   t.is(fs.readFileSync(p.pidFile(), 'utf8'), '999999\n')
 })
 
-const hasStrace = isRoot && spawnSync('strace', ['-V']).status === 0 ? test : test.skip
+const traced = isRoot ? withStrace : test.skip
 
 for (const [call, moments] of Object.entries({ fchmod: [1, 2, 3], renameat: [1], unlinkat: [1, 2] })) {
-  hasStrace(`a start that is killed at a ${call} while it replaces the file hinders no other`, async (t) => {
+  traced(`a start that is killed at a ${call} while it replaces the file hinders no other`, async (t) => {
     const p = place(t)
     fs.chmodSync(p.dir, 0o755)
     const script = p.write('a.mjs', cli())
     for (const moment of moments) {
       fs.writeFileSync(p.pidFile(), '999999\n')
       await reader(t, p, 'flock')
-      const inject = ['-e', `trace=${call}`, '-e', `inject=${call}:signal=SIGKILL:when=${moment}`]
-      const strace = ['-f', '-qq', '-o', '/dev/null', ...inject, process.execPath, script, 'start']
-      t.is((await command(p, 'strace', strace)).status, null, `${moment}`)
+      const kill = faults(`${call}:signal=SIGKILL:when=${moment}`)
+      t.is((await runWithFaults(p, kill, script, ['start'])).status, null, `${moment}`)
       t.deepEqual(processesOf(p), [])
       // Whatever can be read of what it has left beside it is locked.
       for (const name of fs.readdirSync(p.run).filter((name) => name !== 'sample.pid')) {
@@ -485,7 +485,7 @@ for (const [call, moments] of Object.entries({ fchmod: [1, 2, 3], renameat: [1],
   })
 }
 
-const mounts = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0 ? test : test.skip
+const mounts = testIf(isRoot && works('unshare', '-m', 'true'))
 
 /** Runs shell commands where the directory of pidfiles is a file system of its own. */
 function mounted(p, options, commands) {

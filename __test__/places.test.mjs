@@ -5,15 +5,13 @@ import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { asRoot, command, environment, isAlive, place, processesOf, sample, until } from './kit.mjs'
+import { asRoot, command, environment, isAlive, place, processesOf, sample, until, works } from './kit.mjs'
 
 const UID = 65534
 const LOGIN = `/run/user/${UID}`
-const hasTools = ['unshare', 'nsenter', 'setpriv'].every(
-  (tool) => spawnSync(tool, ['--version']).status === 0,
-)
+const hasTools = ['unshare', 'nsenter', 'setpriv'].every((tool) => works(tool, '--version'))
 const apart = hasTools ? asRoot : asRoot.skip
-const hasFakeroot = spawnSync('fakeroot', ['--version']).status === 0
+const hasFakeroot = works('fakeroot', '--version')
 
 const VERBS = `const daemon = new Sample(options)
 for (const verb of process.argv.slice(2)) {

@@ -3,8 +3,8 @@
 
 import fs from 'node:fs'
 import { LINES, nodeOf } from '../scripts/nodes.mjs'
-import { asRoot, command, end, pidIn, place, run, sample, test, until } from './kit.mjs'
-import { read, reaped } from './living.mjs'
+import { asRoot, command, end, pidIn, place, read, run, sample, test, until } from './kit.mjs'
+import { reaped } from './living.mjs'
 
 /** The last line of its log. */
 const ENDED = /^sample: Ended after .* with status 0: nothing was left to do$/

@@ -1,23 +1,8 @@
 // Dropping privileges, as a daemon does it: on every thread, for good, or not at all.
 
 import fs from 'node:fs'
+import { threads } from './credentials.mjs'
 import { asRoot, command, isAlive, isRoot, pidIn, place, proc, run, sample, test, until } from './kit.mjs'
-
-const ids = (line) => line.split(/\s+/).map(Number)
-
-/** What the kernel says of every thread. */
-function threads(pid) {
-  return fs.readdirSync(`/proc/${pid}/task`).map((tid) => {
-    const status = fs.readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')
-    const field = (name) => status.match(new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, 'm'))?.[1]
-    return {
-      uids: ids(field('Uid')),
-      gids: ids(field('Gid')),
-      groups: field('Groups') === '' ? [] : ids(field('Groups')),
-      capabilities: ['CapInh', 'CapPrm', 'CapEff', 'CapAmb'].map((set) => BigInt(`0x${field(set)}`)),
-    }
-  })
-}
 
 /** A daemon whose action has begun; what it was told is in `identity`. */
 async function started(t, more) {
@@ -50,13 +35,9 @@ asRoot('user: every thread has its ids, its groups and no others, and no capabil
   })
   const all = threads(pid)
   t.true(all.length > 5)
-  for (const thread of all) {
-    t.deepEqual(thread, {
-      uids: [5, 5, 5, 5],
-      gids: [60, 60, 60, 60],
-      groups: [60],
-      capabilities: [0n, 0n, 0n, 0n],
-    })
+  for (const { uids, gids, groups, capabilities } of all) {
+    t.deepEqual([uids, gids, groups], [[5, 5, 5, 5], [60, 60, 60, 60], [60]])
+    t.deepEqual(capabilities, [0n, 0n, 0n, 0n])
   }
   t.deepEqual(environment, {
     HOME: '/usr/games',

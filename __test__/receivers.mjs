@@ -1,9 +1,9 @@
 // Receivers of syslog messages: our own (receiver.py), and the real ones where they are installed.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { environment, isAlive, isRoot, library, root, test, until } from './kit.mjs'
+import { environment, library, read, root, sample, testIf, until, works } from './kit.mjs'
 
 const program = fileURLToPath(new URL('receiver.py', import.meta.url))
 
@@ -48,11 +48,6 @@ export function messagesIn(file) {
     .map((line) => JSON.parse(line))
 }
 
-/** A file's content; nothing, where there is none. */
-export function read(file) {
-  return existsSync(file) ? readFileSync(file, 'utf8') : ''
-}
-
 /** The numbers N of messages `number N`, in the order in which they arrived. */
 export function numbers(lines) {
   return lines.flatMap((line) => /\bnumber (\d+)/.exec(line)?.[1] ?? []).map(Number)
@@ -80,7 +75,14 @@ ${body}
 export const opening = `const transport = JSON.parse(process.env.TRANSPORT)
 const opened = () => syslog.openlog('sample', syslog.LOG_PID, syslog.LOG_DAEMON, transport)`
 
-const has = (program) => spawnSync('which', [program]).status === 0
+/** The same, as a whole program: its daemon, `sample`, logs to the receiver of the test. */
+export const sampleToReceiver = ({ before = '', body = '', ...more }) =>
+  sample({ before: `${opening}\n${before}`, body: `async setup() { opened() }\n${body}`, ...more })
+
+/** The environment of a program that logs to the receiver at `log` in its place. */
+export const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
+
+const has = (program) => works('which', program)
 
 /** Where each real receiver is; `undefined` where it is not installed. */
 export const installed = {
@@ -105,7 +107,5 @@ function findSyslogNg() {
 
 /** A test with a real receiver; named as skipped where that is not installed. */
 export function withReal(name, more = true) {
-  return installed[name] !== undefined && more ? test : test.skip
+  return testIf(installed[name] !== undefined && more)
 }
-
-export { isAlive, isRoot }

@@ -2,18 +2,12 @@
 
 import fs from 'node:fs'
 import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
-import { assertAll, numbers, opening, receive } from './receivers.mjs'
+import { assertAll, local, numbers, receive, sampleToReceiver } from './receivers.mjs'
 
 const FILES = "stdout: process.env.DIR + '/logs/out', stderr: process.env.DIR + '/logs/err',"
-const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
 const read = (p, name) => fs.readFileSync(`${p.dir}/logs/${name}`, 'utf8')
 const logs = (p) => fs.mkdirSync(`${p.dir}/logs`, { mode: 0o755 })
-const program = ({ body, options = '', before = '' }) =>
-  sample({
-    before: `${opening}\n${before}`,
-    body: `async setup() { opened() }\n${body}`,
-    options: `${FILES} ${options}`,
-  })
+const program = ({ options = '', ...more }) => sampleToReceiver({ options: `${FILES} ${options}`, ...more })
 
 test('a rotation under load, by renaming and SIGHUP, loses no line and doubles none', async (t) => {
   const p = place(t)

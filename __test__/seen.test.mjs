@@ -1,13 +1,26 @@
 // What can be seen of a process, and what not: names that are no text, a /proc that hides processes or is
 // another pid namespace's, calls that are refused. What cannot be seen is never taken for what is not there.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { asRoot, command, isAlive, isRoot, pidIn, place, proc, run, sample, test, until } from './kit.mjs'
-
-const NOBODY = { uid: 65534, gid: 65534 }
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
+import {
+  asRoot,
+  cli,
+  command,
+  isAlive,
+  isRoot,
+  NOBODY,
+  pidIn,
+  place,
+  proc,
+  run,
+  sample,
+  test,
+  testIf,
+  until,
+  works,
+} from './kit.mjs'
+import { faults, runWithFaults, withStrace } from './strace.mjs'
 
 async function started(t, p, source, ...more) {
   const script = p.write('a.mjs', source)
@@ -130,8 +143,7 @@ os.execv(${b(node.toString('latin1'))}, ['node', ${b(Buffer.from(script).toStrin
 
 // A /proc of their own for those who ask.
 const hiding = (option) => ['-m', 'sh', '-c', `mount -t proc -o ${option} proc /proc && exec "$@"`, 'sh']
-const canHide =
-  isRoot && spawnSync('unshare', [...hiding('hidepid=2'), 'true']).status === 0 ? test : test.skip
+const canHide = testIf(isRoot && works('unshare', ...hiding('hidepid=2'), 'true'))
 
 for (const option of ['hidepid=1', 'hidepid=2', 'hidepid=4']) {
   canHide(`${option}: what is not seen of root's daemon is not told, and that it runs is`, async (t) => {
@@ -175,10 +187,6 @@ canHide("with hidepid a user's own daemon is seen, and stopped, by that user", a
   t.false(isAlive(pid))
 })
 
-const refusing = (errno, call) => ['-f', '-qqq', '-o', '/dev/null', '-e', `inject=${call}:error=${errno}`]
-const hasStrace = spawnSync('strace', [...refusing('EPERM', 'pidfd_open'), 'true']).status === 0
-const withStrace = hasStrace ? test : test.skip
-
 for (const [call, errno, says] of [
   ['pidfd_open', 'EPERM', /EPERM: .*, pidfd_open\. Nothing was sent: .*seccomp filter/],
   ['pidfd_open', 'ENOSYS', /ENOSYS: .*, pidfd_open\. Nothing was sent: .*Linux 5\.3.*seccomp filter/],
@@ -192,8 +200,7 @@ for (const [call, errno, says] of [
       const p = place(t)
       const script = await started(t, p, cli())
       const pid = pidIn(p)
-      const ask = (...args) =>
-        command(p, 'strace', [...refusing(errno, call), process.execPath, script, ...args])
+      const ask = (...args) => runWithFaults(p, faults(`${call}:error=${errno}`), script, args)
       const stop = await ask('stop')
       t.true([1, 4].includes(stop.status), stop.stderr)
       t.regex(stop.stderr, says)
@@ -208,15 +215,13 @@ for (const [call, errno, says] of [
 withStrace('an old container profile that refuses statx(2) hinders nothing', async (t) => {
   const p = place(t)
   const script = await started(t, p, cli())
-  const refused = [...refusing('EPERM', 'statx'), process.execPath, script, 'stop']
-  const { status, stderr } = await command(p, 'strace', refused)
+  const { status, stderr } = await runWithFaults(p, faults('statx:error=EPERM'), script, ['stop'])
   t.is(status, 0, stderr)
   t.false(fs.existsSync(p.pidFile()))
 })
 
 // Here /proc stays that of the tests, whose numbers are strangers' in the new namespace.
-const inNamespace =
-  isRoot && spawnSync('unshare', ['-pf', '--kill-child', 'true']).status === 0 ? test : test.skip
+const inNamespace = testIf(isRoot && works('unshare', '-pf', '--kill-child', 'true'))
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'
 
 /** A program, run in a pid namespace of its own, beneath a shell that is its init. */

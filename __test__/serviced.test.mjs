@@ -5,10 +5,12 @@ import fs from 'node:fs'
 import { daemonize, serviced } from '../dist/index.js'
 import {
   asRoot,
+  cli,
   end,
   environment,
   isAlive,
   library,
+  NOBODY,
   onTerminal,
   pidIn,
   place,
@@ -20,9 +22,6 @@ import {
   until,
 } from './kit.mjs'
 import { receive } from './receivers.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
-const NOBODY = { uid: 65534, gid: 65534 }
 
 /** Runs a verb that prints nothing, and gives its status. */
 async function silent(t, p, script, verb, as) {

@@ -13,13 +13,15 @@ import {
   place,
   proc,
   processesOf,
+  read,
   run,
   sample,
   sleep,
   test,
+  testIf,
   until,
 } from './kit.mjs'
-import { logged, notes, noting, read, reaped, start } from './living.mjs'
+import { logged, notes, noting, reaped, start } from './living.mjs'
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGALRM', 'SIGUSR1', 'SIGUSR2', 'SIGCHLD', 'SIGPIPE']
 const OTHERS = SIGNALS.filter((signal) => signal !== 'SIGTERM')
@@ -382,7 +384,7 @@ function listening(pid) {
 }
 
 /** A test on the Node of a line; named as skipped where that is not installed (scripts/nodes.mjs). */
-const onNode = (line, title, what) => (fs.existsSync(nodeOf(line)) ? test : test.skip)(title, what)
+const onNode = (line, title, what) => testIf(fs.existsSync(nodeOf(line)))(title, what)
 
 for (const line of LINES) {
   onNode(

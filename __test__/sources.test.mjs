@@ -20,6 +20,7 @@ import {
   run,
   sample,
   test,
+  testIf,
   until,
 } from './kit.mjs'
 
@@ -89,7 +90,7 @@ test('a TypeScript source under tsx, by its command and as a loader', async (t) 
   t.deepEqual(flags(asLoader.daemon), ['--import', 'tsx'])
 })
 
-const strips = process.features.typescript ? test : test.skip
+const strips = testIf(process.features.typescript)
 strips("a TypeScript source under Node's own type stripping", async (t) => {
   const p = place(t)
   const { launcher, daemon } = await compare(t, p, run(p, p.write('a.mts', TS)))

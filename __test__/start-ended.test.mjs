@@ -1,6 +1,6 @@
 // Starts that are ended from outside, or held up, in their midst.
 
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import { constants, tmpdir } from 'node:os'
@@ -13,6 +13,7 @@ import {
   environment,
   isAlive,
   isRoot,
+  NOBODY,
   pidIn,
   place,
   proc,
@@ -21,8 +22,11 @@ import {
   sample,
   sleep,
   test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
+import { faults, runWithFaults, withStrace } from './strace.mjs'
 
 /** A daemon with a child, that says when it is in `setup`. */
 const inTheMidst = ({ first = '', setup = 'await sleep(60_000)', options } = {}) =>
@@ -145,17 +149,13 @@ test('a launcher that is killed at any moment leaves a daemon that runs, or noth
 })
 
 // Between "ready" and "go": the guardian is gone, and the launcher takes a second to see it.
-const SLOW = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=waitid']
-SLOW.push('-e', 'inject=waitid:delay_enter=1000000:when=1')
-const hasStrace = spawnSync('strace', [...SLOW, 'true']).status === 0
-const withStrace = hasStrace ? test : test.skip
+const SLOW = faults('waitid:delay_enter=1000000:when=1')
 
 /** A start whose daemon is ready and was not told to go. */
 async function readyToGo(p, options, first = '') {
   const setup = `${first}
     while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)`
-  const program = [process.execPath, p.write('a.mjs', inTheMidst({ setup, options }))]
-  const ended = command(p, 'strace', [...SLOW, ...program])
+  const ended = runWithFaults(p, SLOW, p.write('a.mjs', inTheMidst({ setup, options })))
   const { daemon, guardian } = await inSetup(p)
   const launcher = proc(guardian).ppid
   p.write('on', '')
@@ -231,8 +231,7 @@ async function endTraced(p, traced) {
 }
 
 // A guardian whose end takes a minute, once it has stood down.
-const LINGERING = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=exit_group']
-LINGERING.push('-e', 'inject=exit_group:delay_enter=60000000')
+const LINGERING = faults('exit_group:delay_enter=60000000')
 
 withStrace('a guardian that does not end is not waited for: the start is done', async (t) => {
   const p = place(t)
@@ -243,7 +242,7 @@ withStrace('a guardian that does not end is not waited for: the start is done', 
       fs.writeFileSync(process.env.DIR + '/new', JSON.stringify([pid, performance.now() - begun]))
       fs.renameSync(process.env.DIR + '/new', process.env.DIR + '/started')`,
   }
-  const traced = command(p, 'strace', [...LINGERING, process.execPath, p.write('a.mjs', sample(source))])
+  const traced = runWithFaults(p, LINGERING, p.write('a.mjs', sample(source)))
   const file = join(p.dir, 'started')
   const [pid, took] = await until(
     () => fs.existsSync(file) && JSON.parse(fs.readFileSync(file, 'utf8')),
@@ -268,7 +267,7 @@ withStrace('a guardian that does not end when the time is up is not waited for e
     `${inTheMidst(source).replace('await new Sample(options).start()', '')}
     await new Sample(options).start().catch((error) => fs.writeFileSync(process.env.DIR + '/code', error.code))`,
   )
-  const traced = command(p, 'strace', [...LINGERING, process.execPath, script])
+  const traced = runWithFaults(p, LINGERING, script)
   const file = join(p.dir, 'code')
   const code = await until(() => fs.existsSync(file) && fs.readFileSync(file, 'utf8'), 'the failure', 50_000)
   t.is(code, 'ERR_DAEMON_START_TIMEOUT')
@@ -294,10 +293,9 @@ const capable = () => {
   const node = `${fs.mkdtempSync(join(tmpdir(), 'tsd-node-'))}/node`
   fs.copyFileSync(process.execPath, node)
   fs.chmodSync(join(node, '..'), 0o755)
-  return spawnSync('setcap', ['cap_net_bind_service+ep', node]).status === 0 ? node : undefined
+  return works('setcap', 'cap_net_bind_service+ep', node) ? node : undefined
 }
-const hasSetcap = isRoot && spawnSync('setcap', ['-h']).error === undefined
-const withCapabilities = hasSetcap ? test : test.skip
+const withCapabilities = testIf(isRoot && works('which', 'setcap'))
 
 for (const [when, source] of [
   ['in setup', { body: `async setup() { tell(); for (;;) {} }` }],
@@ -313,7 +311,7 @@ for (const [when, source] of [
       t.teardown(() => node && fs.rmSync(join(node, '..'), { recursive: true }))
       t.truthy(node)
       fs.chmodSync(p.dir, 0o1777)
-      fs.chownSync(p.run, 65534, 65534)
+      fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
       // Before the package is imported, in the daemon alone.
       const boot = p.write(
         'boot.cjs',
@@ -327,8 +325,7 @@ for (const [when, source] of [
       const script = p.write('a.mjs', sample({ before, ...source }))
       const launcher = command(p, node, ['--require', boot, script], {
         env: { WHEN: when },
-        uid: 65534,
-        gid: 65534,
+        ...NOBODY,
       })
       const { daemon, guardian } = await inSetup(p)
       t.is(fs.readlinkSync(`/proc/${daemon}/exe`), node)

@@ -1,11 +1,10 @@
 // Every way in which a start can fail by itself: the launcher tells why, in the daemon's own words, at
 // once, and nothing is left: no process, no lock, no pidfile.
 
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { fails, nothingLeft } from './failed.mjs'
-import { asUser, command, isRoot, place, run, sample, test } from './kit.mjs'
+import { asUser, command, isRoot, place, run, sample, test, testIf, works } from './kit.mjs'
 
 const failures = {
   // Before start(), in the daemon's process alone.
@@ -269,7 +268,7 @@ function copyOfNode(p) {
 }
 
 // A file system of the test's own over the pidfile directory. What is left there is listed.
-const canMount = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0
+const mounts = testIf(isRoot && works('unshare', '-m', 'true'))
 const MOUNT = `mount -t tmpfs -o "mode=755,$1" none "$RUN" && eval "$2" || exit 99
 shift 2
 "$@"
@@ -297,8 +296,7 @@ for (const [what, options, then, says] of [
     /sample\.pid: EROFS: read-only file system, open/,
   ],
 ]) {
-  const register = canMount ? test : test.skip
-  register(`a start fails, tells why and leaves nothing where the pidfile directory ${what}`, async (t) => {
+  mounts(`a start fails, tells why and leaves nothing where the pidfile directory ${what}`, async (t) => {
     const p = place(t)
     const args = [process.execPath, p.write('a.mjs', sample())]
     const { status, stdout, stderr } = await command(p, 'unshare', [

@@ -1,11 +1,12 @@
 // stop, restart, kill and status: what they do, what they say, and to whom.
 
 import fs from 'node:fs'
-import { Daemon } from '../dist/index.js'
 import {
   asRoot,
-  environment,
+  cli,
+  daemonAt,
   isAlive,
+  NOBODY,
   pidIn,
   place,
   proc,
@@ -17,10 +18,6 @@ import {
   userName,
 } from './kit.mjs'
 
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
-const daemonAt = (p, more = {}) =>
-  new Daemon({ name: 'sample', pidFilePath: p.run, env: environment(p), ...more })
-
 /** Starts the daemon of a program, from the test's own process. */
 async function start(p, source, more = {}) {
   const script = p.write('a.mjs', source)
@@ -28,7 +25,6 @@ async function start(p, source, more = {}) {
   return { daemon, script, ...(await daemon.start()) }
 }
 
-const NOBODY = { uid: 65534, gid: 65534 }
 const STOPPED = { state: 'stopped', stalePidFile: false }
 
 test('stop waits for the end, without holding up the event loop, and tells pid and signal', async (t) => {

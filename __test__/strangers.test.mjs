@@ -1,11 +1,11 @@
 // No stranger is ever signalled: not by a stale pidfile, not by a forged one, not by a pid's reuse.
 
-import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { Daemon } from '../dist/index.js'
 import {
   asRoot,
+  cli,
   command,
+  daemonAt,
   isAlive,
   isRoot,
   library,
@@ -13,21 +13,13 @@ import {
   place,
   proc,
   run,
-  sample,
+  stranger,
   test,
+  testIf,
   until,
+  works,
 } from './kit.mjs'
 import { lock, RUNNING, STARTING, WHOLE } from './locks.mjs'
-
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
-const daemonAt = (p, name = 'sample') => new Daemon({ name, pidFilePath: p.run })
-
-/** A process that has nothing to do with any daemon; any signal that it is sent would end it. */
-function stranger(t, stdio = 'ignore') {
-  const child = spawn('sleep', ['1000'], { stdio })
-  t.teardown(() => child.kill('SIGKILL'))
-  return child.pid
-}
 
 test('a stale pidfile that names a live process: stop says that none ran, and nothing is sent', async (t) => {
   const p = place(t)
@@ -167,8 +159,7 @@ asRoot('a pidfile forged by a daemon that has dropped its privileges: nobody is 
 
 // Those pids that mean "all", "my group" or "init" are tried where a mistake hits nobody else: in a pid
 // namespace whose init is the program itself.
-const inNamespace =
-  isRoot && spawnSync('unshare', ['-pf', '--mount-proc', 'true']).status === 0 ? test : test.skip
+const inNamespace = testIf(isRoot && works('unshare', '-pf', '--mount-proc', 'true'))
 
 inNamespace("0, -1, 1, one's own pid, a huge one and none in a pidfile: nobody is signalled", async (t) => {
   const p = place(t)

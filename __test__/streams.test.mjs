@@ -14,10 +14,9 @@ import {
   test,
   until,
 } from './kit.mjs'
-import { assertAll, numbers, opening, receive } from './receivers.mjs'
+import { assertAll, local, numbers, receive, sampleToReceiver } from './receivers.mjs'
 
 const SYSLOG = "stdout: 'syslog', stderr: 'syslog',"
-const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
 const shape = /^<(\d+)>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) ([^:]*): (.*)$/s
 /** What arrived: the priority's number, and the text. */
 const texts = (receiver) =>
@@ -25,13 +24,7 @@ const texts = (receiver) =>
     const [, priority, , , text] = shape.exec(Buffer.from(message, 'latin1').toString())
     return [Number(priority) - 24, text]
   })
-const program = ({ body, options = '', before = '', ...more }) =>
-  sample({
-    before: `${opening}\n${before}`,
-    body: `async setup() { opened() }\n${body}`,
-    options: `${SYSLOG} ${options}`,
-    ...more,
-  })
+const program = ({ options = '', ...more }) => sampleToReceiver({ options: `${SYSLOG} ${options}`, ...more })
 
 test('each line that a daemon or its child prints is a message, and nothing can forge one', async (t) => {
   const p = place(t)

@@ -3,10 +3,8 @@
 
 import fs from 'node:fs'
 import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
-import { assertAll, logging, numbers, opening, receive } from './receivers.mjs'
+import { assertAll, local, logging, numbers, opening, receive } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
-
-const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) })
 
 for (const kind of ['datagram', 'stream']) {
   test(`of a stream of messages to a logger (${kind}) that is restarted all arrive, in order, none twice`, async (t) => {

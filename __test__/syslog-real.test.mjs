@@ -1,8 +1,8 @@
 // The loggers that systems have: rsyslog, syslog-ng and journald, as real processes of the test's own.
 
 import fs from 'node:fs'
-import { place, run, until } from './kit.mjs'
-import { installed, isRoot, logging, numbers, read, start, withReal } from './receivers.mjs'
+import { freePort, isRoot, place, read, run, until } from './kit.mjs'
+import { installed, logging, numbers, start, withReal } from './receivers.mjs'
 
 /** What each is started with: its file, arguments, and how its configuration looks. */
 const loggers = {
@@ -41,16 +41,6 @@ log { source(local); source(remote); destination(file); };
       `--pidfile=${p.dir}/logger.pid`,
     ],
   },
-}
-
-/** A port that nobody listens to. */
-async function freePort() {
-  const { createServer } = await import('node:net')
-  const server = createServer()
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 for (const [name, { config, args }] of Object.entries(loggers)) {

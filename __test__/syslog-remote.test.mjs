@@ -1,8 +1,8 @@
 // The way to other hosts' loggers, and what no message can do on any way.
 
 import fs from 'node:fs'
-import { place, run, test, until } from './kit.mjs'
-import { assertAll, logging, numbers, read, receive, start } from './receivers.mjs'
+import { place, read, run, test, until } from './kit.mjs'
+import { assertAll, local, logging, numbers, receive, start } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
 
 const to = (type, port, more = {}) => ({
@@ -141,9 +141,7 @@ for (const kind of ['stream', 'tcp']) {
     const p = place(t)
     const isLocal = kind === 'stream'
     const receiver = await receive(t, p, kind, isLocal ? `${p.dir}/log` : 0)
-    const env = isLocal
-      ? { TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) }
-      : to('tcp', receiver.port)
+    const env = isLocal ? local(p) : to('tcp', receiver.port)
     const script = p.write(
       'stopped.mjs',
       logging(`
@@ -182,9 +180,7 @@ for (const kind of ['datagram', 'stream', 'udp', 'tcp']) {
     const p = place(t)
     const isLocal = kind === 'datagram' || kind === 'stream'
     const receiver = await receive(t, p, kind, isLocal ? `${p.dir}/log` : 0)
-    const transport = isLocal
-      ? { TRANSPORT: JSON.stringify({ type: 'local', path: `${p.dir}/log` }) }
-      : to(kind, receiver.port)
+    const transport = isLocal ? local(p) : to(kind, receiver.port)
     const script = p.write(
       'hostile.mjs',
       logging(`

@@ -1,13 +1,13 @@
 // The log where a program looks for it: at /dev/log, in a mount namespace of the test's own.
 
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import { createServer } from 'node:net'
-import { environment, isRoot, library, place, run, test, until } from './kit.mjs'
-import { notes, noting, read, reaped } from './living.mjs'
+import { environment, isRoot, library, place, read, run, testIf, until, works } from './kit.mjs'
+import { notes, noting, reaped } from './living.mjs'
 
-const mounts = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0 ? test : test.skip
+const mounts = testIf(isRoot && works('unshare', '-m', 'true'))
 
 /** Runs a program, under a subreaper, for which the directory `dev` of the place is /dev. */
 function withDev(p, file, args) {

@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { Place } from 'tsdaemonize/testing'
 import { nodeOf, vitestPath } from '../scripts/nodes.mjs'
-import { isAlive, isRoot, root, test, until } from './kit.mjs'
+import { isAlive, isRoot, root, test, testIf, until } from './kit.mjs'
 
 const doc = fs.readFileSync(join(root, 'docs/testing.md'), 'utf8')
 const blocks = (language) =>
@@ -79,7 +79,7 @@ const runners = {
 const left = (place) => fs.readdirSync(join(place.dir, 'tmp')).filter((name) => name.startsWith('tsd-'))
 
 for (const [name, runner] of Object.entries(runners)) {
-  const here = name !== 'vitest' || fs.existsSync(vitestPath) ? test : test.skip
+  const here = testIf(name !== 'vitest' || fs.existsSync(vitestPath))
 
   for (const file of runner.files) {
     here(`${file} does with ${name} what the document says`, async (t) => {

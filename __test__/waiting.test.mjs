@@ -2,10 +2,9 @@
 // be killed.
 
 import fs from 'node:fs'
-import { NO_LOGGER, onTerminal, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
+import { cli, NO_LOGGER, onTerminal, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
 import { receive } from './receivers.mjs'
 
-const cli = (more = {}) => sample({ last: 'await new Sample(options).serviced()', ...more })
 const times = (text, words) => text.split(words).length - 1
 
 /** A setup that prints, and hangs until the test lets it go on. */
