@@ -1,5 +1,5 @@
-// Attacks that no other file has as its own: by whoever can plant a file, forge a pidfile, prepare an
-// environment or flood the logger. The table in docs/hostile.md names all of them, with their tests.
+// Attacks that no other file tests: somebody plants a file, forges a pidfile, prepares an environment or floods
+// the logger. The table in docs/hostile.md names all attacks, with their tests.
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -76,7 +76,7 @@ asRoot("another user's log, planted where all can write, is refused, and gets no
     t.regex(stderr, /Refusing the log file .*sample\.log: it belongs to another user \(65534\)/)
     t.is(fs.readFileSync(log, 'utf8'), 'planted\n')
     t.deepEqual(fs.readdirSync(p.run), [])
-    // One's own file, and a file of who owns the directory, are nobody's plant.
+    // The caller's own file is accepted, and so is one that belongs to the owner of the directory.
     fs.chownSync(log, 0, 0)
     t.is((await run(p, script, ['start'])).status, 0)
     t.is((await run(p, script, ['stop'])).status, 0)
@@ -123,8 +123,8 @@ asRoot("an ordinary user's pidfile that names a process of root's: root's stop s
   t.is(pidIn(p), pid)
 })
 
-// A locked descriptor goes to whoever takes one (SCM_RIGHTS in unix(7): a message bus, a service
-// manager), and to a set-user-ID program that its owner starts.
+// A process can pass a locked descriptor to another one (SCM_RIGHTS in unix(7)): to a message bus, a service
+// manager, or a set-user-ID program that it starts.
 asRoot(
   "a process of root's that was given the lock of an ordinary user's pidfile is no daemon",
   async (t) => {
@@ -133,7 +133,7 @@ asRoot(
     fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
     fs.writeFileSync(p.pidFile(), '')
     fs.chownSync(p.pidFile(), NOBODY.uid, NOBODY.gid)
-    // The kernel knows locks by the description: who took them does not matter.
+    // Locks belong to the open file description: it does not matter which process took them.
     const [perl, args] = lockCommand(p.pidFile(), { write: true, flock: true, ranges: RUNNING })
     const child = spawn(perl, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     t.teardown(() => child.kill('SIGKILL'))
@@ -149,8 +149,8 @@ asRoot(
   },
 )
 
-// The kernel gives the next pid that is asked for here (proc_sys_kernel(5)): what a small pid_max does,
-// without the waiting.
+// The kernel gives the next process the pid that is written here (proc_sys_kernel(5)). A small pid_max has the
+// same effect, but takes longer.
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'
 const choosesPids = testIf(
   isRoot &&
@@ -172,7 +172,7 @@ for (const [call, number] of Object.entries({ pidfd_open: 434, pidfd_send_signal
       import { setTimeout as sleep } from 'node:timers/promises'
       const started = spawnSync(process.execPath, ['${script}', 'start'])
       const pid = Number(fs.readFileSync(process.env.RUN + '/sample.pid', 'utf8'))
-      // It stands before the call until strace is gone.
+      // It waits before the call until strace is gone.
       const inject = ['-e', 'trace=${call}', '-e', 'inject=${call}:delay_enter=1000000000']
       const line = process.execPath + ' ${script} stop > /dev/null; echo $? > ' + process.env.DIR + '/status'
       const stop = spawn('strace', ['-f', '-qq', '-o', '/dev/null', ...inject, 'sh', '-c', line], { stdio: 'inherit' })
@@ -197,7 +197,7 @@ for (const [call, number] of Object.entries({ pidfd_open: 434, pidfd_send_signal
       console.log(JSON.stringify({ started: started.status, alive, left: fs.readdirSync(process.env.RUN) }))
       process.exit()`,
       )
-      // A shell as init, which waits for the orphans that it is given.
+      // The shell is the init here, and waits for the orphans that it gets.
       const args = ['-pf', '--mount-proc', 'sh', '-c', `${process.execPath} ${main}; exit $?`]
       const { status, stdout, stderr } = await command(p, 'unshare', args)
       t.is(status, 0, stderr)
@@ -245,7 +245,7 @@ test('what a launcher was given in its environment: what speaks of itself is gon
     'mark.cjs',
     `require('fs').appendFileSync(process.env.DIR + '/marks', process.pid + '\\n')`,
   )
-  // Both have acted in the launcher, before the first line of its program.
+  // Both have done their work in the launcher, before the first line of its program.
   const acting = { NODE_OPTIONS: `--require ${mark}`, LD_PRELOAD: join(p.dir, 'missing.so') }
   const marks = () => fs.readFileSync(join(p.dir, 'marks'), 'utf8').trim().split('\n').map(Number)
   for (const [options, expected] of [

@@ -1,4 +1,4 @@
-// The native module as a file: what it needs of the system, and what it tells of who built it.
+// The native module as a file: what it needs from the system, and whether it says who built it.
 
 import fs from 'node:fs'
 import { readElf, wrongFile, wrongPaths, wrongSymbols } from '../scripts/platforms/binary.mjs'
@@ -6,7 +6,7 @@ import { artifacts, binaryOf, TARGETS } from '../scripts/platforms/targets.mjs'
 import { nativeFile, root, test, testIf } from './kit.mjs'
 
 const own = root + nativeFile
-/** The newest labels that glibc has put on old symbols: a build on this machine has them. */
+/** glibc has given old symbols new version labels, up to this one; a build on this machine has them. */
 const RELABELLED = '2.34'
 
 test('it needs no symbol that an old glibc lacks', (t) => {

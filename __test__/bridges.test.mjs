@@ -15,7 +15,7 @@ function packages(t) {
   return p
 }
 
-/** Priority, and the text with the fields behind it. */
+/** The priority, and the text with the fields that follow it. */
 const found = (receiver) =>
   receiver.messages().map((message) => {
     const [, priority, text] = /^<(\d+)>.{16}sample(?:\[\d+\])?: (.*)$/s.exec(
@@ -70,7 +70,7 @@ for (const [how, make] of [
     const { status, stderr, stdout } = await run(p, program)
     t.is(status, 0, stderr)
     t.is(stdout + stderr, '')
-    // A daemon: with what it has opened, also where a worker thread logs.
+    // A daemon uses the log that it has opened, also in a worker thread.
     const before = `${opening}\nimport pino from 'pino'`
     const body = `async setup() { opened() }
     async action() {

@@ -1,5 +1,5 @@
-// What a daemon and its children print, as syslog messages, when it is much at a time, and whatever becomes
-// of the processes meanwhile: every line once, in order, nothing else.
+// A daemon and its children print much at a time, as syslog messages. Whatever happens to the processes
+// meanwhile, every line arrives once and in order, and nothing else does.
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -7,7 +7,7 @@ import os from 'node:os'
 import { isAlive, isRoot, pidIn, place, proc, processesOf, run, sleep, test, until } from './kit.mjs'
 import { assertAll, local, numbers, receive, sampleToReceiver } from './receivers.mjs'
 
-/** What was printed and arrived, in its order, of standard output and standard error: by the priority's number.
+/** The lines of standard output and standard error that arrived, in their order; `of` are the priorities' numbers.
  * The daemon's own last line is left out. */
 const texts = (receiver, of = [6, 3]) =>
   receiver.messages().flatMap((message) => {
@@ -74,8 +74,8 @@ test('lines of all sizes up to 100 KB arrive, the long ones in parts', async (t)
   }
 })
 
-/** Prints on both outputs, with and without ends, with tabs; a shell and a Node that are its children do
- * as well. Each piece is one write(2) of less than PIPE_BUF, so that all stay whole. */
+/** Prints on both outputs, with and without newlines, and with tabs. A shell and a Node, which are its children,
+ * do the same. Each piece is one write(2) of less than PIPE_BUF, so that none is split. */
 const pieces = (count) => `async action() {
   const children = [
     spawn('sh', ['-c', 'i=0; while [ $i -lt ${count} ]; do printf "<s$i:\\t>"; printf "<s$i:\\t>\\n" >&2; i=$((i+1)); done'], { stdio: 'inherit' }),
@@ -181,7 +181,7 @@ test('a write that is stopped in the middle goes on: no part of it is lost', asy
   assertAll(t, numbers(texts(receiver)), 6000)
 })
 
-/** Prints 6 MB as its children do, on their own word. */
+/** Prints 6 MB, and so does a child; both begin when they are told to. */
 const loud = `async action(signal) {
   const child = spawn('sh', ['child.sh'], { stdio: 'inherit', cwd: process.env.DIR })
   fs.writeFileSync(process.env.DIR + '/spawned', '')
@@ -243,7 +243,7 @@ test('a keeper that is killed while no process can be made is missed by nobody, 
   const script = p.write('a.mjs', program({ body: loud, before, options }))
   t.is((await run(p, script, [], { env: { ...local(p), DIR: dir } })).status, 0)
   const pid = pidIn(p)
-  // Root may change another user's limits with CAP_SYS_RESOURCE only, which not every root has.
+  // Root needs CAP_SYS_RESOURCE to change another user's limits, and in some containers root lacks it.
   const [uid, gid] = ['Uid', 'Gid'].map((name) => Number(proc(pid).status[name].split('\t')[0]))
   const limit = (soft) => {
     const { status, stderr } = spawnSync('prlimit', [`--pid=${pid}`, `--nproc=${soft}:`], { uid, gid })
@@ -286,7 +286,7 @@ test('a daemon that is killed while a child prints loses none of its lines, and 
     t.is((await run(p, script, [String(round)], { env: local(p) })).status, 0)
     const pid = pidIn(p)
     await until(() => fs.existsSync(`${p.dir}/spawned${round}`), 'the child')
-    // In the middle of all that, at any place.
+    // This happens at a random moment of all that.
     await sleep(5 * round)
     process.kill(pid, 'SIGKILL')
     await ended(p)

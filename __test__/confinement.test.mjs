@@ -1,5 +1,5 @@
-// What a daemon gives up beside its user: its root directory, capabilities, set-user-ID programs,
-// limits, files and ports. And what it can do all the same.
+// What a daemon gives up in addition to its user: its root directory, capabilities, set-user-ID programs, limits,
+// files and ports. And what it can still do.
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -30,7 +30,7 @@ function library(name) {
   return String(spawnSync('ldconfig', ['-p'], { encoding: 'utf8' }).stdout).includes(name)
 }
 
-/** In programs: what a call comes to, and a report for the test. */
+/** For programs: the result of a call, and a report for the test. */
 const before = `import { spawnSync } from 'node:child_process'
 import net from 'node:net'
 import { Worker } from 'node:worker_threads'
@@ -48,7 +48,7 @@ const connects = (port) => outcome(() => new Promise((resolve, reject) => {
 const out = fs.openSync(process.env.DIR + '/out/report', 'w')
 const report = (what) => fs.writeSync(out, JSON.stringify(what) + '\\n')`
 
-/** A daemon of these options and with this action; what it reports, and how it can be asked about. */
+/** Starts a daemon with these options and this action. `reported()` is what it has reported. */
 async function started(t, options, action, more = {}) {
   const { prepare, args = [], env = {}, members = '', p = publicPlace(t) } = more
   const body = `${members}
@@ -146,7 +146,7 @@ asRoot('chroot: every thread is in it, nothing leads out, and the daemon goes on
 
 asRoot('chroot: the pidfile is emptied in the end, and `stop` leaves none', async (t) => {
   const p = publicPlace(t)
-  // What has the same path inside is none of its business, even where it could be removed.
+  // It must leave a file alone that has the same path inside the new root, even if it could remove it.
   const inside = `${p.dir}/jail${p.run}`
   fs.mkdirSync(inside, { recursive: true })
   fs.chmodSync(inside, 0o777)
@@ -180,7 +180,7 @@ withPython(
 cp -a /dev/null /dev/zero /dev/urandom "$DIR/dev"; ln -s "$DIR/log" "$DIR/dev/log"
 mount --bind "$DIR/dev" /dev
 export SYSTEMD_EXEC_PID=$$ NOTIFY_SOCKET="$DIR/notify" TZ=":$DIR/zone"`
-    // Three hours and a quarter east of Greenwich, as zic(8) would write it.
+    // The zone is 3:15 east of Greenwich, in the format of zic(8).
     spawnSync('zic', ['-d', p.dir, '-'], { input: 'Zone zone 3:15 - XYZ\n' })
     const action = `syslog.syslog('from the jail'); console.log('printed'); report(new Date(0).toString())`
     const body = `async action(signal) { ${action}; await once(signal, 'abort') }`
@@ -199,7 +199,7 @@ export SYSTEMD_EXEC_PID=$$ NOTIFY_SOCKET="$DIR/notify" TZ=":$DIR/zone"`
       const local = (now.getUTCHours() * 60 + now.getUTCMinutes() + 195) % 1440
       t.true(Math.abs(local - (hour * 60 + minute)) <= 2, log.messages[0])
     }
-    // The process that reads what the daemon prints is who the daemon is.
+    // The process that reads what the daemon prints has the same ids as the daemon.
     const children = processesOf(p).filter((pid) => proc(pid)?.ppid === daemon.pid)
     t.is(children.length, 1)
     for (const thread of [...threads(daemon.pid), ...children.flatMap(threads)]) {
@@ -375,7 +375,7 @@ withLandlock('landlock: files and ports that were not named are out of reach of 
         hiddenCut: await outcome(() => fs.promises.truncate(path('hidden/file'))),
         hiddenRemoved: await outcome(() => fs.promises.unlink(path('hidden/file'))),
         root: await outcome(() => fs.promises.readdir('/')),
-        // What Landlock does not restrict.
+        // Landlock does not restrict these.
         seen: await outcome(async () => (await fs.promises.stat(path('hidden/file'))).size),
         mode: await outcome(() => fs.promises.chmod(path('own'), 0o600)),
       })\`
@@ -442,7 +442,7 @@ asRoot(
     const p = publicPlace(t)
     fs.writeFileSync(`${p.dir}/secret`, 'secret', { mode: 0o600 })
     const members = `async setup() {
-    // The whole pool, and a worker, are there before the drop.
+    // All threads of the pool, and a worker, exist before the drop.
     const secret = process.env.DIR + '/secret'
     this.before = await Promise.all(Array.from({ length: 8 }, () => fs.promises.readFile(secret, 'utf8')))
     const source = "const { parentPort } = require('node:worker_threads'); const fs = require('node:fs');" +
@@ -467,7 +467,7 @@ asRoot(
   },
 )
 
-// Who asks for what, and is told what.
+// What each caller asks for, and what it is told.
 const refusals = {
   'a root that others could change': [
     { chroot: '/tmp' },
@@ -593,7 +593,7 @@ withCompiler('users and groups of another NSS module than `files` are found', as
   }
   t.deepEqual(await reported(), ['/home/grace', '/bin/grace'])
 
-  // A database that cannot answer has not said that there is no such user.
+  // A database that cannot answer does not mean that there is no such user.
   const silent = await started(t, { name: 'other', user: 'silent' }, "report('acted')", { p, env })
   t.is(silent.status, 1)
   t.regex(

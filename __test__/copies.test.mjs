@@ -37,7 +37,7 @@ function project(p, { own = VERSION, other = VERSION } = {}) {
   return { own: install(p, '.', own), other: install(p, 'node_modules/dep', other) }
 }
 
-/** What a program does with its own copy `a` and another one, `b`; in it, `Base` is the class of one of them. */
+/** What a program does with its own copy `a` and another one, `b`. `Base` is the class of one of them. */
 const main = (Base = 'a.Daemon') => `
 const fs = process.getBuiltinModule('node:fs')
 const verb = process.argv[2]
@@ -158,7 +158,7 @@ for (const [title, write] of Object.entries(CASES)) {
     t.false(isAlive(pid))
     t.like(await ask('status'), { state: 'stopped' })
 
-    // In place `isDaemon` becomes true after the import, in both copies.
+    // When it is attached, `isDaemon` becomes true after the import, in both copies.
     fs.rmSync(join(p.dir, 'said'))
     const { status, stderr } = await run(p, script, ['run'], { execArgv })
     t.is(status, 0, stderr)

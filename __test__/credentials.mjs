@@ -1,4 +1,4 @@
-// Who a process is, thread by thread, and users and groups that exist for one test alone.
+// The ids and capabilities of a process, thread by thread, and users and groups that exist only for one test.
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -15,7 +15,7 @@ export function threads(pid) {
       status = fs.readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')
       root = fs.readlinkSync(`/proc/${pid}/task/${tid}/root`)
     } catch (error) {
-      // A worker that has ended meanwhile.
+      // It was a worker that has ended meanwhile.
       if (error.code === 'ENOENT' || error.code === 'ESRCH') return []
       throw error
     }
@@ -46,7 +46,8 @@ export const landlockVersion = Number(
 export const ADA = 4711
 export const CREW = 4803
 
-/** A place where everybody may look, and write into `out/`; `accounts` has `ada` and `crew` as well. */
+/** A place that everybody may read, with a directory `out/` to which everybody may write; `accounts` also has `ada`
+ * and `crew`. */
 export function publicPlace(t) {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
@@ -59,8 +60,8 @@ export function publicPlace(t) {
   return p
 }
 
-/** Runs a command with the accounts of a place, in a mount namespace of its own, where the shell
- * commands `prepare` may mount more. */
+/** Runs a command with the accounts of a place, in a mount namespace of its own. The shell commands `prepare`
+ * may mount more there. */
 export function withAccounts(p, args, { prepare = '', ...more } = {}) {
   const script = `set -e
 for file in "$DIR"/accounts/*; do mount --bind "$file" "/etc/\${file##*/}"; done
@@ -69,7 +70,7 @@ exec "$@"`
   return command(p, 'unshare', ['-m', 'sh', '-c', script, 'sh', ...args], more)
 }
 
-/** The pid in a pidfile, and its process ended when the test is done. */
+/** The pid in a pidfile. The process ends with the test. */
 export function daemonOf(t, p, name) {
   const pid = pidIn(p, name)
   t.teardown(() => end(pid))

@@ -7,7 +7,7 @@ import { asRoot, command, NOBODY, place, processesOf, root, test, until, works }
 const ofNobody = spawnSync('test', ['-r', `${root}dist/index.js`], NOBODY).status === 0
 const inNamespace = works('unshare', '-m', 'true') ? asRoot : test.skip
 
-/** It starts a dozen Nodes, and waits for the guard. */
+/** The demonstration starts a dozen Nodes, and waits for the guard. */
 const LIMIT = 180_000
 
 function roomy(t) {
@@ -16,13 +16,13 @@ function roomy(t) {
   return p
 }
 
-/** Runs the demonstration in a directory of its own, by the words of a command before it. */
+/** Runs the demonstration in a directory of its own, with the words `before` before its command. */
 function demo(p, before = []) {
   const [file, ...args] = [...before, process.execPath, `${root}scripts/demo.mjs`]
   return command(p, file, args, { env: { TMPDIR: p.dir, HOME: p.dir }, timeout: LIMIT })
 }
 
-/** A /dev with little in it, in a mount namespace of its own. */
+/** The words of a command that runs another one with a small /dev, in a mount namespace of its own. */
 function withDev(prepare) {
   const script = `
     set -e

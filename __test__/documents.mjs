@@ -1,11 +1,11 @@
-// The documents, as their readers use them: the programs in them, put where they find the package, and the
-// transcripts of terminals, typed line by line.
+// The documents, as their readers use them: their programs are written where they find the package, and their
+// transcripts of terminals are typed line by line.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { command, isAlive, root, until, userName } from './kit.mjs'
 
-/** Documents whose programs and transcripts a suite of their own runs. */
+/** Other tests run the programs and transcripts of these documents. */
 const ELSEWHERE = ['docs/containers.md', 'docs/testing.md']
 
 export const documents = [
@@ -18,7 +18,7 @@ export const documents = [
     .map((name) => `docs/${name}`),
 ]
 
-/** Those that are run here. */
+/** The documents whose programs are run here. */
 export const runnable = documents.filter((document) => !ELSEWHERE.includes(document))
 
 export const read = (path) => fs.readFileSync(join(root, path), 'utf8')
@@ -55,12 +55,12 @@ export function transcriptsOf(document) {
     }))
 }
 
-/** Node 22.18 and later run TypeScript as it is; before, tsx does. */
+/** Node's flags for TypeScript: 22.18 and later run it as it is; with older ones, tsx does. */
 export const execArgv = process.features.typescript
   ? ['--disable-warning=ExperimentalWarning']
   : ['--import', import.meta.resolve('tsx')]
 
-/** Writes the programs of a document, changed word by word, to a place where they find the package. */
+/** Writes the programs of a document to a place where they find the package; `changes` are replaced in them. */
 export function install(p, document, changes = {}, dir = '.') {
   const modules = join(p.dir, 'node_modules')
   if (!fs.existsSync(modules)) {
@@ -76,7 +76,7 @@ export function install(p, document, changes = {}, dir = '.') {
   }
 }
 
-/** A shell's commands in a place; `node` runs TypeScript, and `sudo` is for who is root already. */
+/** Runs a line in a shell; `node` runs TypeScript there, and `sudo` only runs its command. */
 export function shell(p, line, { before = [], status = 0 } = {}) {
   const bin = join(p.dir, 'bin')
   if (!fs.existsSync(join(bin, 'node'))) {
@@ -89,7 +89,7 @@ export function shell(p, line, { before = [], status = 0 } = {}) {
   return command(p, file, args, { env })
 }
 
-/** What differs from run to run, and from place to place. */
+/** A text without what differs from run to run, and from place to place. */
 function plain(p, text) {
   return text
     .replaceAll(p.run, '/run/user/1000')
@@ -99,7 +99,7 @@ function plain(p, text) {
     .replace(/\d+(?:[-:.T]\d+)*Z?/g, '#')
 }
 
-/** What is expected, as an expression: a line of three dots stands for any lines. */
+/** An expected text as a regular expression, in which a line of three dots matches any lines. */
 function expression(expected) {
   const lines = expected.split('\n').map((line) => {
     if (line === '...') return '[^]*?'
@@ -108,7 +108,7 @@ function expression(expected) {
   return new RegExp(`^${lines.join('\n').replaceAll('[^]*?\n', '[^]*?')}$`)
 }
 
-/** Types what stands behind each `$`, and compares what comes with what stands below it. */
+/** Types what follows each `$`, and compares the output with the lines below it. */
 export async function follow(t, p, transcript, before = []) {
   const pids = new Map()
   let status = 0

@@ -1,10 +1,10 @@
-// What the documents say is true: their programs run and do what stands beside them, their tables list
-// what the package has, their links lead somewhere.
+// What the documents say is true: their programs run and do what the text says, their tables list what the
+// package has, and their links lead somewhere.
 //
-// A new document needs no test of its own, if each program in it (```ts, with its name in the first line)
-// is run by a transcript (```console). A line there that begins with `$ ` is typed into a shell, and what
-// stands below it must come, but for numbers; three dots stand for any lines. What no transcript can show
-// is run by `run` below.
+// A new document needs no test of its own, if a transcript (```console) runs each program in it (```ts, with its
+// name in the first line). A line of a transcript that begins with `$ ` is typed into a shell. The lines below it
+// must be its output, except that numbers may differ; three dots stand for any lines. Programs that no transcript
+// can show are run by `run` below.
 
 import fs from 'node:fs'
 import { get } from 'node:http'
@@ -46,7 +46,7 @@ import { withStrace } from './strace.mjs'
 /** In a network namespace of its own every port is free. */
 const hasNamespaces = isRoot && works('unshare', '-n', 'true') && works('id', 'www-data')
 
-/** What runs a command in a network namespace that lives as long as the test. */
+/** The words before a command that run it in a network namespace. The namespace lives as long as the test. */
 async function inside(t, p) {
   const script = 'ip link set lo up; echo here; exec sleep 1000'
   const holder = command(p, 'unshare', ['-n', 'sh', '-c', script], { timeout: 2 ** 30 })
@@ -71,7 +71,7 @@ for (const document of runnable) {
   }
 }
 
-/** A test of programs that no transcript shows. */
+/** Tests programs that no transcript shows. */
 function run(document, names, body, how = test) {
   for (const name of names) tested.get(document).add(name)
   how(`${document}: ${names.join(', ')}`, async (t) => {
@@ -208,7 +208,7 @@ const request = (port, path = '/') =>
     }).on('error', reject)
   })
 
-/** A daemon that has become www-data, on every thread. */
+/** Starts a daemon, which must become www-data on every thread. */
 async function unprivileged(t, p, program) {
   const args = [process.execPath, ...execArgv, join(p.dir, program)]
   const { status, stderr } = await withAccounts(p, args, { env: { RUNTIME_DIRECTORY: p.run } })
@@ -273,7 +273,7 @@ withStrace('docs/debugging.md: the command of strace returns, and follows the da
   const p = place(t)
   install(p, 'docs/debugging.md')
   const [line] = read('docs/debugging.md').match(/(?<=`)strace [^`]*/)
-  // strace itself keeps its output open.
+  // strace keeps its output open as long as the daemon runs.
   const { status, stderr } = await shell(p, `${line} > printed 2>&1`)
   t.is(status, 0, stderr)
   const pid = pidIn(p, 'doomed')
@@ -307,7 +307,7 @@ test('every program of the documents is run', (t) => {
   }
 })
 
-/** What checks the blocks of a language. */
+/** What checks the blocks in each language. */
 const languages = {
   ts: 'the test before this one; each has its name in its first line',
   console: 'the transcripts above',
@@ -397,7 +397,7 @@ withSystemd('every unit of the documents is one that systemd takes', async (t) =
     const name = code.match(/^# \S*\/(\S+\.service)\n/)?.[1]
     t.truthy(name, `a unit without a name\n${code}`)
     const unit = p.write(name, code.replace(/^(Exec\w+=)\S+/gm, '$1/bin/sh'))
-    // Who is not root can have a directory for it of their own alone.
+    // A user other than root can only verify a unit of their own.
     const args = [...(isRoot ? [] : ['--user']), 'verify', '--man=no', unit]
     const { status, stdout, stderr } = await command(p, 'systemd-analyze', args, {
       env: { XDG_RUNTIME_DIR: p.run },
@@ -407,7 +407,7 @@ withSystemd('every unit of the documents is one that systemd takes', async (t) =
       [0, '', ''],
       name,
     )
-    // systemd would remove the file of a daemon that runs, when a second one fails to start.
+    // With PIDFile=, systemd would remove the file of a running daemon when a second one fails to start.
     t.notRegex(code, /PIDFile/, name)
   }
 })
@@ -467,7 +467,7 @@ test('every error code has a section of the troubleshooting, every message is in
       .replace(/\s+/g, ' ')
       .trim()
   const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
-  // What is filled in is a few words.
+  // The part that is filled in has only a few words.
   const expressionOf = (message) => {
     const parts = plain(message.replace(/^…?[:.;]? ?/, '')).split('…')
     return new RegExp(parts.map(escaped).join('.{0,70}?'))

@@ -1,4 +1,4 @@
-// What could be left to a daemon that drops its privileges: each way is tried.
+// Ways in which a daemon that drops its privileges could keep some of them: each one is tried.
 
 import fs from 'node:fs'
 import { ADA, daemonOf, landlockVersion, publicPlace, threads, withAccounts } from './credentials.mjs'
@@ -16,7 +16,7 @@ const note = (name, what = '') => {
   fs.renameSync(file + '.new', file)
 }`
 
-/** Starts a program with these members of its daemon; `OPTIONS` are the options that JSON can have. */
+/** Starts a program whose daemon has these members. `options` can be JSON; `more` is source text. */
 function start(p, options, members, { args = [], prepare = '', more = '' } = {}) {
   const all = `...JSON.parse(process.env.OPTIONS), ${more}`
   const script = p.write('a.mjs', sample({ before, body: members, options: all }))
@@ -31,7 +31,7 @@ const noted = (p, name) => {
 
 const act = "async action(signal) { note('acted'); await once(signal, 'abort') }"
 
-/** The start has failed, nothing has gone on, and nothing is left. */
+/** Checks that the start has failed, that the program has not gone on, and that nothing is left. */
 async function refused(t, p, { status, stderr }, words, what) {
   t.is(status, 1, `${what}: ${stderr}`)
   t.regex(stderr, /ERR_DAEMON_PRIVILEGES/, what)
@@ -121,7 +121,7 @@ asRoot(
       const p = publicPlace(t)
       const limits = { nofile: 111, core: 0 }
       const options = { stdout: 'syslog', limits, nice: 3, oomScoreAdjust: 77 }
-      // What else is asked for is given up in the end of \`setup\`.
+      // The other options take effect at the end of \`setup\`.
       const all = name === 'setup' ? { ...options, capabilities: ['CAP_NET_RAW'] } : options
       const { status, stderr } = await start(p, all, members)
       t.is(status, 0, stderr)
@@ -164,7 +164,7 @@ asRoot('limits that leave no room for the drop itself are told, and the daemon e
 })
 
 withLandlock('/proc of another pid namespace proves nothing, and is refused', async (t) => {
-  // Its numbers of threads are those of nobody: Landlock would reach the main thread alone.
+  // The numbers of threads in it are not those of this process: Landlock would reach only the main thread.
   const args = ['unshare', '-pf', 'setpriv', '--no-new-privs']
   for (const options of [{ landlock: { read: [] } }, { user: 'ada' }]) {
     const p = publicPlace(t)
@@ -221,7 +221,7 @@ asRoot(
       const p = publicPlace(t)
       if (options.landlock !== undefined && !(landlockVersion >= 1)) continue
       if (options.chroot === '') options.chroot = `${p.dir}/jail`
-      // Beneath a new root nothing can be noted.
+      // In a new root directory no note can be written.
       fs.mkdirSync(`${p.dir}/jail${p.dir}/out`, { recursive: true })
       const all = { ...options, detach: false, syslogOptions: 0x20 }
       const { status, stderr } = await start(p, all, members)

@@ -11,11 +11,11 @@ const traced = isRoot ? withStrace : test.skip
 const body = "async action() { fs.writeFileSync(process.env.DIR + '/out/acted', '') }"
 const options = '...JSON.parse(process.env.OPTIONS)'
 
-/** Starts a daemon, every process and thread of it under strace(1), with faults. */
+/** Starts a daemon under strace(1), which follows all of its processes and threads, with a fault. */
 function start(p, options_, fault, setpriv = []) {
   const script = p.write('a.mjs', sample({ body, options }))
   const [call] = fault.split(':')
-  // Faster, but it sets no_new_privs itself.
+  // This is faster, but it sets no_new_privs itself.
   const fast = call === 'prctl' ? [] : ['--seccomp-bpf']
   const strace = ['strace', '-f', '-qq', ...fast, '-o', `${p.dir}/trace`, '-e', `trace=${call}`]
   const caller = setpriv.length > 0 ? ['setpriv', ...setpriv] : []
@@ -23,13 +23,13 @@ function start(p, options_, fault, setpriv = []) {
   return withAccounts(p, args, { env: { OPTIONS: JSON.stringify(options_) } })
 }
 
-/** The start has failed because of privileges, and nothing is left. */
+/** Checks that the start has failed because of privileges, and that nothing is left. */
 async function refused(t, p, { status, stderr }, words, what) {
   t.is(status, 1, what)
   t.regex(stderr, /code: 'ERR_DAEMON_PRIVILEGES'/, what)
   t.regex(stderr, words, what)
   t.false(fs.existsSync(`${p.dir}/out/acted`), `${what}: the action ran`)
-  // Attached, the new user cannot remove the pidfile, and empties it.
+  // When the daemon is attached, its new user cannot remove the pidfile, and empties it.
   const left = fs.readdirSync(p.run).filter((name) => fs.statSync(`${p.run}/${name}`).size > 0)
   t.deepEqual(left, [], what)
   await until(() => processesOf(p).length === 0, `${what}: the end of all processes`)
@@ -78,7 +78,7 @@ traced('each call that gives up the rest fails: the same', (t) =>
   ]),
 )
 
-/** Another than this process has, which the daemon inherits. */
+/** A nice value that differs from this process's, which the daemon inherits. */
 const NICE = os.getPriority() + 1
 
 traced('each call lies, and says it worked: the proof finds that it did not', (t) =>

@@ -1,4 +1,4 @@
-// Who starts a daemon, and who it is to be: every pair, on every thread, with the way back tried.
+// Every pair of a caller and a target user: the ids are checked on every thread, and the daemon tries to get back.
 
 import fs from 'node:fs'
 import { ADA, CREW, daemonOf, publicPlace, threads, withAccounts } from './credentials.mjs'
@@ -24,7 +24,7 @@ const all = Object.keys(targets)
 const like = (uid, gid) => ['--reuid', `${uid}`, '--regid', `${gid}`]
 const nobody = [...like(NOBODY_AT_ALL, NO_GROUP_AT_ALL), '--clear-groups']
 
-// `to`: whom they can become; for all others the start is refused.
+// `to` are the targets that this caller can become; for all others the start is refused.
 const callers = {
   'root with the groups 0, 4, 24 and 42': { setpriv: ['--groups', '0,4,24,42'], to: all },
   'root without groups': { setpriv: ['--clear-groups'], to: all },
@@ -55,7 +55,7 @@ const callers = {
   },
 }
 
-// In its action: the way back, by every call there is, and by a thread of the pool.
+// The action tries to get back, by every call there is, and by a thread of the pool.
 const body = `async action(signal) {
   const attempts = {
     setuid: () => process.setuid(0),
@@ -120,7 +120,7 @@ for (const [caller, { uid = 0, setpriv, to }] of Object.entries(callers)) {
       const got = JSON.parse(fs.readFileSync(`${p.dir}/out/${name}`, 'utf8'))
       if (user !== 0) t.deepEqual(got, REFUSED, target)
     }
-    // Two at a time: the machine has two cores.
+    // Two run at a time, because many machines have two cores.
     const left = all.map((target, index) => [target, `d${index}`])
     const work = async () => {
       for (let next = left.shift(); next; next = left.shift()) await attempt(...next)

@@ -29,8 +29,8 @@ test("the pidfile says 'running' for as long as the program's code runs, its exi
 
 test('a forked child of the daemon that exits leaves the pidfile alone', async (t) => {
   const p = place(t)
-  // fork(2) without exec, as other native modules do it: here in a handler of its own. Where exit(3)
-  // hangs in the child of so many threads, the alarm ends it: our handler comes first.
+  // A native module may call fork(2) without exec; here a handler does. If exit(3) hangs in the child, because the
+  // other threads are missing there, the alarm ends the child: our handler comes first.
   const source = p.write(
     'forker.c',
     `#include <fcntl.h>
@@ -48,7 +48,7 @@ test('a forked child of the daemon that exits leaves the pidfile alone', async (
   )
   const library = `${p.dir}/forker.node`
   t.is((await command(p, 'cc', ['-shared', '-fPIC', '-Wl,-z,nodelete', '-o', library, source])).status, 0)
-  // It has no entry point for Node, and is loaded all the same.
+  // It has no entry point for Node, but is loaded nevertheless.
   const body = `async setup() {
     try { process.dlopen({ exports: {} }, '${library}') } catch {}
   }`
@@ -64,7 +64,7 @@ test('a forked child of the daemon that exits leaves the pidfile alone', async (
 
 test('arguments and variables that are not UTF-8 are handed on as they are', async (t) => {
   const p = place(t)
-  // From /proc, before the process title takes the place of the arguments.
+  // They are read from /proc, before the process title replaces the arguments.
   const before = `if (isDaemon) {
     fs.writeFileSync(process.env.DIR + '/argument', fs.readFileSync('/proc/self/cmdline', 'latin1').split('\\0').at(-2), 'latin1')
   }`

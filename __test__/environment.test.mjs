@@ -1,13 +1,13 @@
-// JavaScript changes the environment at any time, in its main thread (setenv(3)): no thread of ours may read
-// it, or call what reads it.
+// JavaScript can change the environment at any time, in its main thread (setenv(3)). So no thread of ours may
+// read it, or call a function that reads it.
 
 import { spawnSync } from 'node:child_process'
 import { environmentOf, pidIn, place, read, run, sample, test, testIf, works } from './kit.mjs'
 import { logging, receive } from './receivers.mjs'
 
 /**
- * Notes which function that reads the environment our module calls in another thread than the main one; and
- * unsetenv(3) wherever it does, which may free what is still looked at.
+ * Notes each call by which our module reads the environment in a thread other than the main one. It notes each
+ * call of unsetenv(3) in any thread, because that may free what another thread still reads.
  */
 const WATCH = `
 #define _GNU_SOURCE

@@ -98,7 +98,7 @@ test('web answers, and a port that is taken is a failed start', async (t) => {
   t.regex(taken.stderr, /EADDRINUSE/)
 })
 
-/** A connection that is open, and has asked this. */
+/** An open connection that has sent this request. */
 async function connection(t, port, question) {
   const client = net.connect(port, '127.0.0.1')
   t.teardown(() => client.destroy())
@@ -114,7 +114,7 @@ async function connection(t, port, question) {
 test('web ends with status 0 although connections are open that ask nothing', async (t) => {
   const p = place(t)
   const port = await freePort()
-  // Attached, its end can be seen: 1, where `shutdown` took longer than stopTimeout.
+  // The status of an attached daemon can be seen: it would be 1 if `shutdown` took longer than stopTimeout.
   const attached = example(p, 'web', 'run', String(port))
   await until(() => get(port).catch(() => false), 'an answer')
   await connection(t, port, 'GET / HTTP/1.1\r\nHost: here\r\n\r\n')
@@ -159,7 +159,7 @@ test('on-demand starts one server for all who ask, and it remembers', async (t) 
   t.false(isAlive(pids[0]))
   t.deepEqual(fs.readdirSync(p.run), [])
 
-  // A socket that a killed server left hinders nobody.
+  // A socket that a killed server has left does no harm.
   const { stderr } = await example(p, 'on-demand', file)
   const pid = Number(stderr.match(/pid (\d+)/)[1])
   process.kill(pid, 'SIGKILL')

@@ -100,7 +100,7 @@ test('one that is not there, or cannot be run, is a failed start that names it',
   }
 })
 
-/** No Node could run this one as JavaScript. */
+/** Node could not run this program as JavaScript. */
 const TYPED = (options) => `import { Daemon } from '${library}'
 import { once } from 'node:events'
 enum Word { Begin = 'begin' }
@@ -137,7 +137,7 @@ for (const [what, cli, options] of [
   })
 }
 
-/** There is no Electron here: a program that has what tells one from others, and is Node. */
+/** There is no Electron here. This program is Node, and has the features by which Electron is recognised. */
 test('an Electron is told to run as Node, and no other program is', async (t) => {
   const p = place(t)
   for (const name of ['electron', 'other']) {

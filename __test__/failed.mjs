@@ -1,14 +1,14 @@
-// What holds after every start that failed.
+// What must be true after every start that failed.
 
 import fs from 'node:fs'
 import { end, pidIn, processesOf, run, sample, until } from './kit.mjs'
 
-/** Where a start fails that is not to time out: far below the default of 30 s, on any machine. */
+/** A start that fails at once must end within this time, on any machine. It is far below the 30 s of `startTimeout`. */
 const PROMPT = 20_000
 
-/** Nothing is left, and a plain start works. */
+/** Checks that nothing is left, and that a plain start works. */
 export async function nothingLeft(t, p) {
-  // The rest of a process group is killed, and not waited for.
+  // The rest of a process group is killed, but the start does not wait for its end.
   await until(() => processesOf(p).length === 0, 'the end of all processes', PROMPT)
   t.deepEqual(fs.readdirSync(p.run), [])
   const { status, stderr } = await run(p, p.write('works.mjs', sample()))
@@ -17,7 +17,7 @@ export async function nothingLeft(t, p) {
   await end(pidIn(p))
 }
 
-/** A start fails at once, with these words, and leaves nothing. */
+/** Checks that a start fails at once, with these words, and leaves nothing. */
 export async function fails(t, p, start, says) {
   const before = performance.now()
   const { status, stdout, stderr } = await start()

@@ -1,4 +1,4 @@
-// Each end leaves one line in the log: how long the daemon ran, with which status it ended, and why.
+// However a daemon ends, its log gets one last line: how long it ran, with which status it ended, and why.
 
 import fs from 'node:fs'
 import { isAlive, pidIn, place, run, sample, test, until } from './kit.mjs'
@@ -6,7 +6,7 @@ import { local, opening, receive } from './receivers.mjs'
 
 const LINE = /Ended after (\d+ (?:ms|s|min)(?: \d+ (?:s|ms))?) with status (\d+): (.*)$/
 
-/** What the log says of a daemon's end: all such lines, and the line before the last. */
+/** Runs a daemon to its end. Returns what its last line in the log says. */
 async function lived(
   t,
   { end = () => {}, action = "await once(signal, 'abort')", body = '', options = '', last },

@@ -1,4 +1,4 @@
-// What the fault sweep (`npm run test:faults`) has found, each at its system call.
+// Bugs that the fault sweep (`npm run test:faults`) has found, each at its system call.
 
 import { buildTracer, listCalls, tryPoint } from '../scripts/faults/sweep.mjs'
 import { test, testIf } from './kit.mjs'
@@ -17,7 +17,7 @@ const all = (role, phase, call) =>
 
 async function fails(t, point, fault) {
   let tried = {}
-  // Node's own threads come in any order, and with them the number of one of ours.
+  // Node starts its threads in any order, so the number of one of our threads varies.
   const others = point.thread === '0' ? [0] : [0, -1, 1, -2, 2, 0, -1, 1, -2, 2]
   for (const other of others) {
     if (!tried.reached)
@@ -70,7 +70,7 @@ traced('a launcher that has no thread, or no process, for its start leaves nothi
   t.is(threads.length, 1, 'the thread that waits for the daemon comes before the pidfile is looked at')
   t.is(await fails(t, threads[0], 'EAGAIN'), 1)
   const forks = calls.filter((c) => c.role === 'launcher' && c.phase === 'main' && c.call === 'clone')
-  // Refused, as in an emulator, and then granted with a copy of the memory.
+  // It is refused, as an emulator does, and then succeeds with a copy of the memory.
   t.is(forks.length, 1)
   t.is(await fails(t, forks[0], 'EINVAL'), 0)
 })

@@ -7,7 +7,7 @@ import { isAlive, pidIn, place, proc, run, sample, sleep, test, until } from './
 async function started(t, more) {
   const p = place(t)
   const options = `syslogOptions: syslog.LOG_PERROR, stderr: process.env.DIR + '/log', blockedTimeout: 300, ${more.options ?? ''}`
-  // The exit status of a process whose parent is init is seen by nobody: attached, by the test.
+  // Only the parent sees a process's exit status. So the daemon is attached, and the test is its parent.
   const script = p.write('a.mjs', sample({ ...more, options: `detach: false, ${options}` }))
   const daemon = run(p, script)
   await until(() => fs.existsSync(`${p.dir}/acts`), 'the action')
@@ -45,7 +45,7 @@ test('detached, the smallest daemon of all ends at SIGTERM', async (t) => {
 
 test('in the background SIGINT is for onSignal, however long the event loop is blocked', async (t) => {
   const p = place(t)
-  // Far longer than the guard waits.
+  // This is far longer than the guard waits.
   const body = `async action(signal) {
     ${ACTS}
     for (const end = Date.now() + 2500; Date.now() < end; ) {}
@@ -133,7 +133,7 @@ test('a process that was stopped meanwhile was not blocked', async (t) => {
     process.kill(daemon.pid, 'SIGSTOP')
     await until(() => proc(daemon.pid).state === 'T', 'the stop')
     if (round === 0) process.kill(daemon.pid, 'SIGTERM')
-    // Longer than blockedTimeout and its margin together.
+    // This is longer than blockedTimeout and its margin together.
     await sleep(1200)
     process.kill(daemon.pid, 'SIGCONT')
     if (round === 0) break

@@ -1,5 +1,5 @@
-// The hand-over from launcher to daemon is private: it leaves no trace, reaches no other process, and
-// cannot be had by setting variables by hand.
+// The hand-over from launcher to daemon is private: it leaves no trace, it reaches no other process, and nobody
+// can forge it by setting variables by hand.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -112,8 +112,8 @@ test('kept by a module that is loaded before the package, it makes a daemon of n
   t.deepEqual(processesOf(p).sort(), ['sample', 'other', 'third'].map((name) => pidIn(p, name)).sort())
 })
 
-// Becomes the program with a forged hand-over, and tells what came to the other end of its socket. Its
-// pid is known before: exec keeps it.
+// Becomes the program, with a forged hand-over. Prints what arrived at the other end of its socket. It knows the
+// program's pid before, because exec keeps the pid.
 const FORGER = `
 use Socket;
 use POSIX ();
@@ -188,13 +188,13 @@ for (const [what, forge] of Object.entries(forgeries)) {
       ...program,
     ])
     t.is(status, 0, stderr)
-    // The program is a launcher, its daemon is one, and nothing was said to the forger's socket.
+    // The program is a launcher, its daemon is a daemon, and the forger's socket got nothing.
     t.deepEqual(stdout.match(/false\n|true\n|got \d+/g).sort(), ['false\n', 'got 0', 'true\n'])
     t.deepEqual(processesOf(p), [pidIn(p)])
   })
 }
 
-// The same from where a launch puts the daemon: below a session's leader, in a process group of its own.
+// The same, but in the position of a real daemon: below a session's leader, in a process group of its own.
 const IMITATOR = `
 use POSIX ();
 POSIX::setsid();

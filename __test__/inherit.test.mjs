@@ -1,5 +1,5 @@
-// What a daemon does not inherit from its launcher, nor a child of the daemon's: descriptors, the
-// terminal, blocked and ignored signals, the umask, the working directory, what is the launcher's own.
+// What neither a daemon nor its children inherit from the launcher: descriptors, the terminal, blocked and ignored
+// signals, the umask, the working directory, and variables that are meant for the launcher only.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -31,7 +31,7 @@ const NUMBERS = [7, 200, 9000]
 const hardLimit = Number(spawnSync('sh', ['-c', 'ulimit -Hn']).stdout) || Number.POSITIVE_INFINITY
 const withDescriptors = testIf(hardLimit > 9000)
 
-// Burdens a process with all that a daemon must not inherit, and becomes the program given.
+// Gives a process everything that a daemon must not inherit, and then becomes the given program.
 const BURDEN = `
 use POSIX ':signal_h';
 my ($secret, $directory, @program) = @ARGV;
@@ -88,7 +88,7 @@ async function isFreeWithItsChildren(t, p) {
   for (const name of ['early', 'late']) {
     const child = Number(fs.readFileSync(join(p.dir, name)))
     isFree(t, child, `the ${name} child`)
-    // While it begins, it opens its libraries.
+    // At its beginning, it opens its libraries.
     await until(() => Object.keys(descriptors(child)).join() === '0,1,2', `${name} to have three descriptors`)
   }
   return pid
@@ -122,14 +122,14 @@ const asOnOldKernel = testIf(hardLimit > 9000 && works(...OLD_KERNEL, 'true'))
 asOnOldKernel('nor are descriptors where the kernel has no close_range(2)', async (t) => {
   const p = place(t)
   const ended = command(p, 'sh', ['-c', burdened(p, OLD_KERNEL)])
-  // strace goes with the last process that it sees.
+  // strace ends with the last process that it traces.
   const pid = await isFreeWithItsChildren(t, p)
   for (const name of ['early', 'late']) await end(Number(fs.readFileSync(join(p.dir, name))))
   await end(pid)
   t.is((await ended).status, 0)
 })
 
-// A terminal that is nobody's controlling terminal: its name is printed.
+// Makes a terminal that is nobody's controlling terminal, and prints its name.
 const FREE_TERMINAL = `
 use Fcntl;
 sysopen my $master, '/dev/ptmx', O_RDWR | O_NOCTTY or die $!;
@@ -204,7 +204,7 @@ test('the guardian of a start keeps nothing of the launcher open', async (t) => 
     () => fs.existsSync(join(p.dir, 'pid')) && Number(fs.readFileSync(join(p.dir, 'pid'))),
   )
   const open = Object.values(descriptors(proc(daemon).ppid))
-  // To the launcher; its end of a pipe, for as long as it uses the launcher's memory; and the pidfile.
+  // It keeps its socket to the launcher, the pidfile, and its end of a pipe as long as it uses the launcher's memory.
   t.deepEqual(open.map((target) => target.replace(/:.*/, '')).sort(), [p.pidFile(), 'pipe', 'socket'])
   p.write('on', '')
   t.is((await started).status, 0)

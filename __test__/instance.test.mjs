@@ -1,4 +1,4 @@
-// One instance: however many ask at once, one daemon runs, and everybody is told the truth about it.
+// One instance: however many starts there are at once, one daemon runs, and every caller is told the truth about it.
 
 import fs from 'node:fs'
 import { nodeOf } from '../scripts/nodes.mjs'
@@ -24,7 +24,7 @@ import {
 import { lock, RUNNING, STARTING } from './locks.mjs'
 import { faults, runWithFaults, withStrace } from './strace.mjs'
 
-/** Waits at a file that the test makes, and says before that it waits. */
+/** Waits until the test makes a file, and tells the test before that it waits. */
 const gate = `
 async function gate(name) {
   fs.writeFileSync(process.env.DIR + '/waiting-' + name, '')
@@ -38,7 +38,7 @@ async function together(p, count, script, args = []) {
   const runs = []
   for (let i = 0; i < count; i++) {
     runs.push(run(p, script, args, { env: { TURN: i } }))
-    // A few at a time boot, so that the machine survives; all have booted when the gate opens.
+    // Only a few boot at a time, to spare the machine. All have booted when the gate opens.
     await until(() => waiting(p) > i - 4, 'the programs to boot', 60_000)
   }
   await until(() => waiting(p) === count, 'the programs to boot', 60_000)
@@ -165,7 +165,7 @@ test("where another's start fails, ensure() starts its own", async (t) => {
 
 test('ensure() prints nothing of what the server prints, and gives it: once, to who started it', async (t) => {
   const p = place(t)
-  // A missing logger is a thing of the package's to say, and not among the server's words.
+  // The line about a missing logger comes from the package, so it is not in the server's output.
   const says = `setup() {
     syslog.openlog('sample', 0, syslog.LOG_DAEMON, { type: 'local', path: process.env.DIR + '/missing' })
     console.log('listening'); console.error('a warning'); process.stdout.write(Buffer.from('sch\\u00f6n'))
@@ -237,7 +237,7 @@ test('a stop at any moment of a start ends it, or comes too early; nothing is le
   }
 })
 
-/** Does something over and over, `at` so many places at once, until the returned function is called. */
+/** Does something over and over, `at` times in parallel, until the returned function is called. */
 function hammer(at, work) {
   let done = false
   const results = []
@@ -299,7 +299,7 @@ test('stops in a loop end every start that they find, and disturb none that they
   }
   await Promise.all(stops)
   console.log(JSON.stringify({ pids: pids.size, failures }))`
-  // As an ordinary user, if that can be: to whom a process that ends is not always an open book.
+  // If possible it runs as an ordinary user, who cannot always read what /proc says of a process that ends.
   const nobody = isRoot ? NOBODY : {}
   if (isRoot) {
     fs.chmodSync(p.dir, 0o755)
@@ -316,7 +316,7 @@ test('stops in a loop end every start that they find, and disturb none that they
 
 test('a start that loses names no pid of the daemon before', async (t) => {
   const p = place(t)
-  // So it looks from when the other has the lock until it has emptied the file.
+  // The file looks like this from when the other start has the lock until it has emptied the file.
   fs.writeFileSync(p.pidFile(), `${process.pid}\n`)
   await lock(t, p.pidFile(), { write: true, flock: true, ranges: STARTING })
   const script = p.write('a.mjs', cli())
@@ -355,7 +355,7 @@ test('a start whose file is gone when it is ready waits for the daemon that may 
   const script = p.write('a.mjs', sample({ before: gate, body }))
   t.is((await run(p, script)).status, 0)
   const pid = pidIn(p)
-  // Stopped, it cannot put its file back: another start finds none.
+  // It is stopped, so it cannot put its file back, and another start finds none.
   process.kill(pid, 'SIGSTOP')
   const threads = fs.readdirSync(`/proc/${pid}/task`)
   await until(() => threads.every((tid) => proc(tid).state === 'T'), 'all threads to stop')
@@ -374,7 +374,7 @@ test('a start whose file is gone when it is ready waits for the daemon that may 
   t.deepEqual(processesOf(p), [pid])
 })
 
-// What a process has in memory goes before its locks do.
+// A process that ends frees its memory before it releases its locks.
 const weighty = `const weight = Buffer.alloc(256 << 20, 1)`
 const NODES = [process.execPath, nodeOf('24'), nodeOf('26')].filter((node) => fs.existsSync(node))
 for (const node of NODES) {
@@ -426,7 +426,7 @@ test('a start that has no pid yet and ends is waited for, and not told as one', 
   const p = place(t)
   fs.writeFileSync(p.pidFile(), '')
   const held = await lock(t, p.pidFile(), { write: true, flock: true, ranges: STARTING })
-  // It lets go when the other has looked at it: with its second question, it waits.
+  // It releases its locks after the start has looked at it. When the start looks again, it waits.
   const script = p.write(
     'a.mjs',
     cli({
@@ -457,7 +457,7 @@ withStrace(
     const script = p.write('a.mjs', cli())
     // It is stopped as soon as it has the lock.
     const first = runWithFaults(p, faults('flock:signal=SIGSTOP:when=1'), script, ['start'])
-    // Of a process, or a descriptor, that is gone meanwhile: no.
+    // A process, or a descriptor, that is gone meanwhile has no lock.
     const hasLocked = (pid) => {
       const info = `/proc/${pid}/fdinfo`
       const read = (fd) => fs.readFileSync(`${info}/${fd}`, 'utf8')
@@ -483,8 +483,8 @@ withStrace('status never calls a daemon killed that ends while it is looked at',
   const p = place(t)
   const script = p.write('a.mjs', cli())
   t.is((await run(p, script, ['start'])).status, 0)
-  // It is stopped when it has opened the pidfile and seen that it is there: fstat(3) is one of these
-  // calls. What is found by its name in its directory does not count here.
+  // It is stopped when it has opened the pidfile and called fstat(3), which is one of these calls. A look-up by
+  // name in the directory does not count here.
   const stops = faults('newfstatat:signal=SIGSTOP:when=1', 'fstat:signal=SIGSTOP:when=1')
   const status = runWithFaults(p, ['-P', p.pidFile(), ...stops], script, ['status'])
   const isStopped = (pid) => proc(pid)?.state.toUpperCase() === 'T'

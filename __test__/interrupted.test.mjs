@@ -5,7 +5,7 @@ import { cli, command, isRoot, pidIn, place, processesOf, run, until } from './k
 import { lock } from './locks.mjs'
 import { withStrace as traced } from './strace.mjs'
 
-/** Every call on a file that the package makes itself, but close(2), which is never made again. */
+/** Every call on a file that the package makes itself, except close(2), which is never made again. */
 const ON_FILES = [
   'openat',
   'flock',
@@ -28,7 +28,7 @@ const ON_FILES = [
   'dup3',
   'inotify_add_watch',
 ]
-/** And those of the hand-over, of the log, and of the wait for another process. */
+/** The calls of the hand-over, of the log, and of the wait for another process. */
 const ON_OTHERS = [
   'connect',
   'sendto',
@@ -42,7 +42,7 @@ const ON_OTHERS = [
   'dup3',
 ]
 
-/** Runs a verb while every second call of each kind is interrupted: from the first, or from the second on. */
+/** Runs a verb while every second call of each kind is interrupted, beginning with the first or the second. */
 function interrupted(p, script, verb, calls, from, paths) {
   const only = paths.flatMap((path) => ['-P', path])
   const inject = `inject=${calls.join(',')}:error=EINTR:when=${from}+2`
@@ -77,7 +77,7 @@ for (const from of [1, 2]) {
     const log = `${p.dir}/logs/out`
     const options = `cwd: '${p.dir}/work', stdout: '${p.dir}/cur/out',`
     const script = p.write('a.mjs', cli({ options: `${user} ${options}`, body: 'action() { for (;;) {} }' }))
-    // Not the directories above: Node itself looks at them.
+    // The directories above are left out, because Node itself looks at them.
     const paths = [p.run, p.pidFile(), `${p.dir}/logs`, `${p.dir}/cur`, log, `${p.dir}/work`]
     const hidden = ['new', 'lock'].map((end) => `${p.run}/.sample.pid.${end}`)
     const start = interrupted(p, script, 'start', ON_FILES, from, [...paths, ...hidden])
@@ -87,7 +87,7 @@ for (const from of [1, 2]) {
       return status.status !== 3
     }, 'a daemon')
     t.is(status.status, 0, status.stderr)
-    // It is kept, and written again.
+    // The daemon watches its pidfile, and writes it again.
     const pid = pidIn(p)
     fs.writeFileSync(p.pidFile(), '123\n')
     await until(() => fs.readFileSync(p.pidFile(), 'latin1') === `${pid}\n`, 'its pid')
@@ -100,7 +100,7 @@ for (const from of [1, 2]) {
     const { status: started, stderr } = await start
     t.is(started, 0, stderr)
     t.deepEqual(processesOf(p), [])
-    // Those that a process makes once are interrupted the first time alone.
+    // A call that a process makes only once is interrupted only if the first one is.
     const expected = from === 1 ? ['openat', 'flock', 'fcntl', 'fchmod', 'ftruncate'] : ['fcntl']
     for (const call of expected) t.true(seen(p, 'start', from).has(call), call)
     t.true(seen(p, 'stop', from).size > 0)
@@ -128,7 +128,7 @@ for (const from of [1, 2]) {
   )
 }
 
-// A reader's lock has the file replaced: what a start does else only when somebody has removed it.
+// A reader's lock makes a start replace the file. Otherwise a start does that only when somebody has removed the file.
 traced('a file is replaced whatever is interrupted', async (t) => {
   const p = place(t)
   const script = p.write('a.mjs', cli())

@@ -1,5 +1,5 @@
-// What the tests share: a place of its own for each test, tiny programs run as real processes, and
-// what /proc says of them. Nothing a test starts outlives it.
+// What the tests share: a place of its own for each test, tiny programs that run as real processes, and what /proc
+// says about them. Nothing that a test starts outlives it.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -30,7 +30,7 @@ export const works = (file, ...args) => spawnSync(file, args, { stdio: 'ignore' 
 export const NOBODY = { uid: 65534, gid: 65534 }
 /** The file of the native module that was built for this machine. */
 export const nativeFile = readdirSync(root).find((name) => /^tsdaemonize\..*\.node$/.test(name))
-/** The user as whom the tests run, as `status` names it: by its number, where it has no entry. */
+/** The user as whom the tests run, as `status` names it: by its number, if it has no entry. */
 export const userName = nameOfUser()
 
 function nameOfUser() {
@@ -41,11 +41,11 @@ function nameOfUser() {
   }
 }
 
-/** A directory of the test's own, with `run/` for pidfiles. What runs from there ends with the test. */
+/** A directory of the test's own, with `run/` for pidfiles. All processes that run there end with the test. */
 export function place(t) {
-  // Since the last assertion. Unlike ava's own time limit, this one lets the teardown run.
+  // The time counts from the last assertion. Unlike ava's own time limit, this one lets the teardown run.
   t.timeout(60_000)
-  // Its messages go where they would go without a test: many tests are about that.
+  // Messages to syslog go where they would go without a test, because many tests are about that.
   const own = new Place({ log: false })
   t.teardown(() => own.end())
   const { dir, runtimeDirectory: run } = own
@@ -54,7 +54,7 @@ export function place(t) {
     dir,
     run,
     pidFile: (name = 'sample') => join(run, `${name}.pid`),
-    /** Writes a program. `options` are the daemon's, as source text. */
+    /** Writes a file into the directory. */
     write(name, source) {
       const path = join(dir, name)
       mkdirSync(join(path, '..'), { recursive: true })
@@ -64,7 +64,7 @@ export function place(t) {
   }
 }
 
-/** The source of a program with one daemon, `sample`. */
+/** The source of a program with one daemon, `sample`. All arguments are source text; `options` are the daemon's. */
 export function sample({
   body = '',
   options = '',
@@ -116,10 +116,10 @@ export function command(p, file, args, { env = {}, ...more } = {}) {
   return Object.assign(told, { child: ended.child, pid: ended.child.pid })
 }
 
-/** What each start says where nobody listens at /dev/log. */
+/** What each start says if nobody listens at /dev/log. */
 export const NO_LOGGER = /^.*: There is no logger here: nobody listens at .*\n/gm
 
-/** Runs a Node program on a terminal. `shown()`: what the terminal got so far, in which a line ends with `\\n`. */
+/** Runs a Node program on a terminal. `shown()` is what the terminal got so far, with `\\n` at the end of a line. */
 export function onTerminal(p, script, args = [], more = {}) {
   const file = fileURLToPath(new URL('terminal.py', import.meta.url))
   const running = command(p, 'python3', [file, process.execPath, script, ...args], more)

@@ -1,4 +1,4 @@
-// The launcher is a program too: one that lives on keeps nothing of a start, and is not held up by it.
+// A launcher that goes on running keeps nothing of a start, and a start does not block it.
 
 import fs from 'node:fs'
 import { freemem } from 'node:os'
@@ -20,7 +20,7 @@ import {
 } from './kit.mjs'
 import { faults, runWithFaults, withStrace } from './strace.mjs'
 
-/** A program that starts daemons of any name, each of which ends when it is told. */
+/** A program that starts daemons of any name. Each of them ends when it is asked to. */
 const MANY = `import { Daemon, isDaemon } from '${library}'
 import fs from 'node:fs'
 class Any extends Daemon {
@@ -52,7 +52,7 @@ test('one that lives on keeps no descriptor, lock, thread, child or memory of tw
   p.write('any.mjs', ANY)
   const program = `${MANY}${HELD}
     const { signals } = held()
-    // The first start makes what Node makes once: its output, its timers.
+    // With the first start, Node creates what it needs only once: its output, its timers.
     await any('first').start()
     await new Promise((resolve) => setTimeout(resolve, 100))
     const before = held()
@@ -66,10 +66,10 @@ test('one that lives on keeps no descriptor, lock, thread, child or memory of tw
     const pids = []
     for (let i = 0; i < 10; i++) pids.push((await any('a' + i).start()).pid)
     pids.push(...(await Promise.all(Array.from({ length: 10 }, (_, i) => any('b' + i).start()))).map((one) => one.pid))
-    // The threads end when they have resolved, and the daemons, each with its lock, at once.
+    // The threads end when they have resolved. The daemons end at once, each with its lock.
     const same = () => JSON.stringify(held()) === JSON.stringify(before)
     for (let i = 0; i < 500 && !same(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
-    // What the last starts returned is let go of in a few rounds.
+    // What the last starts returned is freed after a few rounds.
     for (let i = 0; i < 20; i++) {
       await collect()
       if (process.memoryUsage().external - memory.external < 1 << 20) break
@@ -133,7 +133,7 @@ test('its own signal handlers, children and timers work while a daemon starts', 
   await until(() => fs.existsSync(join(p.dir, 'pid')))
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2']) {
     process.kill(started.pid, signal)
-    // One after the other, so that each is seen.
+    // They come one after the other, so that each is seen.
     await until(() => !BigInt(`0x${proc(started.pid).status.ShdPnd}`))
   }
   p.write('on', '')
@@ -161,7 +161,7 @@ test('one that exits in the midst of a start undoes it', async (t) => {
   t.deepEqual(fs.readdirSync(p.run), [])
 })
 
-// A launcher that takes a second to prepare the fork, with the pidfile locked already.
+// This launcher takes a second to prepare the fork, while the pidfile is already locked.
 const SLOW = faults('memfd_create:delay_enter=1000000:when=1')
 
 withStrace('a SIGTERM in the midst of the preparations waits until nothing is half done', async (t) => {
@@ -182,7 +182,7 @@ withStrace('a SIGTERM in the midst of the preparations waits until nothing is ha
     const [launcher] = processesOf(p).filter((pid) => pid !== traced.pid)
     process.kill(launcher, 'SIGTERM')
     await until(() => !isAlive(launcher), 'the end of the launcher')
-    // strace goes with the last process that it sees.
+    // strace ends with the last process that it traces.
     if (expected.status === 0) await end(pidIn(p))
     t.like(await traced, expected)
     t.deepEqual(processesOf(p), [])
@@ -209,7 +209,7 @@ withMemory('one with 2 GB of Buffers starts a daemon, and no process copies or k
   const launcher = run(p, p.write('a.mjs', sample(source)))
   await until(() => fs.existsSync(join(p.dir, 'pid')))
   t.true(rss(launcher.pid) > 2 * GIB)
-  // After fork(2) they would be shared by two memories, until one of both writes to its copy.
+  // After fork(2), two processes would share these pages, until one of them writes to its copy.
   const rollup = fs.readFileSync(`/proc/${launcher.pid}/smaps_rollup`, 'utf8')
   t.true(Number(/^Shared_Dirty: +(\d+) kB$/m.exec(rollup)[1]) < GIB / 4 / 1024, rollup)
   p.write('on', '')

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { bunPath } from '../scripts/nodes.mjs'
 import { command, isAlive, library, pidIn, place, run, sample, test, until } from './kit.mjs'
 
-/** A program, attached, so that its exit status can be seen; its messages are on its stderr. */
+/** Runs an attached daemon, so that its exit status can be seen. Its messages are on its stderr. */
 function attached(p, more) {
   const options = `detach: false, syslogOptions: syslog.LOG_PERROR, ${more.options ?? ''}`
   return run(p, p.write('a.mjs', sample({ ...more, options })))
@@ -73,14 +73,14 @@ for (const [what, action] of [
 
 const THROWS = `setTimeout(() => { throw new Error('broken') }, 1)`
 const REJECTS = `setTimeout(() => Promise.reject(new Error('broken')), 1)`
-/** As error reporters do it: they end the process, unless others listen; those may want to go on. */
+/** Error reporters do this: they end the process, unless others listen, because those may want to go on. */
 const REPORTER = `process.on('uncaughtException', (error) => {
   if (process.listeners('uncaughtException').length > 1) return
   this.note('reported')
   process.exit(9)
 })`
 
-/** What the program has, and what becomes of it: the notes, and the exit status. */
+/** What the program has, what it notes, and its exit status. */
 const CATCHING = {
   'a listener of its own': [
     `process.on('uncaughtException', (error) => this.note(error.message)); ${THROWS}`,
@@ -145,7 +145,7 @@ const CATCHING = {
 for (const [what, [action, expected, status]] of Object.entries(CATCHING)) {
   test(`an uncaught error is logged, once, and the end is the program's to decide, with ${what}`, async (t) => {
     const p = place(t)
-    // Node's own message comes with an error that is thrown again.
+    // When an error is thrown again, Node prints its own message.
     const options = `stderr: process.env.DIR + '/stderr'`
     const body = `${NOTE}
     async action(signal) {
@@ -161,7 +161,7 @@ for (const [what, [action, expected, status]] of Object.entries(CATCHING)) {
   })
 }
 
-/** What is thrown, and what of it can be shown. */
+/** What is thrown, and how it is shown. */
 const UNSHOWABLE = {
   'a stack that cannot be read': [
     `Object.defineProperty(new Error('broken'), 'stack', { get() { throw new Error('trap') } })`,
@@ -300,7 +300,7 @@ test('an error of an action that was aborted is no failure', async (t) => {
   t.notRegex(stderr, /AbortError/)
 })
 
-/** An action that is at work, in turns, until it is told to end. */
+/** An action that works until it is asked to end. */
 const TURNS = `try {
       for (let turn = 1; !signal.aborted; turn++) {
         if (turn === 1) this.note('acts')
@@ -313,7 +313,7 @@ const TURNS = `try {
     }`
 const TERM = `setTimeout(() => process.kill(process.pid, 'SIGTERM'), 20)`
 
-/** Actions, how each comes to its end, what it notes, and the exit status. */
+/** Actions, how each of them ends, what it notes, and the exit status. */
 const ACTIONS = {
   'takes the signal is waited for': [
     `async action(signal) { ${TERM}; ${TURNS} }`,
@@ -384,7 +384,7 @@ const ACTIONS = {
 for (const [what, [body, expected, status, says = /(?:)/]] of Object.entries(ACTIONS)) {
   test(`on the way out an action that ${what}`, async (t) => {
     const p = place(t)
-    // What is waited for in vain is waited for longer than the test may take.
+    // A wait for something that never comes would take longer than the test may.
     const options = 'stopTimeout: 100_000'
     const ended = await attached(p, { options, body: `${NOTE}\n${body}` })
     t.deepEqual(notes(p).split('\n').slice(0, -1), expected, ended.stderr)
@@ -411,7 +411,7 @@ for (const [what, shutdown, says] of [
   })
 }
 
-/** Without a class: the call, and what is noted. */
+/** Programs without a class: the call, and what is noted. */
 const FUNCTIONS = {
   'daemonize(), whose action takes the signal': [
     `await daemonize(async (signal) => { ${TERM}; await once(signal, 'abort'); await sleep(20); note('closed') }, { ...options, shutdown: (daemon) => note('shutdown of ' + daemon.name) })`,

@@ -1,4 +1,5 @@
-// What goes into the background in a container, or in a service, and ends with the process that was started there.
+// A daemon that goes into the background in a container, or in a service, ends with the process that was started
+// there. The start warns about that.
 
 import fs from 'node:fs'
 import { asRoot, command, pidIn, place, sample, test, until } from './kit.mjs'
@@ -11,7 +12,7 @@ const node = process.execPath
 /** Runs a shell's script as the first process of a pid namespace of its own, as in a container. */
 const contained = (p, script, env = {}) =>
   command(p, 'unshare', [...NAMESPACE, 'sh', '-c', script], { env: { SYSTEMD_EXEC_PID: undefined, ...env } })
-/** As the one that systemd has started, which leads a session. */
+/** Runs it as the process that systemd has started, which leads a session. */
 const served = (p, script, env = {}) =>
   command(p, 'setsid', ['--wait', 'sh', '-c', `export SYSTEMD_EXEC_PID=$$; ${script}`], { env })
 
@@ -64,7 +65,7 @@ asRoot('in a container, nobody is warned whose daemon stays, or who is a client'
   silent(t, await contained(p, `${node} ${client}; exit`), 'a client')
   const twice = `import { spawnSync } from 'node:child_process'
 process.stderr.write(spawnSync('${node}', ['${script}']).stderr)`
-  // /proc is still that of the outer namespace.
+  // /proc still belongs to the outer namespace.
   silent(t, await command(p, 'unshare', ['--pid', '--fork', '--kill-child', node, p.write('e.mjs', twice)]))
 })
 
@@ -93,7 +94,7 @@ test('from a terminal of a desktop, a login, tmux or cron, nobody is warned', as
   // The desktop's shell is an ancestor, and the terminal has a session of its own.
   silent(t, await served(p, `setsid --wait sh -c '${node} ${script}; exit'; exit`))
   await end()
-  // A variable that was inherited from one that is no ancestor, or is gone.
+  // The variable was inherited from a process that is not an ancestor, or is gone.
   for (const pid of [process.pid, 2 ** 22 - 1, 0, -1, 'x']) {
     silent(
       t,

@@ -1,10 +1,10 @@
-// What the package makes Node load: hardly anything. This is most of what an import and a daemon cost.
+// The package makes Node load hardly any of its modules. They are most of what an import and a daemon cost.
 
 import fs from 'node:fs'
 import { library, place, run, sample, test, until } from './kit.mjs'
 
 const WRITE = `process.getBuiltinModule('fs').writeFileSync(process.env.DIR + '/loaded', process.moduleLoadList.join('\\n'))`
-/** The big ones: each brings others, and costs a millisecond or more. */
+/** The big modules: each of them loads others, and costs a millisecond or more. */
 const HEAVY = /perf_hooks|inspector|child_process|worker|stream|crypto|http| net$| tty$| util$| events$/
 
 async function loadedBeyond(p, bare) {

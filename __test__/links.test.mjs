@@ -1,4 +1,4 @@
-// Symbolic links on the way to a file: what another user could point elsewhere is not followed by root.
+// Symbolic links on the way to a file: root does not follow a link that another user could point elsewhere.
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -20,7 +20,7 @@ import {
   until,
 } from './kit.mjs'
 
-/** A place with a directory of nobody's, `theirs`, and one of root's, `ours`, to which it would lead root. */
+/** A place with a directory of nobody's, `theirs`, and one of root's, `ours`, to which links would lead root. */
 function crossing(t) {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
@@ -34,7 +34,7 @@ function link(target, path, { uid, gid } = { uid: 0, gid: 0 }) {
   if (isRoot) fs.lchownSync(path, uid, gid)
 }
 
-// Where the link is, what it is, whether it is followed, and what is said of it.
+// How each link is made, the path through it, and what the error says.
 const WAYS = {
   "another user's link": [
     (p) => link(p.ours, `${p.theirs}/cur`, NOBODY),
@@ -131,7 +131,7 @@ for (const [what, [make, path, says, real = 'ours']] of Object.entries(WAYS)) {
     const script = p.write('a.mjs', cli({ options: `pidFilePath: process.env.AT` }))
     const at = (verb, directory) => run(p, script, [verb], { env: { AT: `${p.dir}/${directory}` } })
     make(p)
-    // One that runs at its real path is neither asked nor stopped by way of the link.
+    // A daemon that runs at its real path is neither asked nor stopped through the link.
     t.is((await at('start', real)).status, 0)
     const file = `${p.dir}/${real}/sample.pid`
     const pid = Number(fs.readFileSync(file, 'utf8'))
@@ -213,7 +213,7 @@ asRoot('a directory of pidfiles that another user could exchange is refused, and
     )
   }
   t.deepEqual(fs.readdirSync(`${p.theirs}/run`), [])
-  // Who only asks for nobody's own daemon trusts nobody in that.
+  // A caller that only asks for a daemon of the user nobody may trust that user's link.
   fs.chownSync(`${p.theirs}/run`, NOBODY.uid, NOBODY.gid)
   t.is((await run(p, script, ['status'])).status, 3)
   const as = (verb) => run(p, script, [verb], NOBODY)
@@ -274,7 +274,7 @@ asRoot('however fast a directory and a link change places, nothing is opened beh
   }`
   const options = `stdout: '${p.theirs}/cur/app.log'`
   const script = p.write('a.mjs', sample({ body, options }))
-  // It starts in the moments in which there is a directory.
+  // It starts at the moments when the directory exists.
   await until(async () => (await run(p, script)).status === 0, 'a start', 30_000)
   await until(() => fs.existsSync(`${p.dir}/done`), 'the last', 30_000)
   t.deepEqual(fs.readdirSync(p.ours), [])

@@ -1,4 +1,4 @@
-// A server that `setup` told to listen, and did not wait for: whether it listens is known before "ready".
+// `setup` tells a server to listen, and does not wait for it. Whether it listens is known before "ready".
 
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -12,7 +12,7 @@ const NET = `import { createServer } from 'node:net'
 import { createSocket } from 'node:dgram'
 import dns from 'node:dns'`
 
-/** A port of both kinds that is taken, until the test ends. */
+/** A port at localhost that is taken until the test ends. */
 async function taken(t) {
   const server = createServer().listen(0, 'localhost')
   t.teardown(() => server.close())
@@ -21,7 +21,7 @@ async function taken(t) {
 }
 
 const setup = (how) => ({ body: `setup() { ${how} }` })
-/** What was told to listen to a port; each where nobody waits for it. */
+/** Ways to tell a server to listen. Nobody waits for any of them. */
 const TOLD = {
   'by name': (port) => setup(`createServer().listen(${port}, 'localhost')`),
   'by name, and another one': (port) =>

@@ -11,21 +11,21 @@ export function noting({ before = '', options = '', ...more } = {}) {
   })
 }
 
-/** What it noted, line by line. */
+/** The lines that it noted. */
 export function notes(p) {
   return read(`${p.dir}/notes`).split('\n').slice(0, -1)
 }
 
-/** What it logged, without the last line, of which farewell.test.mjs speaks. */
+/** What it logged, without the last line, which farewell.test.mjs tests. */
 export function logged(p) {
   return read(`${p.dir}/log`).replaceAll(/^\S+ Ended after .*\n/gm, '')
 }
 
-/** prctl(2) has another number on each processor. */
+/** The number of prctl(2), which differs between processors. */
 const PRCTL = process.arch === 'arm64' ? 167 : 157
 const PR_SET_CHILD_SUBREAPER = 36
 
-// Runs a program, and tells how it and all that it leaves behind end: proc_pid_status(5)'s "subreaper".
+// Runs a program as a subreaper (prctl(2)), and says how it, and each process that it leaves, has ended.
 const REAPER = `
 syscall(${PRCTL}, ${PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0) == 0 or die "prctl: $!";
 open my $told, '>&=', 3 or die $!;
@@ -45,7 +45,7 @@ export async function start(t, p, script, args = [], { execArgv = [], node = pro
   return { pid, end: () => reaper.end(pid), ...reaper.said }
 }
 
-/** Runs a program under a subreaper: `first()` is how it ended, `end(pid)` how one that it left behind did. */
+/** Runs a program under a subreaper: `first()` is how the program ended, `end(pid)` how a process that it left did. */
 export function reaped(p, file, args, options = {}) {
   const stdio = ['ignore', 'pipe', 'pipe', 'pipe']
   const running = command(p, 'perl', ['-e', REAPER, file, ...args], { stdio, ...options })

@@ -16,16 +16,16 @@ syswrite STDOUT, 'locked';
 sleep 1000;
 `
 
-/** All of a file. */
+/** The range of a whole file. */
 export const WHOLE = [0, 0]
 
-/** The byte, far behind the file's end, by which a daemon says that it runs; with the next ones, that it starts. */
+/** The byte, far behind the file's end, whose lock means that a daemon runs; with the next two, that it starts. */
 export const RUNNING = [0x4000_0000, 1]
 export const STARTING = [0x4000_0000, 3]
 
 /**
- * The command of a process that locks a file until it is killed, and says so: with flock, and with
- * record locks on ranges of start and length, for writing where it can write the file.
+ * The command of a process that locks a file until it is killed, and says so when it has the locks: flock, or
+ * record locks on ranges of start and length, which are write locks if it can write to the file.
  */
 export function lockCommand(path, { write = false, flock = false, ranges = [] } = {}) {
   return ['perl', ['-e', PROGRAM, path, write ? '+<' : '<', flock ? '1' : '', ...ranges.map(String)]]

@@ -1,4 +1,4 @@
-// The same script, unchanged, with nothing but `start()`, under whatever starts it.
+// One unchanged script, which only calls `start()`, does the right thing whatever starts it.
 
 import fs from 'node:fs'
 import { Place } from 'tsdaemonize/testing'
@@ -19,10 +19,10 @@ import {
   works,
 } from './kit.mjs'
 
-/** Of TERM and INT a bare Node has handlers as well; SIGHUP, the lowest bit, is the daemon's own. */
+/** A bare Node has handlers for TERM and INT as well. The handler for SIGHUP, the lowest bit, is the daemon's. */
 const handlesSignals = (pid) => (Number.parseInt(proc(pid).status.SigCgt.at(-1), 16) & 1) === 1
 
-/** A service manager's socket: prints every message as a line of JSON, and closes what comes with it. */
+/** A service manager's socket. It prints every message as a line of JSON, and closes the descriptors that come. */
 const RECEIVER = `
 import json, os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -51,7 +51,7 @@ async function manager(t, p, address = `${p.dir}/notify`, ...more) {
   return { address, messages, told: (text) => until(() => messages.some((m) => m.includes(text)), text) }
 }
 
-/** As systemd starts it: the very process is told its own pid. */
+/** Runs it as systemd does: the process finds its own pid in a variable. */
 function underSystemd(p, script, env = {}, args = []) {
   const shell = 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"'
   return command(p, 'sh', ['-c', shell, process.execPath, script, ...args], { env })
@@ -143,7 +143,7 @@ test('a manager that cannot be reached is a warning, and one that does not read 
   t.regex(ended.stderr, /Cannot tell the service manager at .*nobody: E[A-Z]+: [a-z ]+$/m)
 
   const { address } = await manager(t, p, `${p.dir}/deaf`, 'deaf')
-  // Full before the daemon comes: a datagram socket takes net.unix.max_dgram_qlen messages.
+  // It is full before the daemon comes: a datagram socket takes net.unix.max_dgram_qlen messages.
   const fill = `import socket
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.setblocking(False)
 try:
@@ -320,7 +320,7 @@ test('from a shell, from cron, and from a daemon: detached', async (t) => {
   t.not(proc(pidIn(p)).session, proc(pidIn(p, 'outer')).session)
 })
 
-// The first process of a pid namespace of its own, whose end ends the whole of it.
+// The daemon is the first process of a pid namespace, and the namespace ends with it.
 const NAMESPACE = ['--pid', '--fork', '--mount-proc', '--kill-child']
 
 asRoot(
@@ -331,7 +331,7 @@ asRoot(
     const { spawn, execFile } = await import('node:child_process')
     const own = []
     for (let i = 0; i < 30; i++) {
-      // The shell ends at once; what it leaves is given to PID 1.
+      // The shell ends at once, and PID 1 gets the processes that it leaves.
       spawn('sh', ['-c', '(sleep 0.0' + (i % 10) + '; exit 3) & exit 0'])
       own.push(new Promise((resolve) => execFile('sh', ['-c', 'exit ' + (i + 1)], (error) => resolve(error.code))))
     }
@@ -390,7 +390,7 @@ for (const init of ['tini', 'dumb-init', 'catatonit']) {
   })
 }
 
-/** Where there is no logger, the last line of the log stands there, too. */
+/** If there is no logger, standard error has the last line of the log, too. */
 const NOTHING_BUT_ERR = /^err\n(?:sample: Ended after .*\n)?$/
 
 test('attached, its output is left alone, and a file that is named gets it', async (t) => {

@@ -1,5 +1,4 @@
-// The messages that the sources have for people: what an error, a log line or a hint says, with `…` for
-// what is filled in.
+// The messages for people in the sources: what an error, a log line or a hint says, with `…` for what is filled in.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -11,7 +10,7 @@ const filesIn = (dir, suffix) =>
     .filter((name) => name.endsWith(suffix) && !name.endsWith('.d.ts'))
     .map((name) => fs.readFileSync(join(root, dir, name), 'utf8'))
 
-/** String literals of Rust, without those of comments and of unit tests. */
+/** String literals of Rust, without those in comments and in unit tests. */
 function ofRust(source) {
   const code = source
     .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
@@ -23,7 +22,7 @@ function ofRust(source) {
     .map(([, , text]) => text.replace(/\\\n\s*/g, '').replaceAll('\\"', '"'))
 }
 
-/** String literals of TypeScript; what `+` puts together is one. */
+/** String literals of TypeScript. Literals that `+` joins count as one. */
 function ofTypeScript(source) {
   const code = source
     .replace(/\/\*[\s\S]*?\*\//g, '')
@@ -33,7 +32,7 @@ function ofTypeScript(source) {
   return [...literals].map(([, single, template]) => (single ?? template).replace(/\\([`'])/g, '$1'))
 }
 
-/** Of Rust's placeholders and of TypeScript's. */
+/** A text with `…` in place of Rust's and TypeScript's placeholders. */
 function filledIn(text) {
   let plain = text
   for (let before; before !== plain; ) {
@@ -43,7 +42,7 @@ function filledIn(text) {
   return plain
 }
 
-/** Whole sentences, and the halves that `The daemon …` or `Refusing the pidfile …` is put before. */
+/** Whole sentences, and parts that follow `The daemon …` or `Refusing the pidfile …`. */
 const isMessage = (text) =>
   /^(?:[A-Z`…]|: |\w+\(\) is |(?:was|did|exited|shutdown|its?|the|all|others|another|this|no|unknown|unexpected) )/.test(
     text,

@@ -1,5 +1,4 @@
-// What a program is called that does not say it: so that two programs are two daemons, and one program is one,
-// whatever runs it.
+// The default name of a program: two programs are two daemons, and one program is one daemon, whatever runs it.
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -17,7 +16,7 @@ import { once } from 'node:events'
 class Unnamed extends Daemon { async action(signal) { await once(signal, 'abort') } }
 await new Unnamed({ pidFilePath: process.env.RUN }).serviced(process.argv.slice(-1))
 `
-/** Has esbuild find what is named by its URL. */
+/** Lets esbuild find modules that are named by their URL. */
 const plugins = [
   {
     name: 'urls',

@@ -1,4 +1,4 @@
-// Where the native module comes from, and from where it does not.
+// Where the native module is loaded from, and where it is not.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { nativeFile, place, root, run, test } from './kit.mjs'
 const file = nativeFile
 const platform = file.split('.')[1]
 
-/** The package without a local build, as it is installed, and a program beside it. */
+/** The package as it is installed, without a local build, and a program beside it. */
 function installed(t) {
   const p = place(t)
   const at = 'app/node_modules/tsdaemonize'

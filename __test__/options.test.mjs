@@ -1,4 +1,4 @@
-// The options: what they are without being given, what is refused, and what they do.
+// The options: their defaults, what is refused, and what they do.
 
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -26,7 +26,7 @@ const TYPE = 'ERR_INVALID_ARG_TYPE'
 const VALUE = 'ERR_INVALID_ARG_VALUE'
 const NUL = 'a\0b'
 
-// What each option takes, in the words of its error, and values that it does not take.
+// What each option takes, in the words of its error, and values that it refuses.
 const refused = {
   detach: { takes: 'a boolean', [TYPE]: ['yes', 1, null] },
   name: {
@@ -176,7 +176,7 @@ test('unknown options, and what is no options at all, are refused', (t) => {
     const error = t.throws(() => new Daemon(options), { code: TYPE, instanceOf: TypeError })
     t.regex(error.message, /^`options` must be an object; got /)
   }
-  // What is not the object's own is not looked at, neither to check it nor to use it.
+  // Inherited properties are ignored: they are neither checked nor used.
   t.is(
     new Daemon(Object.create({ name: '../x' }, { pidFilePath: { value: '/x', enumerable: true } })).pidFile,
     new Daemon({ pidFilePath: '/x' }).pidFile,
@@ -285,7 +285,7 @@ test('a socket beside the pidfile fits, whatever the name', (t) => {
   t.true(error.message.startsWith(`The directory ${dir} is too long for a socket`))
 })
 
-/** What a program says of daemons that it makes with these options and this environment. */
+/** What a program says about daemons with these options, in this environment. */
 const asks = `import { Daemon } from '${library}'
 const [cases] = process.argv.slice(2)
 const answers = JSON.parse(cases).map(([options, env = {}]) => {
@@ -310,7 +310,7 @@ test("the name is the script's, without extension", async (t) => {
   }
   t.is(await names('my tool.v2.mjs'), 'my tool.v2')
   t.is(await names('.hidden.mjs'), '.hidden')
-  // One that cannot be a name.
+  // This one cannot be a name.
   t.is(await names(`${'x'.repeat(70)}.mjs`), 'daemon')
   t.is(await names('client.mjs', { script: '/some/where/server.mjs' }), 'server')
 })
@@ -428,7 +428,7 @@ test('without options: cwd /, umask 022, output to /dev/null; with them, as they
   t.is(fs.readlinkSync(`/proc/${pid}/cwd`), '/')
   t.is(proc(pid).status.Umask, '0022')
   t.is(proc(pid).status.Name, 'sample')
-  // "Go" is said by the launcher; the daemon turns its output away when it hears it.
+  // The launcher says "go". The daemon redirects its output when it gets that message.
   await until(() => [0, 1, 2].every((fd) => descriptors(pid)[fd] === '/dev/null'), 'the output to go')
 
   const p = place(t)

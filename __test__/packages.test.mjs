@@ -1,4 +1,4 @@
-// What is published: the facade, and a package for each platform; made, checked and installed as by npm.
+// What is published: the main package, and one for each platform. They are made, checked and installed as npm does.
 
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,10 +11,10 @@ const file = nativeFile
 const platform = file.split('.')[1]
 const { version } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8'))
 
-/** The packages, with this machine's own binary as the only one: made once. */
+/** The packages are made once, with this machine's own binary as the only one. */
 const made = fs.mkdtempSync(join(tmpdir(), 'tsd-packages-'))
 let tarballs
-// Its usual place is in the home directory, which may not be there.
+// npm's cache is usually in the home directory, which may not exist.
 process.env.npm_config_cache = join(made, 'npm')
 
 test.before(() => {
@@ -66,7 +66,7 @@ test('the facade has the JavaScript, the public types and the documents, and not
     files.filter((name) => name.endsWith('.js')),
     ['dist/index.js', 'dist/pino.js', 'dist/testing/index.js', 'dist/testing/reaper.js', 'dist/winston.js'],
   )
-  // Only what the public types lead to.
+  // Only declarations that the public types use are in it.
   for (const internal of ['launch/launch', 'process/index', 'runtime/builtin', 'native/native']) {
     t.false(files.includes(`dist/${internal}.d.ts`))
   }
@@ -100,7 +100,7 @@ test('the facade is below 200 KB', (t) => {
 })
 
 test('the JavaScript of the facade is below 128 KB', (t) => {
-  // What a program loads; the bridges and the kit for tests are apart.
+  // This is what a program loads; the bridges and the kit for tests are separate files.
   const { size } = fs.statSync(join(root, 'dist/index.js'))
   t.true(size < 128_000, `${size}`)
 })

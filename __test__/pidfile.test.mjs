@@ -1,4 +1,4 @@
-// The pidfile itself: what it holds, what is refused, what becomes of it.
+// The pidfile itself: what it contains, what is refused, and what happens to it.
 
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -207,7 +207,7 @@ test('is locked for the life of the daemon, and not by a child that outlives it'
   t.teardown(() => process.kill(child, 'SIGKILL'))
   const pid = pidIn(p)
   process.kill(pid, 'SIGKILL')
-  // The last of its threads closes the descriptors, a moment after the first is a zombie.
+  // The last of its threads closes the descriptors, a moment after the first thread is a zombie.
   await until(() => isUnlocked(p.pidFile()), 'the lock to be let go')
   await until(() => !isAlive(pid), 'its end')
   t.true(isAlive(child))
@@ -249,7 +249,7 @@ for (const [how, take] of [
   })
 }
 
-/** A program whose pidfile is in the directory of nobody's own in /tmp, and how to run it. */
+/** A program whose pidfile is in the private directory of the user nobody in /tmp, and how to run it. */
 function inPrivateDirectory(t, more) {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
@@ -270,7 +270,7 @@ asRoot(
     const [pid] = processesOf(p)
     for (let round = 0; round < 10; round++) {
       const { ino } = fs.statSync(file)
-      // Its last step may find the file there again.
+      // The file may exist again when rm removes the directory.
       spawnSync('rm', ['-r', dir])
       const isBack = () => {
         const found = fs.statSync(file, { throwIfNoEntry: false })
@@ -373,7 +373,7 @@ asRoot(
     const log = () => fs.readFileSync(`${p.dir}/log`, 'utf8')
     t.is((await run(p, script, ['start'])).status, 0)
     const pid = pidIn(p)
-    // The watch still works: what is written is seen, and answered by the daemon's own descriptor.
+    // The watch still works: the daemon sees a change, and writes its pid through its own descriptor.
     for (const round of [1, 2]) {
       fs.writeFileSync(p.pidFile(), '123\n')
       await until(() => fs.readFileSync(p.pidFile(), 'latin1') === `${pid}\n`, 'its pid')
@@ -385,18 +385,18 @@ asRoot(
     t.is(fs.readFileSync(p.pidFile(), 'utf8'), '')
     const { status, stdout } = await run(p, script, ['status'])
     t.deepEqual([status, stdout], [3, `sample is not running (looked for ${p.pidFile()})\n`])
-    // One that is removed has no name any more, whether or not that can be seen.
+    // A file that is removed has no name any more, even if the daemon cannot look into the directory.
     t.is((await run(p, script, ['start'])).status, 0)
     fs.rmSync(p.pidFile())
     await until(() => log().includes('was removed and cannot be put back'), 'the warning')
   },
 )
 
-// The locks of one who can only read the file.
+// Locks of a process that can only read the file.
 const LOCKS = {
   flock: { flock: true },
   record: { ranges: WHOLE },
-  // What a running daemon leaves to others: all but the byte that says "held".
+  // A running daemon leaves all bytes to others except the one that says "held".
   rest: { ranges: [0, 0x4000_0000, 0x4000_0001, 0] },
 }
 const reader = (t, p, kind) => lock(t, p.pidFile(), LOCKS[kind], NOBODY)
@@ -421,7 +421,8 @@ for (const kind of ['flock', 'record']) {
   })
 }
 
-// What a start that was killed while it replaced the file can leave, readable, and locked by a reader.
+// A start that was killed while it replaced the file can leave these files. Here they are readable, and a reader
+// has locked them.
 for (const kind of ['flock', 'record']) {
   asRoot(`what a crash has left of a replacement hinders none, and is removed (${kind})`, async (t) => {
     const p = place(t)
@@ -435,7 +436,7 @@ for (const kind of ['flock', 'record']) {
       const starts = await Promise.all([1, 2, 3].map(() => run(p, script, ['start'])))
       t.deepEqual(starts.map((s) => s.status).sort(), [0, 1, 1], starts.map((s) => s.stderr).join())
       t.deepEqual(processesOf(p), [pidIn(p)])
-      // So it is for one that is put back.
+      // The same holds when the daemon puts its pidfile back.
       fs.writeFileSync(`${p.run}/.sample.pid.new`, '')
       await lock(t, `${p.run}/.sample.pid.new`, LOCKS[kind], NOBODY)
       const pid = pidIn(p)
@@ -473,7 +474,7 @@ for (const [call, moments] of Object.entries({ fchmod: [1, 2, 3], renameat: [1],
       const kill = faults(`${call}:signal=SIGKILL:when=${moment}`)
       t.is((await runWithFaults(p, kill, script, ['start'])).status, null, `${moment}`)
       t.deepEqual(processesOf(p), [])
-      // Whatever can be read of what it has left beside it is locked.
+      // All files that it has left there are locked, if they can be read.
       for (const name of fs.readdirSync(p.run).filter((name) => name !== 'sample.pid')) {
         if (fs.statSync(`${p.run}/${name}`).mode & 0o4) await lock(t, `${p.run}/${name}`, LOCKS.flock, NOBODY)
       }
@@ -555,7 +556,7 @@ test('one that cannot be put back, since its directory is gone, is a warning, an
   await until(() => fs.readFileSync(`${p.dir}/log`, 'utf8').includes('cannot be put back'), 'the warning')
   t.is((await run(p, script, ['status'])).status, 3)
   t.true(isAlive(pid))
-  // What is there when it ends is not its own.
+  // The file that exists when the daemon ends belongs to another one.
   fs.mkdirSync(p.run)
   t.is((await run(p, script, ['start'])).status, 0)
   const { ino } = fs.statSync(p.pidFile())

@@ -1,5 +1,5 @@
-// Which daemon is meant does not depend on who asks: from a login, from cron, from a service, by su, under
-// fakeroot, one user's daemon of a name is one. In a mount namespace with a /run of its own.
+// A user has one daemon of a name, from wherever it is started or asked for: a login, cron, a service, su or
+// fakeroot. The tests run in a mount namespace with a /run of its own.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -113,7 +113,7 @@ apart(
       t.like(again, { code: 'ERR_DAEMON_ALREADY_RUNNING', pid })
       t.is(file, `${temporary}/${name}.pid`)
     }
-    // Who gives way leaves nothing.
+    // A start that gives way leaves nothing.
     t.deepEqual(inside('ls', '-A', LOGIN).stdout, '')
     t.deepEqual(fs.readdirSync(`${p.dir}/session`), [])
     t.deepEqual(daemons(), [pid])
@@ -171,7 +171,7 @@ apart(
     t.true(fs.statSync(socket).isSocket())
     t.not(socket, `${temporary}/${name}.socket`)
     logIn()
-    // Cron's server, after the login; then a login's.
+    // The server is started by cron after the login, and then by a login.
     for (const starter of [from.cron, from.login]) {
       const [{ pid }, socket] = await ask(starter, 'ensure', 'socketPath')
       for (const [where, env] of Object.entries(from)) {
@@ -354,7 +354,7 @@ apart(
     t.is(await asks(from.service, 'pidFile'), `${LOGIN}/${name}.pid`)
     t.is(await asks({ ...from.service, SYSTEMD_EXEC_PID: undefined }, 'pidFile'), `${LOGIN}/${name}.pid`)
     t.is(await asks({ ...from.service, INVOCATION_ID: undefined }, 'pidFile'), `${LOGIN}/${name}.pid`)
-    // A client of another program is a client, wherever it is; by hand, as in a test, the place counts.
+    // A client of another program ignores the service's variable. Set by hand, as in a test, the variable counts.
     const options = `name: '${name}', pidFilePath: undefined, script: '${script}'`
     const client = p.write('client.mjs', sample({ options, last: VERBS }))
     t.not(await started(client, 'pidFile'), own)

@@ -1,21 +1,21 @@
-// What becomes of a daemon whose output cannot be written: a full disk loses what does not fit, and a
-// terminal, or a reader, that is gone is no reason to end otherwise than by the way out.
+// What happens to a daemon whose output cannot be written. On a full disk only what does not fit is lost. If its
+// terminal or its reader is gone, it ends in order.
 
 import fs from 'node:fs'
 import { LINES, nodeOf } from '../scripts/nodes.mjs'
 import { asRoot, command, end, pidIn, place, read, run, sample, test, until } from './kit.mjs'
 import { reaped } from './living.mjs'
 
-/** The last line of its log. */
+/** The last line of the daemon's log. */
 const ENDED = /^sample: Ended after .* with status 0: nothing was left to do$/
 const NOTE = `const note = (what) => fs.appendFileSync(process.env.DIR + '/notes', what + '\\n')`
-/** SIGPIPE comes with each write to a reader that is gone. */
+/** What the daemon noted, without SIGPIPE, which comes with each write to a reader that is gone. */
 const notes = (p) =>
   read(`${p.dir}/notes`)
     .split('\n')
     .filter((note) => note !== '' && note !== 'SIGPIPE')
 
-/** A daemon in place, whose messages are on its stderr. */
+/** The source of an attached daemon, whose messages are on its stderr. */
 function attached({ options = '', action, ...more }) {
   return sample({
     before: NOTE,
@@ -176,7 +176,7 @@ for (const [whose, setup, env, warnings] of [
     const daemon = command(p, 'sh', ['-c', `${env}exec "$0" "$1"`, process.execPath, script])
     await until(() => notes(p).includes('acts'), 'the action')
     daemon.child.stdout.destroy()
-    // Some ticks later it is still there to take a signal.
+    // Some ticks later it still runs, and takes a signal.
     await new Promise((resolve) => setTimeout(resolve, 200))
     process.kill(daemon.pid, 'SIGTERM')
     const { status, stderr } = await daemon

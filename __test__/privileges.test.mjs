@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { threads } from './credentials.mjs'
 import { asRoot, command, isAlive, isRoot, pidIn, place, proc, run, sample, test, until } from './kit.mjs'
 
-/** A daemon whose action has begun; what it was told is in `identity`. */
+/** Starts a daemon, and waits until its action has begun. */
 async function started(t, more) {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
@@ -93,7 +93,7 @@ asRoot(
       const source = sample({ options: `user: 'no-such-user', ${options}`, body })
       const { status, stderr } = await run(p, p.write('a.mjs', source))
       t.is(status, 0, `${what}: ${stderr}`)
-      // With LOG_PERROR, in the background, what goes to syslog may be seen as well.
+      // With LOG_PERROR, the output of a daemon in the background can have its messages to syslog as well.
       const most = what.includes('background, with LOG_PERROR') ? 2 : 1
       const times = stderr.split(warning).length - 1
       t.true(times >= 1 && times <= most, `${what}: ${stderr}`)
@@ -115,7 +115,7 @@ asRoot('a group alone makes the user another, which the start and the log say', 
       /^(\w+: )?Only the group "\w+" was given, and no user: the user becomes "(\w+)"\. Give `user` with `group`\.$/gm
     const [[, , told]] = stderr.matchAll(warning)
     t.is(told, becomes, stderr)
-    // With LOG_PERROR, what goes to the log.
+    // With LOG_PERROR, this has what goes to the log.
     const logged = () =>
       [...fs.readFileSync(`${p.dir}/printed`, 'utf8').matchAll(warning)].some(([, ident]) => ident)
     await until(logged, 'the log')

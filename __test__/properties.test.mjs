@@ -1,5 +1,5 @@
-// Properties, for values that nobody thinks of: options, names, arguments, environment, pidfiles, the
-// hand-over. A value that was found to be wrong stays here as an example.
+// Properties that hold for values that nobody thinks of: options, names, arguments, environment, pidfiles, the
+// hand-over. A value that once failed stays here as an example.
 
 import fs from 'node:fs'
 import { isAbsolute } from 'node:path'
@@ -26,7 +26,7 @@ const anything = fc.anything({
   withTypedArray: true,
 })
 const text = fc.string({ unit: 'binary', maxLength: 80 })
-/** As execve(2) takes it. */
+/** A text that execve(2) accepts. */
 const plain = text.map((s) => s.replaceAll('\0', ''))
 const assert = (t, property, more) => {
   fc.assert(property, more)
@@ -124,7 +124,7 @@ test('no NODE_OPTIONS make the split fail, and none of its parts is made up', (t
 test('whatever lies in an unlocked pidfile, nothing runs, no process is signalled, and stop removes it', async (t) => {
   const p = place(t)
   const daemon = new Daemon({ name: 'sample', pidFilePath: p.run })
-  // Nobody else's pid is forged, only this process's own: others are above any pid_max.
+  // The only real pid that is forged is this process's own; the others are above any pid_max.
   const isForged = (content) => {
     const pid = Number.parseInt(content.toString('latin1'), 10)
     return Math.abs(pid) < 2 ** 23 && pid !== process.pid
@@ -203,7 +203,8 @@ test('any arguments and environment reach the daemon as they are', async (t) => 
 
 test('no value of the hand-over variable makes a process a daemon', async (t) => {
   const p = place(t)
-  // A process for each, since what is imported again in one is the first copy. PID stands for its own.
+  // Each value gets a process of its own, because a second import in one process gives the first copy. PID stands
+  // for that process's own pid.
   const taking = p.write(
     'taking.mjs',
     `process.env.TSDAEMONIZE_HANDOVER = JSON.parse(process.argv[2]).replace('PID', process.pid)

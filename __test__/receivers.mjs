@@ -1,4 +1,4 @@
-// Receivers of syslog messages: our own (receiver.py), and the real ones where they are installed.
+// Receivers of syslog messages: our own (receiver.py), and the real ones if they are installed.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -23,7 +23,7 @@ export async function start(t, p, file, args, { env = {}, ...more } = {}) {
       await until(() => line.includes('\n') || child.exitCode !== null, `a line of ${file}`)
       return line.split('\n', 1)[0]
     },
-    /** Asks it to end, in its own time. */
+    /** Asks it to end, and waits for that. */
     async stop(signal = 'SIGTERM') {
       child.kill('SIGCONT')
       child.kill(signal)
@@ -60,7 +60,7 @@ export function assertAll(t, found, count) {
   t.is(found.length, count)
 }
 
-/** The source of a program that uses the logger and is no daemon. TRANSPORT is in its environment. */
+/** The source of a program that uses the logger and is not a daemon. TRANSPORT is in its environment. */
 export function logging(body) {
   return `import { syslog } from '${library}'
 import fs from 'node:fs'
@@ -71,7 +71,7 @@ ${body}
 `
 }
 
-/** In what a daemon is written as: its `setup` turns to the transport of the test. */
+/** The beginning of a daemon's program: when `setup` calls `opened`, it logs to the transport of the test. */
 export const opening = `const transport = JSON.parse(process.env.TRANSPORT)
 const opened = () => syslog.openlog('sample', syslog.LOG_PID, syslog.LOG_DAEMON, transport)`
 
@@ -84,7 +84,7 @@ export const local = (p) => ({ TRANSPORT: JSON.stringify({ type: 'local', path: 
 
 const has = (program) => works('which', program)
 
-/** Where each real receiver is; `undefined` where it is not installed. */
+/** Where each real receiver is; `undefined` if it is not installed. */
 export const installed = {
   rsyslog: has('rsyslogd') ? { file: 'rsyslogd', env: {} } : undefined,
   'syslog-ng': findSyslogNg(),
@@ -105,7 +105,7 @@ function findSyslogNg() {
   return { file: `${unpacked}/usr/sbin/syslog-ng`, args, env: { LD_LIBRARY_PATH: libraries[0] } }
 }
 
-/** A test with a real receiver; named as skipped where that is not installed. */
+/** A test with a real receiver; it is named as skipped if that is not installed. */
 export function withReal(name, more = true) {
   return testIf(installed[name] !== undefined && more)
 }

@@ -1,4 +1,4 @@
-// Log files: how they are opened, and opened anew after a rotation.
+// Log files: how they are opened, and reopened after a rotation.
 
 import fs from 'node:fs'
 import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
@@ -28,7 +28,7 @@ test('a rotation under load, by renaming and SIGHUP, loses no line and doubles n
   for (let round = 0; round < rounds; round++) {
     for (const name of ['out', 'err']) {
       fs.renameSync(`${p.dir}/logs/${name}`, `${p.dir}/logs/${name}.${round}`)
-      // Every other time as logrotate's `create` does it: the new file is there already.
+      // Every other time the new file exists already, as with logrotate's `create`.
       if (round % 2 === 0) fs.writeFileSync(`${p.dir}/logs/${name}`, '', { mode: 0o600 })
     }
     process.kill(pid, 'SIGHUP')
@@ -60,7 +60,7 @@ for (const [what, handles] of [
   test(`SIGHUP rotates the logs before an \`onSignal\` that ${what}`, async (t) => {
     const p = place(t)
     logs(p)
-    // Prints once for each SIGHUP: also for one whose turn for `onSignal` never comes.
+    // It prints once for each SIGHUP, also for one that `onSignal` never gets.
     const body = `async action(signal) {
       let printed = 0
       process.on('SIGHUP', () => setImmediate(() => console.log('after ' + ++printed)))
@@ -142,7 +142,8 @@ test('a file that cannot be opened anew is told, and the old one stays', async (
   )
 })
 
-/** A daemon that becomes another user, and prints to its log file after each signal; and what it logs. */
+/** Starts a daemon that becomes another user, and prints to its log file after each signal. Its messages arrive at a
+ * receiver. */
 async function asNobody(t, p) {
   fs.chmodSync(p.dir, 0o755)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)

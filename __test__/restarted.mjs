@@ -1,9 +1,9 @@
-// A logger that is restarted while a program logs, whatever the way to it.
+// A logger that is restarted while a program logs, by any transport.
 
 import { run, until } from './kit.mjs'
 import { assertAll, logging, numbers, receive } from './receivers.mjs'
 
-/** 100,000 numbered messages, fewer at a time than the queue holds; those that wait are told. */
+/** Logs 100,000 numbered messages, fewer at a time than the queue holds, and says how far it is. */
 const stream = logging(`
 syslog.openlog('stream', 0, syslog.LOG_USER, transport)
 for (let n = 0; n < 100_000; n++) {
@@ -14,7 +14,7 @@ const done = await syslog.flush(40_000)
 say(JSON.stringify({ done, ...syslog.stats() }))
 `)
 
-/** Runs `stream` while its receiver is restarted twice; once it is gone for a while. */
+/** Runs `stream` while its receiver is restarted twice. The second time the receiver is gone for a while. */
 export async function restartedDuring(t, p, kind, address, transport) {
   let receiver = await receive(t, p, kind, address)
   const port = receiver.port || address

@@ -1,5 +1,5 @@
-// What can be seen of a process, and what not: names that are no text, a /proc that hides processes or is
-// another pid namespace's, calls that are refused. What cannot be seen is never taken for what is not there.
+// What can be seen of a process, and what cannot: names that are not text, a /proc that hides processes or belongs
+// to another pid namespace, calls that are refused. A process that cannot be seen never counts as gone.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -29,7 +29,7 @@ async function started(t, p, source, ...more) {
   return script
 }
 
-// The kernel keeps 15 bytes of a name, and cuts it inside a letter.
+// The kernel keeps 15 bytes of a name, and may cut it inside a character.
 const NAMES = ['почтовый', 'ελληνικά', 'xあいうえおか', 'a) R 1 xпочтов']
 
 for (const name of NAMES) {
@@ -73,7 +73,7 @@ test('a program that gives itself such a title is found, and prints to syslog as
 })
 
 const b = (bytes) => `bytes(${JSON.stringify([...Buffer.from(bytes, 'latin1')])})`
-/** Runs a program with arguments and variables that are bytes, here in latin1, from a directory. */
+/** Runs a program in a directory, with arguments and variables that are bytes, given here in latin1. */
 function withBytes(p, script, { args = [], env = {}, cwd = p.dir, file = process.execPath }) {
   const variables = Object.entries(env).map(([name, value]) => `${b(name)}: ${b(value)}`)
   const python = `import os
@@ -81,7 +81,7 @@ os.chdir(${b(Buffer.from(cwd).toString('latin1'))})
 os.execve(${b(file)}, [${[file, script, ...args].map(b).join(', ')}], {**os.environb, ${variables.join(', ')}})`
   return command(p, 'python3', ['-c', python])
 }
-// From /proc, before the process title takes the place of the arguments.
+// They are read from /proc, before the process title replaces the arguments.
 const NOTES = `if (isDaemon) {
   const note = (name, bytes) => fs.writeFileSync(process.env.DIR + '/' + name, bytes)
   note('cmdline', fs.readFileSync('/proc/self/cmdline'))
@@ -141,7 +141,7 @@ os.execv(${b(node.toString('latin1'))}, ['node', ${b(Buffer.from(script).toStrin
   t.is(fs.readlinkSync(`/proc/${pidIn(p)}/exe`, 'latin1'), node.toString('latin1'))
 })
 
-// A /proc of their own for those who ask.
+// Gives those who ask a /proc of their own.
 const hiding = (option) => ['-m', 'sh', '-c', `mount -t proc -o ${option} proc /proc && exec "$@"`, 'sh']
 const canHide = testIf(isRoot && works('unshare', ...hiding('hidepid=2'), 'true'))
 
@@ -220,11 +220,11 @@ withStrace('an old container profile that refuses statx(2) hinders nothing', asy
   t.false(fs.existsSync(p.pidFile()))
 })
 
-// Here /proc stays that of the tests, whose numbers are strangers' in the new namespace.
+// Here /proc still belongs to the tests' namespace. Its numbers mean other processes in the new namespace.
 const inNamespace = testIf(isRoot && works('unshare', '-pf', '--kill-child', 'true'))
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'
 
-/** A program, run in a pid namespace of its own, beneath a shell that is its init. */
+/** Runs a program in a pid namespace of its own, where a shell is the init. */
 function inside(p, main, ...flags) {
   const init = `${process.execPath} ${main}; exit $?`
   return command(p, 'unshare', ['-pf', '--kill-child', ...flags, 'sh', '-c', init])
@@ -265,15 +265,15 @@ for (const flags of [[], ['--mount-proc']]) {
 }
 
 const choosesPids = fs.existsSync(LAST_PID) ? inNamespace : test.skip
-/** Has the next process get this number, in the pid namespace of who calls. */
+/** Makes the next process get this number, in the caller's pid namespace. */
 const CHOOSE = `const choose = (pid) => fs.writeFileSync('${LAST_PID}', String(pid - 1))`
 
 choosesPids(
   'a failed start in a pid namespace with another /proc kills what it started, and no stranger',
   async (t) => {
     const p = place(t)
-    // A session of two in the namespace of the tests: its number is to be the guardian's inside, and that of its
-    // second process a stranger's.
+    // A session of two processes in the tests' namespace. In the new namespace the guardian gets the leader's
+    // number, and a stranger the number of the other process.
     const session = command(p, 'setsid', [
       'sh',
       '-c',
@@ -314,7 +314,7 @@ choosesPids(
       stranger = spawn('sleep', ['1000'], { stdio: 'ignore' })
     }
     const file = process.env.DIR + '/setup'
-    // So many threads are made before the guardian.
+    // This many threads are made before the guardian.
     for (let before = 0; before < 12; before++) {
       const launcher = spawn(process.execPath, ['${script}'], { env: { ...process.env, BEFORE: String(before) } })
       const ended = once(launcher, 'close')
@@ -327,7 +327,7 @@ choosesPids(
       process.kill(guardian, 'SIGKILL')
       const [status] = await ended
       if (guardian !== ${leader}) continue
-      // Killed, and perhaps not yet waited for by the shell.
+      // It was killed, but perhaps the shell has not waited for it yet.
       let gone = false
       for (let i = 0; i < 500 && !gone; i++) {
         gone = !exists(daemon) && !exists(child)
@@ -357,7 +357,7 @@ for (const flags of [[], ['--mount-proc']]) {
         sample({
           before: "import { spawn } from 'node:child_process'",
           body: `async action(signal) {
-          // Each leaves an orphan, and ends itself with a status of its own.
+          // Each of them leaves an orphan, and ends with a status of its own.
           const ends = [7, 8, 9].map((status) => {
             const child = spawn('sh', ['-c', '(sleep 0.3; exit 1) & echo $!; exit ' + status], { stdio: ['ignore', 'pipe', 'ignore'] })
             let orphan = ''
@@ -392,7 +392,7 @@ inNamespace(
     const script = await started(t, p, cli())
     const pid = pidIn(p)
     for (const [mount, says] of [
-      // Of a namespace whose processes have all ended.
+      // This belongs to a namespace whose processes have all ended.
       [
         'unshare -pf mount -t proc proc /proc',
         /\/proc is that of another pid namespace\. Nothing was sent\. Mount it anew/,

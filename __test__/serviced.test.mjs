@@ -84,7 +84,7 @@ test('start, stop, restart, reload and status have the exit statuses of an init 
   t.deepEqual(await status(), [1, `sample ${none}, and left a pidfile: it was killed\n`])
   t.deepEqual(await status('--json'), [1, '{"state":"stopped","stalePidFile":true}\n'])
   t.is((await run(p, script, ['reload'])).status, 7)
-  // There was none to stop, and the file is gone.
+  // There was no daemon to stop, and the file is gone.
   t.like(await run(p, script, ['stop']), { status: 0, stdout: `sample ${none}\n`, stderr: '' })
   t.deepEqual(await status(), [3, `sample ${none}\n`])
 })
@@ -165,7 +165,7 @@ test('what stands behind -- is all that the program gets as its arguments, in th
   t.is((await running).status, 0)
   t.deepEqual(got(), [[script, ...own], [script], [script, 'x'], [script], [script, ...own]])
 
-  // Who reads the arguments itself, and says which verb it is, keeps them.
+  // A program that reads its arguments itself, and passes the verb, keeps them.
   const last = 'await new Sample(options).serviced([process.argv[3]])'
   const other = p.write('b.mjs', sample({ body, last }))
   t.is((await run(p, other, ['8080', 'start'])).status, 0)
@@ -259,7 +259,7 @@ for (const [which, opened] of Object.entries(LOGGERS)) {
 
 test('where there is no logger, a start says so in one line; not where what goes wrong leaves a trace', async (t) => {
   const p = place(t)
-  // The kit passes over that line.
+  // The kit leaves that line out.
   const start = (source, args = []) => {
     const script = p.write('a.mjs', sample(source))
     return p.own.run(process.execPath, [script, ...args], { execPath: null, cwd: p.dir, env: environment(p) })
@@ -292,7 +292,7 @@ test('where there is no logger, a start says so in one line; not where what goes
     ['', { body: 'action() {}', options: 'detach: false' }],
   ]) {
     const { status, stdout, stderr } = await start(source, args)
-    // Attached, the log is there, and ends with this.
+    // An attached daemon shows its log there, and the log ends with this line.
     const told = stderr.replace(/^sample: Ended after .*\n/m, '')
     t.deepEqual([status, stdout, told], [0, '', says], JSON.stringify(source))
     if (fs.existsSync(p.pidFile()) && args[0] !== 'start') await end(pidIn(p))
@@ -357,15 +357,15 @@ asRoot('who lacks the right gets status 4, and is told what to do', async (t) =>
         t.regex(done.stderr, /^sample: Cannot .*(EACCES: permission denied|EPERM: operation not permitted), /)
     }
   }
-  // Root's directory, which all can read.
+  // This is root's directory, which all can read.
   await verbs({ start: 4, restart: 4, run: 4, status: 3, stop: 0, reload: 7 })
   fs.writeFileSync(p.pidFile(), '999999\n')
   await verbs({ start: 4, restart: 4, run: 4, status: 1, stop: 0, reload: 7 })
   fs.rmSync(p.pidFile())
-  // And one that only root can read.
+  // And this is one that only root can read.
   fs.chmodSync(p.run, 0o700)
   await verbs({ start: 4, restart: 4, run: 4, status: 4, stop: 4, reload: 4 })
-  // A directory of one's own, and no right to become root.
+  // This user has a directory of its own, but no right to become root.
   fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
   for (const verb of ['start', 'run']) {
     const { status, stderr } = await run(p, script, [verb], { ...NOBODY, env: { AS: 'root' } })

@@ -1,4 +1,4 @@
-// The signals of a daemon: all of them reach `onSignal`, one at a time, and SIGTERM is the way out.
+// The signals of a daemon: all of them reach `onSignal`, one at a time, and SIGTERM ends the daemon in order.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -35,7 +35,7 @@ async function send(p, pid, signal, line = `seen ${signal}`) {
   await until(() => count() > before, `the note '${line}'`)
 }
 
-/** A listener of the program's own, beside ours: what the event loop has seen. */
+/** A listener of the program's own, beside ours, notes what the event loop has seen. */
 const SEEN = `for (const signal of ${JSON.stringify(SIGNALS)}) process.on(signal, () => note('seen ' + signal))`
 
 test('all eight reach onSignal one at a time, in the order in which they came', async (t) => {
@@ -209,7 +209,7 @@ test('listeners of the program’s own are called as well, and what they throw k
   process.kill(daemon.pid, 'SIGTERM')
   t.deepEqual(await daemon.end(), exited(0))
   t.deepEqual(notes(p).slice(3), ['thrown', 'onSignal SIGTERM'])
-  // What a listener of the program's has dealt with is logged all the same.
+  // An error with which a listener of the program has dealt is logged nevertheless.
   t.regex(logged(p), /^sample: Error: thrown#012.*\nsample: Received SIGTERM\. Exiting\.\n$/)
 })
 
@@ -237,7 +237,7 @@ test('a program that takes all listeners of a signal away and adds its own gets 
   await until(() => notes(p).includes('up'), 'the action')
   for (const signal of ['SIGTERM', 'SIGTERM', 'SIGHUP']) await send(p, daemon.pid, signal, `own ${signal}`)
   await send(p, daemon.pid, 'SIGUSR2', 'onSignal SIGUSR2')
-  // Longer than it may be blocked, with the guard's margin.
+  // This is longer than the loop may be blocked, with the guard's margin.
   await sleep(1200)
   fs.writeFileSync(`${p.dir}/go`, '')
   process.kill(daemon.pid, 'SIGTERM')
@@ -383,7 +383,7 @@ function listening(pid) {
     .map(([, local]) => Number.parseInt(local.split(':')[1], 16))
 }
 
-/** A test on the Node of a line; named as skipped where that is not installed (scripts/nodes.mjs). */
+/** A test on the Node of a release line; it is named as skipped if that is not installed (scripts/nodes.mjs). */
 const onNode = (line, title, what) => testIf(fs.existsSync(nodeOf(line)))(title, what)
 
 for (const line of LINES) {
@@ -414,7 +414,7 @@ for (const line of LINES) {
         t.deepEqual(listening(pid), [])
         storm.kill()
         t.true(Number(await once(storm.stdout, 'data')) > 100, 'it was a storm')
-        // Only now: on a busy machine a storm can leave a process no time for anything else.
+        // This comes only now: on a busy machine a storm can leave a process no time for anything else.
         await until(() => notes(p).length > 0, 'onSignal to be called')
         t.deepEqual(listening(pid), [])
         fs.writeFileSync(`${p.dir}/calm`, '')

@@ -1,5 +1,4 @@
-// What the daemon's Node is given to run: this program again, in whatever way it came to be run, or
-// another script.
+// What the daemon's Node runs: this program again, however it was started, or another script.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,7 +23,7 @@ import {
   until,
 } from './kit.mjs'
 
-/** A daemon that writes down how it was started; the launcher tells the same on standard output. */
+/** A daemon that writes down how it was started; the launcher prints the same about itself. */
 const REPORT = `const report = () => JSON.stringify({
   argv: process.argv, execArgv: process.execArgv, env: process.env, cwd: booted, marks: globalThis.marks })
 const booted = process.cwd()
@@ -32,7 +31,7 @@ if (!isDaemon) console.log(report())`
 const WRITES = "setup() { fs.writeFileSync(process.env.DIR + '/report.json', report()) }"
 const reports = (source = {}) => sample({ before: REPORT, body: WRITES, ...source })
 
-/** Starts a daemon, ends it, and gives what launcher and daemon were started with. */
+/** Starts a daemon and ends it. Returns what launcher and daemon were started with. */
 async function compare(t, p, start) {
   const { status, stdout, stderr } = await start
   t.is(status, 0, stderr)
@@ -190,7 +189,7 @@ test('a program that changes its directory and its arguments before start() does
   t.is(stdout.split('\n')[1], `go x ${fs.realpathSync(p.dir)}/sub`)
 })
 
-// Programs that are no script.
+// Programs that are not scripts.
 
 const WITHOUT = (options = '{}') => `import(${JSON.stringify(library)}).then(async ({ Daemon }) => {
   class Sample extends Daemon { async action() {} }
@@ -268,7 +267,7 @@ test('a client starts another script: by path, relative path, file: URL, with ar
     const daemon = JSON.parse(fs.readFileSync(join(p.dir, 'report.json'), 'utf8'))
     t.deepEqual(daemon.argv, [process.execPath, script, ...expected])
     t.deepEqual(flags(daemon), ['--no-warnings'])
-    // The script's own options count, but for the pidfile's place.
+    // The script's own options count, except for the pidfile's place.
     t.is(proc(pid).status.Umask, '0027')
     t.is(fs.readlinkSync(`/proc/${pid}/cwd`), fs.realpathSync(p.dir))
     t.deepEqual(processesOf(p), [pid])
@@ -285,13 +284,13 @@ test('a client that is no script itself starts another one: from node -e, standa
     [['-e', code, 'a', 'b']],
     [['--input-type=module', '--eval', code]],
     [[], code],
-    // As systemd marks its own children: a client is always detached.
+    // systemd marks its own children in this way. A client is always detached.
     [['-e', `process.env.SYSTEMD_EXEC_PID = process.pid; ${code}`]],
   ]) {
     const { stdout, stderr, status } = await command(p, process.execPath, args, { input, env })
     t.is(status, 0, stderr)
     const pid = pidIn(p)
-    // The second is ensure(): it runs already.
+    // The second call is ensure(), which finds the daemon.
     t.regex(stdout, new RegExp(`^pid ${pid}\n`))
     t.regex(stdout, new RegExp(`\npid ${pid}\n$`))
     const daemon = JSON.parse(fs.readFileSync(join(p.dir, 'report.json'), 'utf8'))

@@ -1,4 +1,4 @@
-// Starts that are ended from outside, or held up, in their midst.
+// Starts that somebody ends, or holds up, while they are under way.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -28,7 +28,7 @@ import {
 } from './kit.mjs'
 import { faults, runWithFaults, withStrace } from './strace.mjs'
 
-/** A daemon with a child, that says when it is in `setup`. */
+/** The source of a daemon that has a child, and says when it is in `setup`. */
 const inTheMidst = ({ first = '', setup = 'await sleep(60_000)', options } = {}) =>
   sample({
     before: "import { spawn } from 'node:child_process'",
@@ -41,7 +41,7 @@ const inTheMidst = ({ first = '', setup = 'await sleep(60_000)', options } = {})
     options,
   })
 
-/** A start that is under way: its three processes, and what becomes of it. */
+/** Begins a start. Returns its three processes, and a promise of its result. */
 async function underWay(p, source) {
   const ended = run(p, p.write('a.mjs', inTheMidst(source)))
   return { launcher: ended.pid, ended, ...(await inSetup(p)) }
@@ -108,7 +108,7 @@ test('a launcher that is stopped (SIGSTOP) cannot hold up the end of a start bey
     process.kill(start.launcher, 'SIGCONT')
     await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
   }
-  // The daemon that never gets ready, and the one that is ready, which nobody tells to go.
+  // One daemon never gets ready. The other one is ready, but nobody tells it to go.
   await Promise.all([attempt('await sleep(60_000)'), attempt('await sleep(500)')])
 })
 
@@ -151,7 +151,7 @@ test('a launcher that is killed at any moment leaves a daemon that runs, or noth
 // Between "ready" and "go": the guardian is gone, and the launcher takes a second to see it.
 const SLOW = faults('waitid:delay_enter=1000000:when=1')
 
-/** A start whose daemon is ready and was not told to go. */
+/** Begins a start whose daemon is ready, but has not been told to go. */
 async function readyToGo(p, options, first = '') {
   const setup = `${first}
     while (!fs.existsSync(process.env.DIR + '/on')) await sleep(10)`
@@ -191,13 +191,13 @@ withStrace('a daemon that is killed when it is ready and was not told to go did 
   await fails(t, p, () => ended, /did not start: its start was killed from outside/)
 })
 
-// After "ready" and before "go" nothing more of the program's was waited for: what fails there is its own all the same.
+// After "ready" and before "go" the launcher does not wait for the program. An error there is still its own.
 for (const [what, source, says] of [
   ['throws', "throw new Error('too late')", /did not start: Error: too late/],
   ['rejects', "Promise.reject(new Error('too late'))", /did not start: Error: too late/],
   ['leaves', 'this.exit(3)', /did not start: Error: The daemon called exit\(3\) while it was starting/],
 ]) {
-  // The one ends while the guardian watches, the other when it has stood down.
+  // One daemon ends while the guardian watches, the other one when the guardian has stood down.
   test(`a daemon that ${what} when it is ready, and its launcher is stopped, says why itself`, async (t) => {
     const p = place(t)
     const setup = `while (!fs.existsSync(process.env.DIR + '/on')) await sleep(5)
@@ -223,14 +223,14 @@ for (const [what, source, says] of [
   })
 }
 
-/** Ends strace, which lets go of what it holds up, and then that. */
+/** Ends strace, which releases the processes that it holds up, and then ends those. */
 async function endTraced(p, traced) {
   await end(traced.pid)
   for (const pid of processesOf(p)) await end(pid)
   await traced
 }
 
-// A guardian whose end takes a minute, once it has stood down.
+// With this, a guardian that has stood down takes a minute to end.
 const LINGERING = faults('exit_group:delay_enter=60000000')
 
 withStrace('a guardian that does not end is not waited for: the start is done', async (t) => {
@@ -299,7 +299,7 @@ const withCapabilities = testIf(isRoot && works('which', 'setcap'))
 
 for (const [when, source] of [
   ['in setup', { body: `async setup() { tell(); for (;;) {} }` }],
-  // Were it taken for a launcher, no lock would keep it from starting another daemon.
+  // If this process believed that it is a launcher, no lock would keep it from starting another daemon.
   ['while it boots', { options: 'pidFilePath: null' }],
   ['while it boots to a setup that never ends', { body: 'setup() { for (;;) {} }' }],
 ]) {
@@ -312,7 +312,7 @@ for (const [when, source] of [
       t.truthy(node)
       fs.chmodSync(p.dir, 0o1777)
       fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
-      // Before the package is imported, in the daemon alone.
+      // This happens before the package is imported, and only in the daemon.
       const boot = p.write(
         'boot.cjs',
         `if (process.env.TSDAEMONIZE_HANDOVER && process.env.WHEN.startsWith('while it boots')) {

@@ -1,4 +1,4 @@
-// What a launcher's program, and the person at the command line, is told of a start that failed.
+// What the launcher's program, and the person at the command line, learn about a start that failed.
 
 import { constants } from 'node:os'
 import { command, place, processesOf, run, sample, test } from './kit.mjs'
@@ -175,7 +175,7 @@ test('of a start that nobody catches, Node shows a line that can be read, and wh
     const { stdout, stderr } = await run(p, p.write('a.mjs', sample(source)), [])
     const times = (words) => (stdout + stderr).split(words).length - 1
     for (const words of ['reading the configuration', 'line 3 is odd']) {
-      // The source text that V8 shows has the words, too.
+      // V8 shows the source text, which has the words, too.
       t.is(times(words) - times(`('${words}')`), 1, `${what}: ${stdout}${stderr}`)
     }
     t.true(times('const a = b c') <= 1, stderr)

@@ -1,5 +1,5 @@
-// Every way in which a start can fail by itself: the launcher tells why, in the daemon's own words, at
-// once, and nothing is left: no process, no lock, no pidfile.
+// Every way in which a start can fail by itself. The launcher says why at once, in the daemon's own words, and
+// nothing is left: no process, no lock, no pidfile.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { fails, nothingLeft } from './failed.mjs'
 import { asUser, command, isRoot, place, run, sample, test, testIf, works } from './kit.mjs'
 
 const failures = {
-  // Before start(), in the daemon's process alone.
+  // These fail before start(), only in the daemon's process.
   'a module has a syntax error': {
     before: "if (isDaemon) await import('./broken.mjs')",
     says: [/SyntaxError: Unexpected identifier/, /broken\.mjs:1/],
@@ -89,7 +89,7 @@ const failures = {
     says: /TypeError: The Daemon 'sample' has no action: override `action`/,
   },
 
-  // In the take-over.
+  // These fail when the daemon takes the hand-over.
   'the working directory is missing': {
     options: "cwd: '/missing/directory'",
     says: /Cannot change to the working directory \/missing\/directory: ENOENT: no such file or directory, chdir/,
@@ -115,7 +115,7 @@ const failures = {
     says: /Cannot open the log file .*\/run: EISDIR: is a directory, open/,
   },
 
-  // In setup.
+  // These fail in setup.
   'setup throws': {
     body: "setup() { throw new TypeError('no port given') }",
     says: /TypeError: no port given\n +at Sample\.setup .*a\.mjs/,
@@ -187,7 +187,7 @@ const failures = {
     says: /exited with status 4 before it was ready/,
   },
 
-  // Before Node runs.
+  // These fail before Node runs.
   'Node refuses NODE_OPTIONS': {
     options: "env: { ...process.env, NODE_OPTIONS: '--no-such-flag' }",
     says: /exited with status 9 before it was ready:\n.*--no-such-flag is not allowed in NODE_OPTIONS/,
@@ -259,7 +259,7 @@ test('a start fails, tells why and leaves nothing where the interpreter is gone,
   }
 })
 
-/** A hard link where the file systems allow it. */
+/** A copy of Node, which shares its blocks where the file system allows that. */
 function copyOfNode(p) {
   const node = join(p.dir, 'node')
   fs.rmSync(node, { force: true })
@@ -267,7 +267,7 @@ function copyOfNode(p) {
   return node
 }
 
-// A file system of the test's own over the pidfile directory. What is left there is listed.
+// Mounts a file system over the pidfile directory, runs a command, and lists what is left there.
 const mounts = testIf(isRoot && works('unshare', '-m', 'true'))
 const MOUNT = `mount -t tmpfs -o "mode=755,$1" none "$RUN" && eval "$2" || exit 99
 shift 2

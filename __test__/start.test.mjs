@@ -1,5 +1,4 @@
-// A start that succeeds: what the launcher sees of it, what the daemon is then, and the options that
-// say how.
+// A start that succeeds: what the launcher sees, what state the daemon is in, and the options that decide that.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +19,7 @@ import {
   userName,
 } from './kit.mjs'
 
-/** Starts a program, which must succeed; the pid of its daemon. */
+/** Starts a program, which must succeed. Returns the pid of its daemon. */
 async function starts(t, p, source, more) {
   const { status, stdout, stderr } = await run(p, p.write('a.mjs', sample(source)), [], more)
   t.is(status, 0, stderr)
@@ -30,14 +29,14 @@ async function starts(t, p, source, more) {
   return { pid, stdout }
 }
 
-/** Who becomes the parent of an orphan here: init, or the nearest subreaper. */
+/** The process that becomes the parent of an orphan here: init, or the nearest subreaper. */
 async function reaper(p) {
   const orphan =
     'my $p = $$; exit if fork; select undef, undef, undef, 0.01 while getppid == $p; print getppid'
   return Number((await command(p, 'perl', ['-e', orphan])).stdout)
 }
 
-/** The descriptors of a daemon that has been told to go: it has let go of what it printed to. */
+/** The descriptors of a daemon that has been told to go, and has closed the files to which it printed. */
 function whenItRuns(pid) {
   return until(() => {
     const found = descriptors(pid)
@@ -222,7 +221,7 @@ test('keepFds stay open under their numbers, whatever the numbers, and all other
     'a.mjs',
     sample({
       options: 'keepFds: [3, 4, 5, 200, 7, 3]',
-      // For a child of the daemon's they are what they were: close-on-exec or not is Node's affair.
+      // A child of the daemon gets them as they were. Whether they are close-on-exec is Node's decision.
       body: `setup() { console.log([3, 4, 5, 7, 200].map((fd) => fs.readFileSync(fd, 'utf8')).join()) }`,
     }),
   )
@@ -344,7 +343,7 @@ test('what a program does to one daemon before it starts the next is not done ag
     await a.start()
     log((await a.status()).state)
     await a.kill('SIGHUP')
-    // Two that are sent at once can reach two threads, and come in any order.
+    // Two signals that are sent at once can reach two threads, and arrive in any order.
     while (!fs.existsSync(process.env.DIR + '/signals')) await new Promise((done) => setTimeout(done, 10))
     await a.restart()
     log((await a.status()).state)

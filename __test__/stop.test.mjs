@@ -1,4 +1,4 @@
-// stop, restart, kill and status: what they do, what they say, and to whom.
+// stop, restart, kill and status: what they do and what they say.
 
 import fs from 'node:fs'
 import {
@@ -181,7 +181,7 @@ test('with `pidFilePath: null` a daemon cannot be found: stop, status, kill and 
     const error = await t.throwsAsync(daemon[call]('SIGHUP'), { code: 'ERR_DAEMON_PIDFILE' })
     t.regex(error.message, /'sample' keeps no pidfile \(`pidFilePath: null`\)/)
   }
-  // And there is no guarantee of a single one.
+  // And nothing guarantees a single instance.
   const second = await daemon.ensure()
   t.true(second.started)
   t.deepEqual(processesOf(p).sort(), [pid, second.pid].sort())
@@ -205,7 +205,7 @@ asRoot("any user may ask for the status of root's daemon, and only that", async 
     new Daemon({ name: 'sample', pidFilePath: process.env.RUN }).stop().catch((error) => console.log(JSON.stringify(error))))`
   const { stdout } = await run(p, '-e', [code, new URL('../dist/index.js', import.meta.url).href], NOBODY)
   t.like(JSON.parse(stdout), { code: 'ERR_DAEMON_STOP_FAILED', errno: -13, pid, path: p.pidFile() })
-  // Whatever was sent before, this signal comes after it.
+  // This signal comes after any other that was sent before.
   process.kill(pid, 'SIGUSR2')
   await until(() => fs.existsSync(`${p.dir}/got`))
   t.is(fs.readFileSync(`${p.dir}/got`, 'utf8'), 'SIGUSR2\n')
@@ -220,7 +220,7 @@ asRoot('a daemon that dropped its privileges is found by all, and stopped by roo
     t.is(status, 0, stderr)
     t.like(JSON.parse(stdout), { state: 'running', pid, user: 'nobody' })
   }
-  // Nobody may read what descriptors a process has that was root: not its own user either.
+  // Nobody but root may read the descriptors of a process that was root, not even its own user.
   t.is((await run(p, script, ['stop'], NOBODY)).status, 4)
   t.true(isAlive(pid))
   t.deepEqual(await daemon.stop(), { pid, signal: 'SIGTERM' })

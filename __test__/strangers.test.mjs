@@ -1,4 +1,4 @@
-// No stranger is ever signalled: not by a stale pidfile, not by a forged one, not by a pid's reuse.
+// No other process ever gets a signal: not by a stale pidfile, not by a forged one, not when a pid is used again.
 
 import fs from 'node:fs'
 import {
@@ -70,7 +70,7 @@ async function halt(pid) {
   await until(() => threads.every((tid) => proc(tid).state === 'T'), 'all threads to stop')
 }
 
-// flock alone proves nothing: who can only read the file can take it as well.
+// flock alone proves nothing: a process that can only read the file can take it as well.
 test('a stale pidfile that somebody holds with flock alone is stale all the same', async (t) => {
   const p = place(t)
   const pid = stranger(t)
@@ -104,7 +104,7 @@ test("a running daemon's pidfile with another pid in it: nobody is signalled, wh
   const note = (signal) => signals.push(signal)
   process.on('SIGTERM', note)
   t.teardown(() => process.off('SIGTERM', note))
-  // It would write its own pid again.
+  // The daemon would write its own pid again.
   await halt(pid)
   for (const [what, other] of Object.entries(named)) {
     fs.writeFileSync(p.pidFile(), `${other}\n`)
@@ -123,7 +123,7 @@ test("a running daemon's pidfile with another pid in it: nobody is signalled, wh
 asRoot('a pidfile forged by a daemon that has dropped its privileges: nobody is signalled', async (t) => {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
-  // A process that it has given the file to, for itself it would write its own pid again.
+  // Another process forges the file, through the daemon's descriptor: the daemon itself would write its own pid again.
   const forge = `const fs = require('fs')
     const timer = setInterval(() => {
       if (!fs.existsSync(process.env.DIR + '/forged')) return
@@ -157,8 +157,8 @@ asRoot('a pidfile forged by a daemon that has dropped its privileges: nobody is 
   t.true(isAlive(pid))
 })
 
-// Those pids that mean "all", "my group" or "init" are tried where a mistake hits nobody else: in a pid
-// namespace whose init is the program itself.
+// The pids that mean "all", "my group" or "init" are tried where a mistake hurts nobody else: in a pid namespace
+// whose init is the program itself.
 const inNamespace = testIf(isRoot && works('unshare', '-pf', '--mount-proc', 'true'))
 
 inNamespace("0, -1, 1, one's own pid, a huge one and none in a pidfile: nobody is signalled", async (t) => {
@@ -210,7 +210,7 @@ inNamespace("0, -1, 1, one's own pid, a huge one and none in a pidfile: nobody i
   t.true(alive)
 })
 
-// The kernel gives the next pid that is asked for here, in the pid namespace of who asks (proc_sys_kernel(5)).
+// The kernel gives the next process the pid that is written here, in the writer's pid namespace (proc_sys_kernel(5)).
 const LAST_PID = '/proc/sys/kernel/ns_last_pid'
 const choosesPids = fs.existsSync(LAST_PID) ? inNamespace : test.skip
 
@@ -240,7 +240,7 @@ choosesPids('a pid that another process got after the daemon was killed is not t
     console.log(JSON.stringify({ results, alive }))
     process.exit()`,
   )
-  // A shell as init, which waits for the orphans that it is given.
+  // The shell is the init here, and waits for the orphans that it gets.
   const args = ['-pf', '--mount-proc', 'sh', '-c', `${process.execPath} ${main}; exit $?`]
   const { status, stdout, stderr } = await command(p, 'unshare', args)
   t.is(status, 0, stderr)

@@ -1,4 +1,4 @@
-// What a daemon prints, as syslog messages: every line, and what it says as it dies.
+// What a daemon prints arrives as syslog messages: every line, also the last ones before it dies.
 
 import fs from 'node:fs'
 import {
@@ -18,7 +18,7 @@ import { assertAll, local, numbers, receive, sampleToReceiver } from './receiver
 
 const SYSLOG = "stdout: 'syslog', stderr: 'syslog',"
 const shape = /^<(\d+)>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) ([^:]*): (.*)$/s
-/** What arrived: the priority's number, and the text. */
+/** The messages that arrived: the priority's number, and the text. */
 const texts = (receiver) =>
   receiver.messages().map((message) => {
     const [, priority, , , text] = shape.exec(Buffer.from(message, 'latin1').toString())
@@ -45,7 +45,7 @@ test('each line that a daemon or its child prints is a message, and nothing can 
   const { status, stderr, stdout } = await run(p, script, [], { env: local(p) })
   t.is(status, 0, stderr)
   t.is(stdout, '')
-  // A line without its end comes too, a little later.
+  // A line without a newline comes too, a little later.
   await until(() => texts(receiver).some(([, text]) => text === 'without its end'))
   process.kill(pidIn(p), 'SIGTERM')
   await until(() => processesOf(p).length === 1, 'the end of daemon and keeper')
@@ -142,7 +142,7 @@ test('whatever a daemon dies of, what it printed just before arrives, once and w
   }
   const thrown = texts(receiver).filter(([, text]) => text.includes('Error: thrown'))
   t.is(thrown.length, 1)
-  // Half an hour beside UTC's: whoever has sent it.
+  // Local time differs by half an hour from UTC, whichever process has sent the message.
   for (const message of receiver.messages()) {
     const stamp = shape.exec(message)[2]
     const behind = Date.now() + 19_800_000 - Date.parse(`${stamp} ${new Date().getUTCFullYear()} UTC`)
@@ -198,7 +198,7 @@ test('a logger that takes nothing does not hold up the daemon: what is too much 
   receiver.signal('SIGSTOP')
   t.is((await run(p, script, [], { env: local(p) })).status, 0)
   await until(() => fs.existsSync(`${p.dir}/done`), 'all to be printed', 50_000)
-  // A generous bound; it is a few milliseconds.
+  // This bound is generous: it takes a few milliseconds.
   t.true(Number(fs.readFileSync(`${p.dir}/done`, 'utf8')) < 2000)
   receiver.signal('SIGCONT')
   await until(
@@ -213,7 +213,7 @@ test('a logger that takes nothing does not hold up the daemon: what is too much 
   const dropped = found.map((text) => Number(/^(\d+) messages were dropped/.exec(text)?.[1] ?? 0))
   const kept = numbers(found)
   t.is(kept.length + dropped.reduce((sum, count) => sum + count), 40_000)
-  // The oldest are kept: 8 MiB of them.
+  // The oldest lines are kept, 8 MiB of them.
   assertAll(t, kept.slice(0, 8000), 8000)
 })
 
@@ -257,7 +257,7 @@ test('the keeper is small, holds nothing of the daemon, and is seen by nothing t
     return kib('Rss') < 8 << 10
   }, 'the daemon’s memory to be given back')
   t.true(kib('Anonymous') < 4 << 10, rollup)
-  // Killed by somebody, it is replaced, and nothing that waits for children hears of it.
+  // If somebody kills the keeper, it is replaced. A process that waits for children does not notice.
   process.kill(keeper, 'SIGTERM')
   process.kill(keeper, 'SIGKILL')
   await until(() => !isAlive(keeper))

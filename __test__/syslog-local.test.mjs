@@ -1,5 +1,4 @@
-// The way to the local logger: what arrives, when the logger comes and goes, and what the event loop
-// notices of it.
+// Messages to the local logger: what arrives when the logger comes and goes, and how little the event loop notices.
 
 import fs from 'node:fs'
 import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
@@ -54,7 +53,7 @@ test('messages have priority, time, ident and pid as syslog(3) writes them', asy
       [1 * 8 + 3, 'plain: fields n="1" user.name="a \\"b\\" \\\\ #012" big="7" yes="true" no="null"'],
     ],
   )
-  // Local time: half an hour beside UTC's.
+  // The time is local time, which differs by half an hour from UTC.
   const time = new Date(`${found[0][1]} ${new Date().getUTCFullYear()} GMT+0530`)
   t.true(Math.abs(time - Date.now()) < 60_000, found[0][1])
 })
@@ -126,12 +125,12 @@ test('a socket that is missing, appears later and is replaced: all arrive, in or
   t.like(await stats((found) => found.queued === 100 && !found.connected), { sent: 0 })
   const first = await receive(t, p, 'datagram', `${p.dir}/log`)
   t.like(await stats((found) => found.sent === 100), { connected: true, queued: 0 })
-  // Another one takes its place, with the path, before the first is gone.
+  // Another logger takes over the path before the first one is gone.
   const second = await receive(t, p, 'stream', `${p.dir}/log`)
   await first.stop()
   process.kill(pid, 'SIGHUP')
   await stats((found) => found.sent === 200)
-  // Killed: only its socket is left.
+  // It is killed, and only its socket is left.
   await second.stop()
   process.kill(pid, 'SIGHUP')
   t.like(await stats((found) => found.queued === 100 && !found.connected), { sent: 200 })
@@ -190,7 +189,7 @@ test('a logger that is stopped is not noticed by the event loop; what the full q
   await receiver.stop()
   const { idle, running: busy, stopped, dropped, n, queuedBytes } = JSON.parse(measured)
   t.log({ idle, busy, stopped, dropped })
-  // On a quiet machine it is about 1.1 ms in all three.
+  // On a quiet machine it takes about 1.1 ms in all three cases.
   t.true(stopped < 5 + 2 * Math.max(idle, busy), `${idle} ${busy} ${stopped}`)
   t.true(queuedBytes <= 8 << 20 && queuedBytes > (8 << 20) - 1000)
   const messages = receiver.messages()
@@ -333,7 +332,7 @@ test('LOG_PERROR writes to stderr as well, each message once, also while the log
     say('logged')
     say(String(await syslog.flush(20_000)))`),
   )
-  // A logger that was there, so that stderr does not stand in for it.
+  // There was a logger before, so stderr does not replace it.
   let receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
   receiver.signal('SIGSTOP')
   const running = run(p, script, [], { env: local(p) })
@@ -362,7 +361,7 @@ asRoot(
       logging(`
     syslog.openlog('cons', syslog.LOG_CONS | syslog.LOG_NDELAY, syslog.LOG_USER, transport)
     const { existsSync } = fs
-    // Not "without any logger": it was there.
+    // This is not the case "without any logger", because there was one.
     await sleep(10)
     while (!syslog.stats().connected) await sleep(10)
     say('connected')
@@ -395,8 +394,8 @@ asRoot(
     t.is((await running).status, 0)
     await receiver.stop()
     assertAll(t, numbers(receiver.messages()), 20)
-    // A file is written from its begin again, unlike a console, as often as it is opened: what stays to be
-    // seen is the last of each ten.
+    // Unlike a console, a file is written from its beginning each time it is opened. So only the last of each ten
+    // messages stays.
     const shown = numbers([...output.split('\n'), ...fs.readFileSync(console, 'utf8').split('\n')])
     t.true(shown.includes(9) && shown.includes(19))
   },

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { freePort, isRoot, place, read, run, until } from './kit.mjs'
 import { installed, logging, numbers, start, withReal } from './receivers.mjs'
 
-/** What each is started with: its file, arguments, and how its configuration looks. */
+/** What each of them is started with: its configuration and its arguments. */
 const loggers = {
   rsyslog: {
     config: (p, port) => `
@@ -77,7 +77,7 @@ for (const [name, { config, args }] of Object.entries(loggers)) {
       }
       say(String(process.pid) + ' ' + await syslog.flush(20_000))`),
       )
-      // The way by TCP is there a moment after the socket.
+      // It listens at its TCP port a moment after the socket exists.
       const env = { TRANSPORT: JSON.stringify({ path: `${p.dir}/log`, port }) }
       const { stdout } = await run(p, script, [], { env })
       const [pid, flushed] = stdout.trim().split(' ')
@@ -143,7 +143,7 @@ for (const [name, { config, args }] of Object.entries(loggers)) {
       found.findIndex((n, index) => index > 0 && n <= found[index - 1]),
       -1,
     )
-    // What was in the socket's own queue (net.unix.max_dgram_qlen) when it was closed is gone with it.
+    // Messages in the socket's own queue (net.unix.max_dgram_qlen) are lost when it is closed.
     const lost = 100_000 - found.length
     t.true(lost <= 600, `${lost} lost`)
     t.log({ lost })
@@ -184,7 +184,7 @@ withReal('journald', isRoot)('journald gets fields, large messages whole, and no
     for (let n = 2000; n < 4000; n++) syslog.syslog('number ' + n)
     await sleep(50)
     say('flushed ' + await syslog.flush(20_000))
-    // Whoever reads stdout or stderr for the journal gets messages there, and none twice.
+    // If the journal reads stdout or stderr, messages go to the journal, and none twice.
     syslog.closelog()`),
   )
   const own = p.write(

@@ -1,4 +1,4 @@
-// The way to other hosts' loggers, and what no message can do on any way.
+// Messages to loggers on other hosts, and what no message can do by any transport.
 
 import fs from 'node:fs'
 import { place, read, run, test, until } from './kit.mjs'
@@ -16,7 +16,7 @@ test('of a stream of messages by TCP to a logger that is restarted all arrive, i
 
 test('what a host has not acknowledged when the connection breaks goes once more', async (t) => {
   const p = place(t)
-  // Takes a connection, reads little of it, and resets it; from then on it reads all.
+  // The receiver accepts a connection, reads a little, and resets it. From then on it reads everything.
   const server = p.write(
     'reset.py',
     `import json, os, socket, struct, sys, time
@@ -56,7 +56,7 @@ with open(sys.argv[2], 'wb') as out:
   t.true(queued > 10_000, 'what the kernel took is not "sent"')
   t.is(stdout.split('\n')[1], 'true')
   const found = numbers(read(`${p.dir}/received`).match(/number \d+/g))
-  // What had been acknowledged, and not read, is lost: RFC 6587 has no more. Nothing else is.
+  // Only messages that were acknowledged but not read are lost: RFC 6587 cannot tell which those are.
   t.is(found.at(-1), 49_999)
   t.true(found[0] >= sent && found[0] < sent + 64, `${found[0]} ${sent}`)
   assertAll(
@@ -68,7 +68,7 @@ with open(sys.argv[2], 'wb') as out:
 
 test('messages by UDP to a logger that is missing wait, and go when it is there', async (t) => {
   const p = place(t)
-  // A port that is free.
+  // This finds a free port.
   const probe = await receive(t, p, 'udp', 0, `${p.dir}/none`)
   await probe.stop()
   const script = p.write(

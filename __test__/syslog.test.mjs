@@ -1,4 +1,4 @@
-// The log where a program looks for it: at /dev/log, in a mount namespace of the test's own.
+// The logger at its usual place, /dev/log, in a mount namespace of the test's own.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,7 +9,7 @@ import { notes, noting, reaped } from './living.mjs'
 
 const mounts = testIf(isRoot && works('unshare', '-m', 'true'))
 
-/** Runs a program, under a subreaper, for which the directory `dev` of the place is /dev. */
+/** Runs a program under a subreaper. The program sees the directory `dev` of the place as /dev. */
 function withDev(p, file, args) {
   const nodes = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
   for (const node of nodes) p.write(`dev/${node}`, '')
@@ -18,7 +18,7 @@ function withDev(p, file, args) {
   return reaped(p, 'unshare', ['-m', 'sh', '-c', script, file, ...args])
 }
 
-// A logger that takes datagrams and writes each as a line; or, told so, takes none.
+// A logger that takes datagrams and writes each of them as a line; a deaf one reads none.
 const RECEIVER = `
 use Socket;
 my ($path, $file, $deaf) = @ARGV;
@@ -30,7 +30,7 @@ open my $log, '>>', $file or die $!;
 while (defined recv($socket, my $message, 65536, 0)) { syswrite $log, "$message\\n" }
 `
 
-/** Starts a logger at the /dev/log to be, and returns what it has received. */
+/** Starts a logger at the path that will be /dev/log. Returns a function that returns what it has received. */
 async function datagrams(t, p, ...more) {
   fs.mkdirSync(`${p.dir}/dev`)
   const file = `${p.dir}/received`

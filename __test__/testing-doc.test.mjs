@@ -1,4 +1,4 @@
-// What docs/testing.md shows works, with every test runner that it names, as a user has it installed.
+// What docs/testing.md shows works with every test runner that it names, as users install it.
 
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -18,7 +18,7 @@ const files = Object.fromEntries(
   ]),
 )
 
-/** A directory with the package in it, and the files of the document. */
+/** A directory in which the package is installed, with the files of the document. */
 function project(t, names = Object.keys(files)) {
   const place = new Place({ log: false })
   t.teardown(() => place.end())
@@ -40,11 +40,11 @@ function project(t, names = Object.keys(files)) {
   return place
 }
 
-/** A Node that runs TypeScript and `await using` as they are; without one, tsx stands in. */
+/** A Node that runs TypeScript and `await using` as they are; if there is none, tsx is used. */
 const modern = nodeOf('24')
 const [execPath, NODE_OPTIONS] = fs.existsSync(modern) ? [modern] : [process.execPath, '--import tsx']
 
-/** Runs a test runner as a user's terminal does: not as a test within a test. */
+/** Runs a test runner as from a user's terminal, not as a test within a test. */
 function runTests(place, script, args) {
   const tmp = join(place.dir, 'tmp')
   const env = { NODE_OPTIONS, TMPDIR: tmp, NODE_ENV: undefined, AVA_PATH: undefined, CI: '1' }
@@ -75,7 +75,7 @@ const runners = {
   },
 }
 
-/** The places that are left of a runner's tests. */
+/** The places that a runner's tests have left. */
 const left = (place) => fs.readdirSync(join(place.dir, 'tmp')).filter((name) => name.startsWith('tsd-'))
 
 for (const [name, runner] of Object.entries(runners)) {
@@ -113,7 +113,7 @@ for (const [name, runner] of Object.entries(runners)) {
       t.not(status, 0, stdout + stderr)
       const pid = Number(fs.readFileSync(join(place.dir, 'pid'), 'utf8'))
       if (how === 'a test that fails') t.regex(plain(stdout + stderr), runner.failed)
-      // Of a process that was killed, its reaper ends what is left.
+      // If the process was killed, its reaper ends what is left.
       else await until(() => !isAlive(pid) && left(place).length === 0, 'the end of all')
       t.false(isAlive(pid))
       t.deepEqual(left(place), [])
@@ -134,7 +134,7 @@ test('every file and command of the document is tested', (t) => {
   ])
 })
 
-// As `podman run --init --network none` does it: an init as PID 1, and namespaces of its own.
+// This is like `podman run --init --network none`: an init as PID 1, and namespaces of its own.
 const canContain =
   isRoot &&
   execPath === modern &&
@@ -158,7 +158,7 @@ const canContain =
   },
 )
 
-/** Without colours. */
+/** A text without colours. */
 function plain(text) {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what colours are made of
   return text.replace(/\x1b\[[\d;]*m/g, '')

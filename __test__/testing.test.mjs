@@ -1,4 +1,4 @@
-// The kit for users' own tests: a daemon in a place of its own, of which nothing is left.
+// The kit for users' own tests: a daemon runs in a place of its own, and leaves nothing.
 
 import { existsSync, fstatSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -195,7 +195,7 @@ test('a script by path, relative path and file: URL; flags; standard input; anot
   t.like(await p.run('/bin/sleep', ['100'], { execPath: null, timeout: 100 }), { signal: 'SIGKILL' })
 })
 
-/** In the daemon: a child with an environment and a session of its own. */
+/** The daemon starts a child that has an environment and a session of its own. */
 const WITH_CHILD = `async setup() {
   const child = spawn('sleep', ['1000'], { env: { NOTHING: '1' }, detached: true, stdio: 'ignore' })
   await once(child, 'spawn')
@@ -220,7 +220,7 @@ test('the end of a place is the end of all that was started there, and of its di
   for (const pid of pids) t.false(isAlive(pid))
   t.false(existsSync(p.dir))
   t.like(await running, { signal: 'SIGKILL' })
-  // Once more changes nothing, and nothing can be started there any more.
+  // A second call changes nothing, and nothing can be started there any more.
   await p.end()
   t.throws(() => p.run(p.script), { message: /has ended/ })
   await t.throwsAsync(p.message('x'), { message: /has ended/ })
@@ -235,7 +235,7 @@ test('a place can be disposed of', async (t) => {
 
 test("when the test's own process is killed, or forgets the place, nothing is left of it either", async (t) => {
   const kill = "process.kill(process.pid, 'SIGKILL')"
-  // As a terminal and a runner do: with all of its process group.
+  // The whole process group gets the signal, as from a terminal or a runner.
   const killGroup = "process.kill(-process.pid, 'SIGKILL')"
   for (const last of [kill, killGroup, 'process.exit(1)', '']) {
     const p = place(t, { body: WITH_CHILD })

@@ -1,5 +1,5 @@
-// What the command line shows while it waits, what Ctrl-C does then, and what is said of a daemon that had to
-// be killed.
+// What the command line shows while it waits, what Ctrl-C does then, and what it says when it had to kill a
+// daemon.
 
 import fs from 'node:fs'
 import { cli, NO_LOGGER, onTerminal, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
@@ -13,7 +13,7 @@ const HANGS = `async setup() {
   fs.writeFileSync(process.env.DIR + '/hangs', '')
   while (!fs.existsSync(process.env.DIR + '/go')) await sleep(10)
 }`
-/** It hears no SIGTERM. */
+/** A daemon that ignores SIGTERM. */
 const DEAF = 'onSignal(signal) {}'
 
 function nothingLeft(t, p) {
@@ -21,7 +21,7 @@ function nothingLeft(t, p) {
   t.deepEqual(processesOf(p), [])
 }
 
-/** What stays on a terminal of what was written there: a line that is overwritten by blanks has vanished. */
+/** The text that stays on a terminal. A line that was overwritten by blanks has vanished. */
 function stays(shown) {
   return shown
     .split('\n')
@@ -128,7 +128,7 @@ test('stop and restart say in a line that they had to kill, and so does the log,
   t.is((await run(p, script, ['stop'], { execArgv })).stderr, '')
   t.deepEqual(fs.readdirSync(p.run), [])
 
-  // A program's own logger is as it was.
+  // The program's own logger is unchanged.
   const last = `syslog.openlog('tool', 0, syslog.LOG_USER)
     const daemon = new Sample({ ...options, syslogOptions: 0 })
     await daemon.start()
