@@ -36,7 +36,8 @@ class Logger {
     this.#isOpen = true
     this.#opened = [ident, options, facility, transport]
     const local = transport === undefined || (transport.kind === 'local' && transport.path === undefined)
-    const way = local && typeof standIn === 'string' ? { kind: 'local', path: standIn } : transport
+    const way: NativeTransport | undefined =
+      local && typeof standIn === 'string' ? { kind: 'local', path: standIn } : transport
     const shown = this.#isOnTerminal ? options | LOG_PERROR : options
     const flags = this.#capturesStderr ? shown & ~LOG_PERROR : shown
     native.syslogOpen(ident, flags, facility, way, !this.#isInBackground)

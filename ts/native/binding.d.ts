@@ -247,21 +247,14 @@ export interface NativePlan {
   hello: string
 }
 
-/** What is known of a daemon. */
-export interface NativeStatus {
-  /** `stopped`, `starting` or `running`. */
-  state: string
-  /** A pidfile with content was left. */
-  stale: boolean
-  /** The pid. */
-  pid?: number
-  /** Milliseconds since the epoch; this and the next are left out where they cannot be seen. */
-  startedAt?: number
-  /** The effective user. */
-  user?: string
-  /** Bytes. */
-  rss?: number
-}
+/**
+ * What is known of a daemon; what cannot be seen is left out. `stale`: a pidfile with content was left.
+ * `startedAt` is in milliseconds since the epoch, `user` the effective user, `rss` in bytes.
+ */
+export type NativeStatus =
+  | { state: 'stopped'; stale: boolean }
+  | { state: 'starting'; pid?: number }
+  | { state: 'running'; pid?: number; startedAt?: number; user?: string; rss?: number }
 
 /** How a daemon was stopped. */
 export interface NativeStopped {
@@ -285,19 +278,15 @@ export interface NativeSyslogStats {
   dropped: number
 }
 
-/** Where messages go. */
-export interface NativeTransport {
-  /** `local`, `udp`, `tcp` or `journal`. */
-  kind: string
-  /** The socket of a local one. */
-  path?: string
-  /** The host of a remote one. */
-  host?: string
-  /** Its port. */
-  port?: number
-  /** The SD-ID of fields. */
-  sdId?: string
-}
+/**
+ * The way to a logger: to the local one or to the journal, by its own socket or by this one, or to a remote
+ * one, in datagrams or by a connection. `sdId` is the SD-ID of the fields.
+ */
+export type NativeTransport =
+  | { kind: 'local'; path?: string }
+  | { kind: 'journal'; path?: string }
+  | { kind: 'udp'; host: string; port: number; sdId: string }
+  | { kind: 'tcp'; host: string; port: number; sdId: string }
 
 /** Whom to become. */
 export interface NativeWhom {

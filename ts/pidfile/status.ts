@@ -24,14 +24,9 @@ export type Status =
 
 /** Looks at the pidfiles, and at the process that holds one. */
 export async function statusOf(places: NativePlace[]): Promise<Status> {
-  const { state, stale, pid, startedAt, user, rss } = await native.status(places)
-  if (state === 'starting') return { state }
-  if (state === 'stopped') return { state, stalePidFile: stale }
-  return {
-    state: 'running',
-    pid: pid ?? 0,
-    startedAt: new Date(startedAt ?? Number.NaN),
-    user: user ?? '',
-    rss: rss ?? Number.NaN,
-  }
+  const found = await native.status(places)
+  if (found.state === 'starting') return { state: 'starting' }
+  if (found.state === 'stopped') return { state: 'stopped', stalePidFile: found.stale }
+  const { state, pid = 0, startedAt = Number.NaN, user = '', rss = Number.NaN } = found
+  return { state, pid, startedAt: new Date(startedAt), user, rss }
 }

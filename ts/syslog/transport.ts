@@ -24,7 +24,7 @@ const SD_ID = 'fields@32473'
 const SD_NAME = /^[!#-<>-\\^-~]{1,32}$/
 
 /** What each transport can be given, beside its type. */
-const TRANSPORTS: Record<string, readonly string[]> = {
+const TRANSPORTS: Record<NativeTransport['kind'], readonly string[]> = {
   local: ['path'],
   journal: ['path'],
   udp: ['host', 'port', 'sdId'],
@@ -37,17 +37,16 @@ export function toNative(transport: SyslogTransport): NativeTransport {
     throw invalidType('transport', transport, 'an object with a type')
   }
   const { type, ...given } = transport as Record<string, unknown>
-  const known = Object.hasOwn(TRANSPORTS, String(type)) ? TRANSPORTS[String(type)] : undefined
-  if (typeof type !== 'string' || known === undefined) {
-    const types = Object.keys(TRANSPORTS)
-    throw unknownName('transport.type', type, `one of ${types.join(', ')}`, types)
-  }
+  const kinds = Object.keys(TRANSPORTS) as NativeTransport['kind'][]
+  const kind = kinds.find((kind) => kind === type)
+  if (kind === undefined) throw unknownName('transport.type', type, `one of ${kinds.join(', ')}`, kinds)
+  const known = TRANSPORTS[kind]
   for (const name of Object.keys(given)) {
     if (!known.includes(name)) {
-      throw unknownName('transport', name, `made of type, ${known.join(', ')} for '${type}'`, known)
+      throw unknownName('transport', name, `made of type, ${known.join(', ')} for '${kind}'`, known)
     }
   }
-  if (known.includes('path')) return { kind: type, ...pathOf(given.path) }
+  if (kind === 'local' || kind === 'journal') return { kind, ...pathOf(given.path) }
   const { host, port = SYSLOG_PORT, sdId = SD_ID } = given
   if (typeof host !== 'string') throw invalidType('transport.host', host, 'a host’s name or address')
   if (!/^\S{1,255}$/.test(host) || hasControls(host)) {
@@ -59,7 +58,7 @@ export function toNative(transport: SyslogTransport): NativeTransport {
   }
   if (typeof sdId !== 'string') throw invalidType('transport.sdId', sdId, 'an SD-ID, such as name@32473')
   if (!SD_NAME.test(sdId)) throw invalidValue('transport.sdId', sdId, 'an SD-ID, such as name@32473')
-  return { kind: type, host, port, sdId }
+  return { kind, host, port, sdId }
 }
 
 function pathOf(path: unknown): { path?: string } {

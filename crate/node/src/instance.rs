@@ -6,6 +6,7 @@ use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
+use tsdaemonize_core::instance::Info;
 use tsdaemonize_core::instance::places::{self, Candidate};
 use tsdaemonize_core::pidfile::{Place, State};
 
@@ -95,42 +96,33 @@ pub fn await_release(env: &Env, places: Vec<NativePlace>) -> napi::Result<Object
     in_thread(env, "release", move || places::await_release(&candidates(places)))
 }
 
-/// What is known of a daemon.
-#[napi(object)]
-pub struct NativeStatus {
-    /// `stopped`, `starting` or `running`.
-    pub state: String,
-    /// A pidfile with content was left.
-    pub stale: bool,
-    /// The pid.
-    pub pid: Option<i32>,
-    /// Milliseconds since the epoch; this and the next are left out where they cannot be seen.
-    pub started_at: Option<f64>,
-    /// The effective user.
-    pub user: Option<String>,
-    /// Bytes.
-    pub rss: Option<f64>,
+/// What is known of a daemon; what cannot be seen is left out. `stale`: a pidfile with content was left.
+/// `startedAt` is in milliseconds since the epoch, `user` the effective user, `rss` in bytes.
+#[napi(discriminant = "state", discriminant_case = "lowercase", object_from_js = false)]
+#[allow(missing_docs, reason = "napi writes a field's comment behind the field before")]
+pub enum NativeStatus {
+    Stopped { stale: bool },
+    Starting { pid: Option<i32> },
+    Running { pid: Option<i32>, started_at: Option<f64>, user: Option<String>, rss: Option<f64> },
+}
+
+impl From<(State, Info)> for NativeStatus {
+    fn from((state, info): (State, Info)) -> Self {
+        match state {
+            State::Stopped { stale } => Self::Stopped { stale },
+            State::Starting { pid } => Self::Starting { pid },
+            State::Running { pid } => {
+                let Info { started_at, user, rss } = info;
+                Self::Running { pid, started_at, user, rss }
+            }
+        }
+    }
 }
 
 /// Looks at the pidfiles and at the process that holds one.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeStatus>")]
 pub fn status(env: &Env, places: Vec<NativePlace>) -> napi::Result<Object<'_>> {
-    in_thread(env, "status", move || {
-        let (state, info) = places::status(&candidates(places))?;
-        let (name, stale, pid) = match state {
-            State::Stopped { stale } => ("stopped", stale, None),
-            State::Starting { pid } => ("starting", false, pid),
-            State::Running { pid } => ("running", false, pid),
-        };
-        Ok(NativeStatus {
-            state: name.into(),
-            stale,
-            pid,
-            started_at: info.started_at,
-            user: info.user,
-            rss: info.rss,
-        })
-    })
+    in_thread(env, "status", move || places::status(&candidates(places)).map(NativeStatus::from))
 }
 
 /// How a daemon was stopped.

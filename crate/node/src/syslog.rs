@@ -8,39 +8,29 @@ use napi::bindgen_prelude::{JsValue, Object, Unknown};
 use napi_derive::napi;
 
 use tsdaemonize_core::daemon::{self, LIFE};
-use tsdaemonize_core::syslog::{self, Transport};
+use tsdaemonize_core::syslog::{self, Remote, Transport};
 
 use crate::millis;
 use crate::promise::in_thread;
 
-/// Where messages go.
-#[napi(object)]
-pub struct NativeTransport {
-    /// `local`, `udp`, `tcp` or `journal`.
-    pub kind: String,
-    /// The socket of a local one.
-    pub path: Option<String>,
-    /// The host of a remote one.
-    pub host: Option<String>,
-    /// Its port.
-    pub port: Option<u16>,
-    /// The SD-ID of fields.
-    pub sd_id: Option<String>,
+/// The way to a logger: to the local one or to the journal, by its own socket or by this one, or to a remote
+/// one, in datagrams or by a connection. `sdId` is the SD-ID of the fields.
+#[napi(discriminant = "kind", discriminant_case = "lowercase", object_to_js = false)]
+#[allow(missing_docs, reason = "napi writes a field's comment behind the field before")]
+pub enum NativeTransport {
+    Local { path: Option<String> },
+    Journal { path: Option<String> },
+    Udp { host: String, port: u16, sd_id: String },
+    Tcp { host: String, port: u16, sd_id: String },
 }
 
 impl From<NativeTransport> for Transport {
-    fn from(given: NativeTransport) -> Self {
-        let path = |path: &str| PathBuf::from(given.path.as_deref().unwrap_or(path));
-        let remote = || syslog::Remote {
-            host: given.host.clone().unwrap_or_default(),
-            port: given.port.unwrap_or(0),
-            sd_id: given.sd_id.clone().unwrap_or_default(),
-        };
-        match given.kind.as_str() {
-            "udp" => Self::Udp(remote()),
-            "tcp" => Self::Tcp(remote()),
-            "journal" => Self::Journal(path(syslog::journal::SOCKET)),
-            _ => Self::Local(path(syslog::LOCAL_LOGGER)),
+    fn from(native: NativeTransport) -> Self {
+        match native {
+            NativeTransport::Local { path } => Self::local(path.map(PathBuf::from)),
+            NativeTransport::Journal { path } => Self::journal(path.map(PathBuf::from)),
+            NativeTransport::Udp { host, port, sd_id } => Self::Udp(Remote { host, port, sd_id }),
+            NativeTransport::Tcp { host, port, sd_id } => Self::Tcp(Remote { host, port, sd_id }),
         }
     }
 }

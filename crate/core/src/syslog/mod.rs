@@ -68,15 +68,21 @@ fn look() {
 }
 
 impl Transport {
+    /// To the local logger: at this socket, or at its own.
+    pub fn local(path: Option<PathBuf>) -> Self {
+        Self::Local(path.unwrap_or_else(|| PathBuf::from(LOCAL_LOGGER)))
+    }
+
+    /// To the journal: at this socket, or at its own.
+    pub fn journal(path: Option<PathBuf>) -> Self {
+        Self::Journal(path.unwrap_or_else(|| PathBuf::from(journal::SOCKET)))
+    }
+
     /// Where messages go if nothing else was asked for: to the journal, where it reads our stdout or
     /// stderr anyhow (systemd.exec(5), `$JOURNAL_STREAM`), else to the local logger.
     pub fn default_here() -> Self {
         look();
-        if journal::reads(1) || journal::reads(2) {
-            Self::Journal(PathBuf::from(journal::SOCKET))
-        } else {
-            Self::Local(PathBuf::from(LOCAL_LOGGER))
-        }
+        if journal::reads(1) || journal::reads(2) { Self::journal(None) } else { Self::local(None) }
     }
 
     /// The longest text of a message, in bytes. The journal takes more than a queue can hold.
@@ -281,7 +287,7 @@ impl Config {
             ident: String::new(),
             options: 0,
             facility: libc::LOG_USER,
-            transport: Transport::Local(PathBuf::from(LOCAL_LOGGER)),
+            transport: Transport::local(None),
             attached: false,
         }
     }
