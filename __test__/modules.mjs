@@ -61,12 +61,12 @@ export function importsOf(sources) {
     if (first === 'super') return absolute(['self', ...rest], within.slice(0, -1))
     return modules.has([...within, first].join('::')) ? [...within, first, ...rest] : undefined
   }
-  /** The files that define what a path from the root names; none for a module itself. */
+  /** The files that define what a path from the root names: none for a module, unless an item has its name too. */
   const definers = (path, seen = new Set()) => {
     const key = path.join('::')
-    if (seen.has(key) || modules.has(key)) return []
+    if (seen.has(key) || path.length === 0) return []
     seen.add(key)
-    let depth = path.length
+    let depth = path.length - 1
     while (!modules.has(path.slice(0, depth).join('::'))) depth -= 1
     const within = path.slice(0, depth)
     const [item, ...more] = path.slice(depth)
