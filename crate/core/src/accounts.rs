@@ -115,7 +115,6 @@ pub fn group_by_gid(gid: u32) -> Result<Option<Group>, LookupError> {
 ///
 /// # Errors
 /// When the group database cannot be read, or the list has no end.
-#[cfg(target_os = "linux")]
 #[doc(alias = "getgrouplist")]
 pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>, LookupError> {
     let failed = |errno| LookupError { errno, syscall: "getgrouplist" };
@@ -125,9 +124,11 @@ pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>, LookupError> {
     while room <= 2 * 65536 {
         let mut groups: Vec<u32> = vec![0; room];
         let mut count = c_int::try_from(room).map_err(|_| failed(libc::EOVERFLOW))?;
-        // SAFETY: `user` ends with a NUL, and `groups` has room for `count` ids.
-        let done =
-            unsafe { libc::getgrouplist(user.as_ptr(), gid, groups.as_mut_ptr(), &mut count) };
+        // SAFETY: `user` ends with a NUL, and `groups` has room for `count` ids, which are of one size
+        // on all systems.
+        let done = unsafe {
+            libc::getgrouplist(user.as_ptr(), gid as _, groups.as_mut_ptr().cast(), &mut count)
+        };
         let count = usize::try_from(count).unwrap_or(0);
         if done >= 0 {
             groups.truncate(count);
@@ -263,7 +264,6 @@ mod tests {
         assert_eq!(found, Ok(None));
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn the_primary_group_is_among_the_groups() {
         assert!(groups_of("nobody", 54321).unwrap().contains(&54321));

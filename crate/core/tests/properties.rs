@@ -1,4 +1,4 @@
-//! What is read from others, with anything in it: pidfiles, /proc, frames on the hand-over socket; and
+//! What is read from others, with anything in it: pidfiles, frames on the hand-over socket; and
 //! what is written to the logger, whatever a program logs.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,8 +10,6 @@ use ::syslog::LogFormat;
 use proptest::prelude::*;
 use tsdaemonize_core::output::line::{self, Line};
 use tsdaemonize_core::pidfile::parse_pid;
-use tsdaemonize_core::process::lock_holder::is_flock_for_writing;
-use tsdaemonize_core::process::stat::Stat;
 use tsdaemonize_core::start::frames::{Frame, receive, send};
 use tsdaemonize_core::syslog::format::{Fields, LONGEST, Record, facility, severity};
 use tsdaemonize_core::syslog::journal::Format;
@@ -161,26 +159,6 @@ proptest! {
             prop_assert!(pid > 0 && digits.bytes().all(|b| b.is_ascii_digit()));
             prop_assert_eq!(digits.parse::<i32>(), Ok(pid));
         }
-    }
-
-    #[test]
-    fn a_line_of_proc_stat_is_read_whatever_the_process_is_called(
-        name in prop::collection::vec(any::<u8>(), 0..16), state in "[RSDZTtXI]", ppid in any::<i32>(),
-        ticks in any::<u64>()
-    ) {
-        let rest = format!(") {state} {ppid} 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 {ticks} 9 9\n");
-        let stat = Stat::parse(&[b"1 (", name.as_slice(), rest.as_bytes()].concat()).unwrap();
-        prop_assert_eq!(stat.state.to_string(), state);
-        prop_assert_eq!((stat.ppid, stat.start_ticks), (ppid, ticks));
-    }
-
-    #[test]
-    fn no_line_of_proc_makes_it_panic(
-        head in "(lock:|1 \\()?", rest in prop::collection::vec(any::<u8>(), 0..60)
-    ) {
-        let line = [head.as_bytes(), rest.as_slice()].concat();
-        let _ = Stat::parse(&line);
-        let _ = is_flock_for_writing(&line);
     }
 
     #[test]

@@ -3,10 +3,22 @@
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::find::Doubt;
 use crate::error::{Code, Error};
 use crate::pidfile::Place;
-use crate::process::procfs::Unseen;
+use crate::sys::Unseen;
+
+/// Why the daemon at a place is not recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The file names no process.
+    NoPid,
+    /// There is no process of this number, or it is about to end.
+    Gone(i32),
+    /// It does not hold the lock.
+    NotIt(i32),
+    /// It cannot be seen.
+    Unseen(i32, Unseen),
+}
 
 /// A process holds the lock, and nobody can say that it is the one that the pidfile names.
 pub fn unrecognised(place: &Place, doubt: Doubt) -> Error {

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::errors::unrecognised;
-use super::{PAUSE, SETTLE};
+use super::errors::{Doubt, unrecognised};
 use crate::error::Result;
+use crate::pidfile::patience::{PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
 use crate::process::lock_holder::{Holding, Locked, Process};
-use crate::process::procfs::Unseen;
 use crate::sys;
 
 /// How long a start may take from the lock to the fork, when it is asked to end.
@@ -28,19 +27,6 @@ pub struct Daemon {
     /// Its pid.
     pub pid: i32,
     process: Process,
-}
-
-/// Why the daemon at a place is not recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
-    /// The file names no process.
-    NoPid,
-    /// There is no process of this number, or it is about to end.
-    Gone(i32),
-    /// It does not hold the lock.
-    NotIt(i32),
-    /// It cannot be seen.
-    Unseen(i32, Unseen),
 }
 
 impl Daemon {

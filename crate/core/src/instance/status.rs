@@ -1,22 +1,15 @@
 //! What can be said of the daemon at a place by anyone.
 
-#[cfg(target_os = "linux")]
-use std::fs;
 use std::time::{Duration, Instant};
 
-use super::errors::unrecognised;
-use super::find::Doubt;
-use super::{KILLED, PAUSE, SETTLE};
+use super::errors::{Doubt, unrecognised};
+use crate::accounts;
 use crate::error::Result;
+use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
 use crate::process::lock_holder::{Holding, Locked, Process};
-#[cfg(target_os = "linux")]
-use crate::process::procfs;
-#[cfg(target_os = "linux")]
-use crate::process::stat::Stat;
-#[cfg(not(target_os = "linux"))]
-use crate::sys;
-use crate::{accounts, thread};
+use crate::sys::Seen;
+use crate::thread;
 
 /// For the user database to give a name.
 const NAMED: Duration = Duration::from_secs(2);
@@ -70,33 +63,15 @@ pub fn status(place: &Place) -> Result<(State, Info)> {
     }
 }
 
-/// What libproc tells of the holder of a file.
-#[cfg(not(target_os = "linux"))]
-fn info(process: &Process, _file: Locked) -> Info {
-    let Some((process, task)) = sys::process(process.pid) else { return Info::default() };
-    Info {
-        started_at: Some(
-            process.pbi_start_tvsec as f64 * 1e3 + (process.pbi_start_tvusec / 1000) as f64,
-        ),
-        user: Some(name_of_user(process.pbi_uid)),
-        rss: (task.pti_resident_size > 0).then_some(task.pti_resident_size as f64),
-    }
-}
-
-/// What /proc tells of the holder of a file.
-#[cfg(target_os = "linux")]
+/// What the system shows of the holder of a file.
 fn info(process: &Process, file: Locked) -> Info {
-    let dir = process.directory().ok();
-    let stat = dir.as_deref().and_then(Stat::read);
-    let status = dir.and_then(|dir| fs::read(dir.join("status")).ok()).unwrap_or_default();
-    let word = |name, at| procfs::field(&status, name).and_then(|mut words| words.nth(at));
-    let uid: Option<u32> = word("Uid", 1).and_then(procfs::number);
-    let rss: Option<f64> = word("VmRSS", 0).and_then(procfs::number);
+    let seen = process.seen().ok();
+    let user = seen.as_ref().and_then(Seen::user);
     Info {
-        started_at: stat.and_then(|stat| stat.started_at()),
-        // Of a file that is not root's the holder is its owner's (see holder.rs).
-        user: uid.or((file.owner != 0).then_some(file.owner)).map(name_of_user),
-        rss: rss.map(|kib| kib * 1024.0),
+        started_at: seen.as_ref().and_then(Seen::started_at),
+        // The holder of a file that is not root's is the file's owner (see Seen::holds_flock).
+        user: user.or((file.owner != 0).then_some(file.owner)).map(name_of_user),
+        rss: seen.as_ref().and_then(Seen::rss),
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::errors::not_allowed;
 use super::find::Daemon;
-use super::{KILLED, PAUSE, SETTLE};
 use crate::error::{Code, Error, Result};
+use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
 
 /// How a daemon was stopped.

@@ -42,8 +42,7 @@ fn new_socket() -> Result<OwnedFd, Errno> {
 
 fn to(address: &str) -> Result<UnixAddr, Errno> {
     match address.strip_prefix('@') {
-        #[cfg(target_os = "linux")]
-        Some(name) => UnixAddr::new_abstract(name.as_bytes()),
+        Some(name) => sys::abstract_address(name),
         _ if address.starts_with('/') => UnixAddr::new(address),
         _ => Err(Errno::EAFNOSUPPORT),
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::process::procfs;
+use crate::sys::procfs;
 
 /// Memory that can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,19 +3,13 @@
 //! A process that was killed keeps its locks for a while: its memory goes first, and that takes as long as there is
 //! of it. Its descriptors cannot be seen then, so that it is known by what the kernel says of its end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::look::{Look, State, look};
+use super::patience::{KILLED, PAUSE, SETTLE};
 use super::place::Place;
 use crate::error::{Code, Error, Result};
 use crate::process::lock_holder::{Locked, Process, may_hold};
-
-/// How long a process that is being killed is waited for.
-const KILLED: Duration = Duration::from_secs(10);
-/// How long a holder that is not found may be on its way out, or in.
-const SETTLE: Duration = Duration::from_secs(2);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// Who holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -120,3 +120,32 @@ pub fn parse_pid(content: &[u8]) -> Option<i32> {
     let pid = std::str::from_utf8(digits).ok()?.parse::<i32>().ok()?;
     (plain && pid > 0).then_some(pid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_is_decimal_digits_and_a_newline_and_nothing_else() {
+        assert_eq!(parse_pid(b"4711\n"), Some(4711));
+        assert_eq!(parse_pid(b"2147483647\n"), Some(i32::MAX));
+        for content in [
+            &b""[..],
+            b"\n",
+            b"0\n",
+            b"-1\n",
+            b"+1\n",
+            b" 1\n",
+            b"1",
+            b"1\n\n",
+            b"1\n2\n",
+            b"0x10\n",
+            b"2147483648\n",
+            b"99999999999999999999\n",
+            b"\xff\xfe\n",
+            b"12\x1c\n",
+        ] {
+            assert_eq!(parse_pid(content), None, "{content:?}");
+        }
+    }
+}

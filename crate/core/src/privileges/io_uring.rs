@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use super::Error;
 use super::threads::Thread;
-use crate::process::procfs;
+use crate::sys::procfs;
 
 /// Refuses to go on where there is such a thread. UV_USE_IO_URING may be gone from
 /// the environment, and its thread be there.

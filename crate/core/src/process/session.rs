@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::numbers;
 use crate::process::lock_holder::Process;
 use crate::sys;
 
@@ -18,7 +17,7 @@ pub fn kill_session(leader: i32, patience: Duration) {
     let deadline = Instant::now() + patience;
     for _ in 0..3 {
         let found: Vec<Process> =
-            numbers().filter(|&pid| is_member(pid)).filter_map(Process::open).collect();
+            sys::pids().filter(|&pid| is_member(pid)).filter_map(Process::open).collect();
         for process in &found {
             // Look again: the number may have been reused before the handle was open.
             if let Ok(handle) = process.handle()

@@ -8,7 +8,7 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use crate::error::{Code, Error, Result};
-use crate::process::procfs;
+use crate::sys;
 
 /// The program and what it is given, in the text that JavaScript sees.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub fn command_line() -> Vec<Vec<u8>> {
         return args;
     }
     // musl does not tell a library its process's arguments.
-    let line = procfs::read("/proc/self/cmdline").unwrap_or_default();
+    let line = sys::arguments();
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
     line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }

@@ -16,7 +16,6 @@ use super::guardian::{FAREWELL, Until};
 use super::launch::{Launch, conclude};
 use super::plan::{Failure, Outcome};
 use crate::poll;
-use crate::process::procfs;
 
 /// How much later than the guardian the launcher gives up, should the guardian hang.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -55,7 +54,7 @@ impl Launch {
             if heard {
                 match receive(&mut Until { socket: &self.hand_over, deadline }) {
                     Ok((Frame::Ready, pid)) => {
-                        ready = procfs::number(&pid);
+                        ready = std::str::from_utf8(&pid).ok().and_then(|pid| pid.parse().ok());
                         self.guardian.ask_to_stand_down();
                     }
                     Ok((kind, payload)) => failure.note(kind, &payload),

@@ -10,6 +10,7 @@ mod file_id;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
+mod unseen;
 
 pub use self::again::{again, errno_of};
 pub use self::file_id::FileId;
@@ -17,3 +18,4 @@ pub use self::file_id::FileId;
 pub use self::linux::*;
 #[cfg(not(target_os = "linux"))]
 pub use self::macos::*;
+pub use self::unseen::Unseen;

@@ -35,9 +35,8 @@ pub(super) fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
 }
 
 /// statx(2): device and inode of a file, as the kernel knows them without asking a file server.
-pub fn statx_unsynced(path: &Path) -> Result<(u64, u64), Errno> {
-    let (identity, _) = statx(path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO)?;
-    Ok((identity.dev, identity.ino))
+pub(super) fn statx_unsynced(path: &Path) -> Result<FileId, Errno> {
+    statx(path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO).map(|(file, _)| file)
 }
 
 /// Which file this is, and its owner, by the kernel's word: under fakeroot(1) the C library says that

@@ -6,17 +6,26 @@
 mod children;
 mod clone;
 mod files;
+mod own;
+mod pids;
 mod process;
+pub mod procfs;
+mod seen;
 mod signals;
 mod sockets;
+mod stat;
 mod wake;
 mod watch;
 
 pub use self::children::*;
 pub use self::clone::*;
 pub use self::files::*;
+pub use self::own::*;
+pub use self::pids::*;
 pub use self::process::*;
+pub use self::seen::*;
 pub use self::signals::*;
 pub use self::sockets::*;
+pub use self::stat::*;
 pub use self::wake::*;
 pub use self::watch::*;

@@ -3,6 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::Pid;
 
 use super::children::die_with_parent;
 use super::files::owned;
@@ -21,6 +23,19 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, _pid: i32, signal: i32) -> Resul
     let result =
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
     Errno::result(result).map(drop)
+}
+
+/// Waits for a process, if it is a child of ours that has ended, and was not waited for. By its handle, where there
+/// is one, so that it is no other.
+pub fn reap(pid: i32, handle: Option<BorrowedFd<'_>>) {
+    if let Some(handle) = handle {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+        // Before Linux 5.4 it does not take a handle.
+        if waitid(Id::PIDFd(handle), flags) != Err(Errno::EINVAL) {
+            return;
+        }
+    }
+    let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
 }
 
 /// The effective user by the kernel's word: under fakeroot(1) the C library says 0.

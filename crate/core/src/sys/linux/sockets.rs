@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, socket};
 
 /// To a socket whose other end is gone: an error and no SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
@@ -12,6 +12,11 @@ pub const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 pub fn unix_socket(kind: SockType, nonblocking: bool) -> Result<OwnedFd, Errno> {
     let more = if nonblocking { SockFlag::SOCK_NONBLOCK } else { SockFlag::empty() };
     socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | more, None)
+}
+
+/// The address of a socket that has a name in no file system (unix(7)).
+pub fn abstract_address(name: &str) -> Result<UnixAddr, Errno> {
+    UnixAddr::new_abstract(name.as_bytes())
 }
 
 /// For so many milliseconds a host may acknowledge nothing: TCP_USER_TIMEOUT (tcp(7)).

@@ -4,6 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 use super::kqueue::{change, new_queue};
 use crate::thread;
@@ -32,6 +34,11 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, pid: i32, signal: i32) -> Result
         libc::kill(pid, signal)
     };
     Errno::result(result).map(drop)
+}
+
+/// Waits for a process, if it is a child of ours that has ended, and was not waited for.
+pub fn reap(pid: i32, _handle: Option<BorrowedFd<'_>>) {
+    let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
 }
 
 /// The effective user.

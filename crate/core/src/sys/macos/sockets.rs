@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, socket};
 
 use super::files::set_flags;
 
@@ -15,6 +15,11 @@ pub fn unix_socket(kind: SockType, nonblocking: bool) -> Result<OwnedFd, Errno> 
     let socket = socket(AddressFamily::Unix, kind, SockFlag::empty(), None)?;
     set_flags(&socket, nonblocking)?;
     Ok(socket)
+}
+
+/// The address of a socket that has a name in no file system: there is none.
+pub fn abstract_address(_name: &str) -> Result<UnixAddr, Errno> {
+    Err(Errno::EAFNOSUPPORT)
 }
 
 /// TCP_RXT_CONNDROPTIME of netinet/tcp.h: for so many seconds what was sent is sent again.

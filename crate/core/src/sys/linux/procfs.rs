@@ -3,31 +3,16 @@
 //! another pid namespace (`unshare -pf` without a mount): then the same number is a stranger's.
 
 use std::fs;
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-/// Why a process that exists cannot be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unseen {
-    /// A call failed.
-    Failed(&'static str, Errno),
-    /// /proc is that of another pid namespace, and does not have the process.
-    Foreign,
-    /// /proc is not mounted.
-    Missing,
-}
+use crate::sys::{Unseen, errno_of};
 
 /// All of a file of /proc.
 pub fn read(path: &str) -> Result<Vec<u8>, Errno> {
-    fs::read(path).map_err(errno_of)
-}
-
-/// The errno of a failed call.
-pub fn errno_of(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+    fs::read(path).map_err(|error| errno_of(&error))
 }
 
 /// The words of a line `NAME: words`, such as those of /proc/PID/status and fdinfo.
@@ -107,7 +92,7 @@ pub fn directory_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Option<PathBuf>, 
 }
 
 fn absence() -> Unseen {
-    match fs::symlink_metadata("/proc/self").map_err(errno_of) {
+    match fs::symlink_metadata("/proc/self").map_err(|error| errno_of(&error)) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Unseen::Missing,
         _ => Unseen::Foreign,
     }

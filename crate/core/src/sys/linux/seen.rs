@@ -1,0 +1,166 @@
+//! What /proc shows of a process.
+
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::stat;
+
+use super::files::statx_unsynced;
+use super::procfs;
+use super::stat::Stat;
+use crate::sys::{FileId, Unseen, again, errno_of};
+
+/// The directory in /proc of a process that can be seen.
+#[derive(Debug)]
+pub struct Seen(PathBuf);
+
+impl Seen {
+    /// Finds the process by its handle; where there is none, by its number.
+    pub fn of(pid: i32, handle: Option<BorrowedFd<'_>>) -> Result<Self, Unseen> {
+        match handle {
+            // The handle of a process that has ended says so.
+            Some(handle) => procfs::directory_of(pid, handle)?.ok_or(Unseen::Foreign),
+            None => procfs::directory(pid),
+        }
+        .map(Self)
+    }
+
+    /// Whether the process has a descriptor that holds the flock on this file, and is not another user's than the
+    /// file: a locked descriptor can be given away, to a set-user-ID program, or to any process that takes
+    /// one (SCM_RIGHTS in unix(7)). What an ordinary user locks makes none but that user's processes a daemon;
+    /// root's daemons become other users.
+    pub fn holds_flock(&self, file: FileId, owner: u32) -> Result<bool, Unseen> {
+        let may_hold = || match owner {
+            0 => Ok(true),
+            _ => Ok(effective_uid(&self.status()?) == Some(owner)),
+        };
+        let held = may_hold().and_then(|may| Ok(may && has_flock(&self.0, file)?));
+        held.map_err(|errno| match errno {
+            // Where /proc is mounted with `hidepid`, it has no such process, or refuses it with EPERM.
+            Errno::ENOENT | Errno::ESRCH => Unseen::Failed("open", Errno::EPERM),
+            errno => Unseen::Failed("open", errno),
+        })
+    }
+
+    /// Whether it has begun to end.
+    pub fn is_ending(&self) -> bool {
+        Stat::read(&self.0).is_some_and(|stat| stat.is_ending)
+    }
+
+    /// Whether SIGKILL is on its way to it: that signal stays pending for the process until it is gone
+    /// (proc_pid_status(5)).
+    pub fn is_being_killed(&self) -> bool {
+        let status = self.status().unwrap_or_default();
+        let is_pending = |name| {
+            let set = procfs::field(&status, name).and_then(|mut words| words.next());
+            let set = set.and_then(|set| std::str::from_utf8(set).ok());
+            let set = set.and_then(|set| u64::from_str_radix(set, 16).ok());
+            set.is_some_and(|set| set & (1 << (libc::SIGKILL - 1)) != 0)
+        };
+        is_pending("SigPnd") || is_pending("ShdPnd")
+    }
+
+    /// When it began, in milliseconds since the epoch.
+    pub fn started_at(&self) -> Option<f64> {
+        Stat::read(&self.0)?.started_at()
+    }
+
+    /// Its effective user.
+    pub fn user(&self) -> Option<u32> {
+        effective_uid(&self.status().ok()?)
+    }
+
+    /// Its resident memory in bytes.
+    pub fn rss(&self) -> Option<f64> {
+        let kib: f64 = procfs::number(procfs::field(&self.status().ok()?, "VmRSS")?.next()?)?;
+        Some(kib * 1024.0)
+    }
+
+    fn status(&self) -> Result<Vec<u8>, Errno> {
+        fs::read(self.0.join("status")).map_err(|error| errno_of(&error))
+    }
+}
+
+fn effective_uid(status: &[u8]) -> Option<u32> {
+    procfs::number(procfs::field(status, "Uid")?.nth(1)?)
+}
+
+/// Whether a process has a descriptor that holds the flock on this file. To have the file open is
+/// not enough: anyone may read it. The kernel shows a lock only beside the descriptor that has it
+/// (proc_pid_fdinfo(5)).
+fn has_flock(dir: &Path, file: FileId) -> Result<bool, Errno> {
+    let number = |error| errno_of(&error);
+    for entry in again(|| fs::read_dir(dir.join("fd")).map_err(number))? {
+        let entry = entry.map_err(number)?;
+        let info = match fs::read(dir.join("fdinfo").join(entry.file_name())).map_err(number) {
+            Err(Errno::ENOENT) => continue, // Closed meanwhile; or the process is gone, as all will say.
+            info => info?,
+        };
+        if !info.split(|byte| *byte == b'\n').any(is_flock_for_writing) {
+            continue;
+        }
+        match file_behind(&entry.path()) {
+            Ok(found) if found == file => return Ok(true),
+            Err(errno @ (Errno::EACCES | Errno::EPERM)) => return Err(errno),
+            // Another file; closed meanwhile; or on a file system that does not answer, as ours does.
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Which file an open one is, by its link in /proc. Nobody is asked but the kernel: a stranger's descriptor
+/// may lead to a file system that never answers.
+fn file_behind(path: &Path) -> Result<FileId, Errno> {
+    match statx_unsynced(path) {
+        // An old kernel has no such call; an old container's seccomp filter refuses it.
+        Err(Errno::ENOSYS | Errno::EPERM) => stat(path).map(|found| FileId::from(&found)),
+        found => found,
+    }
+}
+
+/// Whether a line of proc_pid_fdinfo(5) tells of a flock for writing:
+/// `lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`
+pub fn is_flock_for_writing(line: &[u8]) -> bool {
+    let Some(lock) = line.strip_prefix(b"lock:") else { return false };
+    let mut words = procfs::words(lock).skip(1);
+    words.next() == Some(b"FLOCK") && words.nth(1) == Some(b"WRITE")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_a_flock_for_writing_makes_a_holder() {
+        assert!(is_flock_for_writing(b"lock:\t1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF"));
+        for line in [
+            "lock:\t1: FLOCK  ADVISORY  READ 4711 fe:00:1234 0 EOF",
+            "lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 5 5",
+            "lock:\t1: POSIX  ADVISORY  WRITE 4711 fe:00:1234 0 EOF",
+            "lock:\t1: -> FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF",
+            "flags:\t0100002",
+            "lock:",
+            "",
+        ] {
+            assert!(!is_flock_for_writing(line.as_bytes()), "{line}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_line_makes_it_panic(
+            head in "(lock:)?", rest in prop::collection::vec(any::<u8>(), 0..60)
+        ) {
+            let line = [head.as_bytes(), rest.as_slice()].concat();
+            let _ = is_flock_for_writing(&line);
+        }
+    }
+}

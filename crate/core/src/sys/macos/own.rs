@@ -1,0 +1,25 @@
+//! What this process can see of itself.
+
+use super::libproc;
+
+/// The name of this process's parent, of which the kernel keeps MAXCOMLEN bytes.
+pub fn name_of_parent() -> Option<String> {
+    let (process, _) = libproc::process(nix::unistd::getppid().as_raw())?;
+    let bytes = process.pbi_comm.iter().map(|&c| c as u8).take_while(|&c| c != 0);
+    Some(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
+}
+
+/// The threads of this process without its main one: none, since the system does not tell their numbers.
+pub fn other_threads() -> Vec<i32> {
+    Vec::new()
+}
+
+/// Whether a thread of this process does anything at this moment: no, since none is known.
+pub fn is_awake(_thread: i32) -> bool {
+    false
+}
+
+/// The arguments of this process: none, since std knows them.
+pub fn arguments() -> Vec<u8> {
+    Vec::new()
+}
