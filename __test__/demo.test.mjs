@@ -2,7 +2,7 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { asRoot, command, NOBODY, place, processesOf, root, test, until, works } from './kit.mjs'
+import { asRoot, command, NOBODY, place, printed, processesOf, root, test, until, works } from './kit.mjs'
 
 const ofNobody = spawnSync('test', ['-r', `${root}dist/index.js`], NOBODY).status === 0
 const inNamespace = works('unshare', '-m', 'true') ? asRoot : test.skip
@@ -121,17 +121,14 @@ inNamespace('where there is a logger, it gets the messages too', async (t) => {
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
   t.teardown(() => logger.kill('SIGKILL'))
-  let got = ''
-  logger.stdout.on('data', (data) => {
-    got += data
-  })
-  await until(() => got.includes('ready'), 'the logger')
+  const got = printed(logger)
+  await until(() => got().includes('ready'), 'the logger')
   const result = await demo(p, withDev('touch "$DIR/dev/log"; mount --bind "$DIR/log" "$DIR/dev/log"'))
   isComplete(t, p, result)
   t.regex(result.stdout, /Syslog has them too/)
-  await until(() => got.includes('Exiting'), 'the last message')
+  await until(() => got().includes('Exiting'), 'the last message')
   const [, pid] = result.stdout.match(/its pid is (\d+)/)
-  t.regex(got, new RegExp(`^<29>.* monitor-creation\\[${pid}\\]: letter.txt was created in `, 'm'))
+  t.regex(got(), new RegExp(`^<29>.* monitor-creation\\[${pid}\\]: letter.txt was created in `, 'm'))
 })
 
 const asNobody = ofNobody ? inNamespace : test.skip

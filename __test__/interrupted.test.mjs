@@ -60,6 +60,15 @@ function interrupted(p, script, verb, calls, from, paths) {
   return command(p, 'strace', [...args, process.execPath, script, verb])
 }
 
+/** Waits until there is a daemon, which must run. */
+async function runs(t, p, script) {
+  const { status, stderr } = await until(async () => {
+    const told = await run(p, script, ['status'])
+    return told.status !== 3 && told
+  }, 'a daemon')
+  t.is(status, 0, stderr)
+}
+
 /** The calls that were interrupted at least once. */
 function seen(p, verb, from) {
   const lines = fs.readFileSync(`${p.dir}/calls-${verb}-${from}`, 'utf8').split('\n')
@@ -81,12 +90,7 @@ for (const from of [1, 2]) {
     const paths = [p.run, p.pidFile(), `${p.dir}/logs`, `${p.dir}/cur`, log, `${p.dir}/work`]
     const hidden = ['new', 'lock'].map((end) => `${p.run}/.sample.pid.${end}`)
     const start = interrupted(p, script, 'start', ON_FILES, from, [...paths, ...hidden])
-    let status
-    await until(async () => {
-      status = await run(p, script, ['status'])
-      return status.status !== 3
-    }, 'a daemon')
-    t.is(status.status, 0, status.stderr)
+    await runs(t, p, script)
     // The daemon watches its pidfile, and writes it again.
     const pid = pidIn(p)
     fs.writeFileSync(p.pidFile(), '123\n')
@@ -112,12 +116,7 @@ for (const from of [1, 2]) {
       const p = place(t)
       const script = p.write('a.mjs', cli())
       const start = interrupted(p, script, 'start', ON_OTHERS, from, [])
-      let status
-      await until(async () => {
-        status = await run(p, script, ['status'])
-        return status.status !== 3
-      }, 'a daemon')
-      t.is(status.status, 0, status.stderr)
+      await runs(t, p, script)
       const stop = await interrupted(p, script, 'stop', ON_OTHERS, from, [])
       t.is(stop.status, 0, stop.stderr)
       const { status: started, stderr } = await start

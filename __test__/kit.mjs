@@ -123,12 +123,9 @@ export const NO_LOGGER = /^.*: There is no logger here: nobody listens at .*\n/g
 export function onTerminal(p, script, args = [], more = {}) {
   const file = fileURLToPath(new URL('terminal.py', import.meta.url))
   const running = command(p, 'python3', [file, process.execPath, script, ...args], more)
-  let seen = ''
-  running.child.stdout.on('data', (text) => {
-    seen += text
-  })
+  const seen = printed(running.child)
   return Object.assign(running, {
-    shown: () => seen.replaceAll('\r\n', '\n'),
+    shown: () => seen().replaceAll('\r\n', '\n'),
     pressCtrlC: () => running.child.kill('SIGUSR1'),
   })
 }
@@ -153,6 +150,15 @@ export function freePort() {
 /** A file's content; nothing if there is no such file. */
 export function read(file) {
   return existsSync(file) ? readFileSync(file, 'utf8') : ''
+}
+
+/** A function that returns what a process has printed on its standard output so far. */
+export function printed(child) {
+  let text = ''
+  child.stdout.on('data', (data) => {
+    text += data
+  })
+  return () => text
 }
 
 /** The pid in a pidfile. */

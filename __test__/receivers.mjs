@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { environment, library, read, root, sample, testIf, until, works } from './kit.mjs'
+import { environment, library, printed, read, root, sample, testIf, until, works } from './kit.mjs'
 
 const program = fileURLToPath(new URL('receiver.py', import.meta.url))
 
@@ -11,17 +11,14 @@ const program = fileURLToPath(new URL('receiver.py', import.meta.url))
 export async function start(t, p, file, args, { env = {}, ...more } = {}) {
   const stdio = ['ignore', 'pipe', 'inherit']
   const child = spawn(file, args, { cwd: p.dir, env: environment(p, env), stdio, ...more })
-  let line = ''
-  child.stdout.on('data', (data) => {
-    line += data
-  })
+  const said = printed(child)
   const ended = new Promise((resolve) => child.on('close', resolve))
   t.teardown(() => child.kill('SIGKILL'))
   return {
     pid: child.pid,
     async line() {
-      await until(() => line.includes('\n') || child.exitCode !== null, `a line of ${file}`)
-      return line.split('\n', 1)[0]
+      await until(() => said().includes('\n') || child.exitCode !== null, `a line of ${file}`)
+      return said().split('\n', 1)[0]
     },
     /** Asks it to end, and waits for that. */
     async stop(signal = 'SIGTERM') {

@@ -1,6 +1,6 @@
 // A logger that is restarted while a program logs, by any transport.
 
-import { run, until } from './kit.mjs'
+import { printed, run, until } from './kit.mjs'
 import { assertAll, logging, numbers, receive } from './receivers.mjs'
 
 /** Logs 100,000 numbered messages, fewer at a time than the queue holds, and says how far it is. */
@@ -21,14 +21,11 @@ export async function restartedDuring(t, p, kind, address, transport) {
   const running = run(p, p.write('stream.mjs', stream), [], {
     env: { TRANSPORT: JSON.stringify({ port: receiver.port, ...transport }) },
   })
-  let output = ''
-  running.child.stdout.on('data', (data) => {
-    output += data
-  })
+  const output = printed(running.child)
   for (const at of ['\n19999\n', '\n59999\n']) {
-    await until(() => output.includes(at), at)
+    await until(() => output().includes(at), at)
     await receiver.stop()
-    if (at.includes('59')) await until(() => output.includes('\n69999\n'), 'ten thousand more')
+    if (at.includes('59')) await until(() => output().includes('\n69999\n'), 'ten thousand more')
     receiver = await receive(t, p, kind, port)
   }
   const { status, stdout, stderr } = await running

@@ -13,6 +13,7 @@ import {
   library,
   pidIn,
   place,
+  printed,
   proc,
   processesOf,
   root,
@@ -227,13 +228,10 @@ for (const [what, { flags, input }] of Object.entries(programs)) {
 test('the REPL: there is nothing that a daemon could run, and start() says so', async (t) => {
   const p = place(t)
   const repl = spawn(process.execPath, ['-i'], { env: environment(p), stdio: ['pipe', 'pipe', 'inherit'] })
-  let told = ''
-  repl.stdout.on('data', (data) => {
-    told += data
-  })
+  const told = printed(repl)
   const closed = once(repl, 'close')
   repl.stdin.write(`${WITHOUT().replaceAll('\n', ' ')}\n`)
-  await until(() => told.match(/ERR_DAEMON_UNSUPPORTED There is no script/g)?.length === 2, 'two refusals')
+  await until(() => told().match(/ERR_DAEMON_UNSUPPORTED There is no script/g)?.length === 2, 'two refusals')
   repl.stdin.end()
   await closed
   t.deepEqual(fs.readdirSync(p.run), [])

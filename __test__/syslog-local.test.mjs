@@ -1,7 +1,19 @@
 // Messages to the local logger: what arrives when the logger comes and goes, and how little the event loop notices.
 
 import fs from 'node:fs'
-import { asRoot, command, isAlive, pidIn, place, processesOf, run, sample, test, until } from './kit.mjs'
+import {
+  asRoot,
+  command,
+  isAlive,
+  pidIn,
+  place,
+  printed,
+  processesOf,
+  run,
+  sample,
+  test,
+  until,
+} from './kit.mjs'
 import { assertAll, local, logging, numbers, opening, receive } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
 
@@ -175,14 +187,11 @@ test('a logger that is stopped is not noticed by the event loop; what the full q
     process.exit()`),
   )
   const running = run(p, script, [], { env: local(p) })
-  let output = ''
-  running.child.stdout.on('data', (data) => {
-    output += data
-  })
-  await until(() => output.includes('stop\n'), 'half of it')
+  const output = printed(running.child)
+  await until(() => output().includes('stop\n'), 'half of it')
   receiver.signal('SIGSTOP')
   p.write('go', '')
-  const measured = await until(() => /^\{.*\}$/m.exec(output)?.[0], 'the measurements')
+  const measured = await until(() => /^\{.*\}$/m.exec(output())?.[0], 'the measurements')
   receiver.signal('SIGCONT')
   const { status, stdout, stderr } = await running
   t.is(status, 0, stderr)
@@ -382,21 +391,18 @@ asRoot(
       ['-m', 'sh', '-c', inside, 'sh', console, process.execPath, script],
       { env: local(p) },
     )
-    let output = ''
-    running.child.stdout.on('data', (data) => {
-      output += data
-    })
-    await until(() => output.includes('connected'), 'the connection')
+    const output = printed(running.child)
+    await until(() => output().includes('connected'), 'the connection')
     await receiver.stop()
     fs.rmSync(`${p.dir}/log`)
-    await until(() => output.includes('shown again'), 'the console')
+    await until(() => output().includes('shown again'), 'the console')
     receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
     t.is((await running).status, 0)
     await receiver.stop()
     assertAll(t, numbers(receiver.messages()), 20)
     // Unlike a console, a file is written from its beginning each time it is opened. So only the last of each ten
     // messages stays.
-    const shown = numbers([...output.split('\n'), ...fs.readFileSync(console, 'utf8').split('\n')])
+    const shown = numbers([...output().split('\n'), ...fs.readFileSync(console, 'utf8').split('\n')])
     t.true(shown.includes(9) && shown.includes(19))
   },
 )

@@ -1,7 +1,7 @@
 // The loggers that systems have: rsyslog, syslog-ng and journald, as real processes of the test's own.
 
 import fs from 'node:fs'
-import { freePort, isRoot, place, read, run, until } from './kit.mjs'
+import { freePort, isRoot, place, printed, read, run, until } from './kit.mjs'
 import { installed, logging, numbers, start, withReal } from './receivers.mjs'
 
 /** What each of them is started with: its configuration and its arguments. */
@@ -125,14 +125,11 @@ for (const [name, { config, args }] of Object.entries(loggers)) {
       say(String(await syslog.flush(50_000)))`),
     )
     const running = run(p, script, [], { env: { TRANSPORT: JSON.stringify({ path: `${p.dir}/log` }) } })
-    let output = ''
-    running.child.stdout.on('data', (data) => {
-      output += data
-    })
-    await until(() => output.includes('half'), 'the half of it', 40_000)
+    const output = printed(running.child)
+    await until(() => output().includes('half'), 'the half of it', 40_000)
     await until(() => numbers(read(`${p.dir}/received`).split('\n')).length === 50_000, 'its arrival')
     await logger.stop()
-    await until(() => output.includes('\n59999\n'), 'more to be logged')
+    await until(() => output().includes('\n59999\n'), 'more to be logged')
     logger = await begin(t, p)
     t.true((await running).stdout.endsWith('\ntrue\n'))
     const file = `${p.dir}/received`

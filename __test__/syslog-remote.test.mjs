@@ -1,7 +1,7 @@
 // Messages to loggers on other hosts, and what no message can do by any transport.
 
 import fs from 'node:fs'
-import { place, read, run, test, until } from './kit.mjs'
+import { place, printed, read, run, test, until } from './kit.mjs'
 import { assertAll, local, logging, numbers, receive, start } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
 
@@ -45,11 +45,8 @@ with open(sys.argv[2], 'wb') as out:
     say(String(await syslog.flush(40_000)))`),
   )
   const running = run(p, script, [], { env: to('tcp', Number(await receiver.line())) })
-  let output = ''
-  running.child.stdout.on('data', (data) => {
-    output += data
-  })
-  await until(() => output.includes('\n'), 'the first flush')
+  const output = printed(running.child)
+  await until(() => output().includes('\n'), 'the first flush')
   p.write('go', '')
   const { stdout } = await running
   const { queued, sent } = JSON.parse(stdout.split('\n')[0])
@@ -81,12 +78,9 @@ test('messages by UDP to a logger that is missing wait, and go when it is there'
     say(JSON.stringify({ flushed: await syslog.flush(20_000), ...syslog.stats() }))`),
   )
   const running = run(p, script, [], { env: to('udp', probe.port) })
-  let output = ''
-  running.child.stdout.on('data', (data) => {
-    output += data
-  })
-  await until(() => output.includes('\n'), 'the first flush')
-  t.like(JSON.parse(output), { flushed: false, connected: false, queued: 1000, sent: 0 })
+  const output = printed(running.child)
+  await until(() => output().includes('\n'), 'the first flush')
+  t.like(JSON.parse(output()), { flushed: false, connected: false, queued: 1000, sent: 0 })
   const receiver = await receive(t, p, 'udp', probe.port)
   const { stdout } = await running
   t.like(JSON.parse(stdout.split('\n')[1]), { flushed: true, connected: true, queued: 0, sent: 1000 })
@@ -155,14 +149,11 @@ for (const kind of ['stream', 'tcp']) {
       say(JSON.stringify([await syslog.flush(20_000), syslog.stats().dropped]))`),
     )
     const running = run(p, script, [], { env })
-    let output = ''
-    running.child.stdout.on('data', (data) => {
-      output += data
-    })
-    await until(() => output.includes('connected'), 'the connection')
+    const output = printed(running.child)
+    await until(() => output().includes('connected'), 'the connection')
     receiver.signal('SIGSTOP')
     p.write('go', '')
-    await until(() => output.includes('logged'), 'the messages')
+    await until(() => output().includes('logged'), 'the messages')
     receiver.signal('SIGCONT')
     t.deepEqual(JSON.parse((await running).stdout.trim().split('\n').at(-1)), [true, 0])
     await receiver.stop()
