@@ -4,7 +4,7 @@
 import fs from 'node:fs'
 import { isAbsolute } from 'node:path'
 import fc from 'fast-check'
-import { daemonCommand } from '../build/launch/program.js'
+import { daemonCommand } from '../build/launch/command-line.js'
 import { splitNodeOptions, withoutLaunchersOwn } from '../build/runtime/flags.js'
 import { Daemon } from '../dist/index.js'
 import { isAlive, library, place, processesOf, run, sample, test } from './kit.mjs'

@@ -1,4 +1,4 @@
-// The class that programs extend, and what can be asked of a daemon from outside.
+// The class that programs extend. From outside it answers what can be asked of a daemon.
 
 import {
   exitStatus,
@@ -28,10 +28,10 @@ import {
 } from './process/index.js'
 import { now } from './runtime/index.js'
 
-/** `stop` gives a daemon this much longer than `stopTimeout`, in milliseconds, before SIGKILL. */
+/** `stop` waits this much longer than `stopTimeout`, in milliseconds, before it sends SIGKILL. */
 const KILL_AFTER_MS = 1000
 const SIGNAL = "a name such as 'SIGHUP'"
-/** How often `ensure` looks whether another's start is done, in milliseconds. */
+/** The pause between two looks of `ensure` at a start by another process, in milliseconds. */
 const LOOK_MS = 20
 
 /**
@@ -43,9 +43,9 @@ const LOOK_MS = 20
  */
 export class Daemon {
   readonly #options: ResolvedOptions
-  /** What the program gets as its arguments in the daemon, where the command line says. */
+  /** The program's own arguments in the daemon, where the command line gives some. */
   #arguments: readonly string[] | undefined
-  /** On the command line, somebody may look on. */
+  /** How to wait: on the command line, a person may look on. */
   #wait: Wait = silently
 
   /**
@@ -54,11 +54,11 @@ export class Daemon {
    */
   constructor(options: DaemonOptions = {}) {
     this.#options = resolveOptions(options)
-    if (handOver?.name === this.#options.name) this.#takePlace(handOver)
+    if (handOver?.name === this.#options.name) this.#usePlaceOf(handOver)
   }
 
-  /** The daemon's options count, but for the pidfile's place, which is the launcher's. */
-  #takePlace({ place }: Hello): void {
+  /** The daemon's own options count, except that the pidfile is where the launcher has locked it. */
+  #usePlaceOf({ place }: Hello): void {
     this.#options.places = place === null ? [] : [place]
     this.#options.placeIsDefault = false
   }
@@ -69,8 +69,8 @@ export class Daemon {
   }
 
   /**
-   * The pidfile's path, or `null` where none is kept. Where it is not the same in every environment, that
-   * of the daemon that runs at this moment; where none does, that of the next start.
+   * The pidfile's path, or `null` where none is kept. Where the path depends on the environment, it is that
+   * of the daemon that runs at this moment, or of the next start where none runs.
    */
   get pidFile(): string | null {
     const place = this.#place()
@@ -78,9 +78,9 @@ export class Daemon {
   }
 
   /**
-   * The path for a socket of the daemon's, beside its pidfile and as short as a socket's must be; `null`
-   * without a pidfile. The same in the daemon and in a client of the same name: as with `pidFile`, that of
-   * the daemon that runs at this moment.
+   * A path for a socket of the daemon, beside its pidfile and as short as a socket's path must be; `null`
+   * without a pidfile. It is the same in the daemon and in a client of the same name. As with `pidFile`, it
+   * is that of the daemon that runs at this moment.
    *
    * @throws DaemonError `ERR_DAEMON_PIDFILE` where the directory alone is too long
    */
@@ -95,17 +95,17 @@ export class Daemon {
   }
 
   /**
-   * Runs before privileges are dropped and before the start is told as done: bind ports, read keys.
+   * Runs before privileges are dropped and before the launcher hears that the daemon is ready: bind ports, read keys.
    * What it throws ends the start, and the launcher shows it. Does nothing by default.
    */
   protected async setup(): Promise<void> {}
 
   /**
-   * The daemon's behaviour. While it is pending the process lives. When it has returned, the daemon
-   * ends with the event loop's last work; what it throws is logged and ends it with status 1.
+   * The daemon's behaviour. The process lives while it is pending. When it has returned, the daemon ends as soon
+   * as the event loop has nothing left to do. An error that it throws is logged, and ends the daemon with status 1.
    *
-   * @param signal - aborts when the daemon is asked to end. An `action` that takes it is waited for then, for at
-   * most `stopTimeout`, unless it calls `exit` itself
+   * @param signal - aborts when the daemon is asked to end. An `action` that has this parameter is then waited for,
+   * for at most `stopTimeout`, unless it calls `exit` itself
    */
   protected async action(signal: AbortSignal): Promise<unknown> {
     void signal
@@ -114,20 +114,23 @@ export class Daemon {
 
   /**
    * Gets SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGCHLD and SIGPIPE, one at a time. By
-   * default SIGTERM ends the daemon, attached SIGINT too, and all others are ignored. An override passes
-   * on what it does not handle with `super.onSignal(signal)`. On SIGHUP the log files (`stdout`, `stderr`)
-   * were opened anew before this is called, whatever it does.
+   * default SIGTERM ends the daemon, SIGINT ends an attached one, and all others are ignored. An override calls
+   * `super.onSignal(signal)` for the signals that it does not handle. On SIGHUP the log files (`stdout`, `stderr`)
+   * have been opened anew before this is called, whatever it does.
    */
   protected async onSignal(signal: NodeJS.Signals): Promise<void> {
     await life.onSignal(signal)
   }
 
-  /** Runs on the way out, beside an `action` that takes the signal, for at most `stopTimeout`. Does nothing by default. */
+  /**
+   * Runs when the daemon ends, for at most `stopTimeout`, while an `action` that has the signal comes to its end.
+   * Does nothing by default.
+   */
   protected async shutdown(): Promise<void> {}
 
   /**
-   * Starts the daemon; resolves in the launcher once it is ready, and never settles in the daemon. In
-   * the process of a daemon that the program starts later, it resolves with the pid of this one.
+   * Starts the daemon. Resolves in the launcher once the daemon is ready, and never settles in the daemon. In
+   * the process of another daemon that the program starts later, it resolves with the pid of this one.
    *
    * @throws DaemonError `ERR_DAEMON_ALREADY_RUNNING`, `ERR_DAEMON_START_FAILED`,
    * `ERR_DAEMON_START_TIMEOUT`, `ERR_DAEMON_PIDFILE`, `ERR_DAEMON_UNSAFE_PIDFILE`,
@@ -139,7 +142,7 @@ export class Daemon {
     return this.#start(background, detach === true)
   }
 
-  /** `asked`: for what `detach` says, and it was not found out. */
+  /** `asked`: somebody has asked for what `detach` says, so it was not found out. */
   async #start(
     detach: boolean,
     asked: boolean,
@@ -170,14 +173,15 @@ export class Daemon {
     return this.#live(true, failed)
   }
 
-  /** Not of a server that a client, or another daemon, has started: it may end with them. */
+  /** Warns where the daemon will not outlive the program. A server that a client, or another daemon, has started may
+   * end with that one. */
   #warn(asked: boolean): void {
     if (this.#options.script !== undefined || become !== undefined) return
     const warning = warningOfLifeline(asked)
     if (warning !== undefined) process.stderr.write(`${this.name}: ${warning}\n`)
   }
 
-  /** In the process of one daemon, one that the program had started before it is not started again. */
+  /** In the process of one daemon, the pid of another that the program has started before: it is not started again. */
   async #earlier(): Promise<number | undefined> {
     if (handOver === undefined || become !== undefined) return undefined
     const known = startedEarlier(this.name)
@@ -206,7 +210,7 @@ export class Daemon {
       behaviour: {
         setup: () => this.setup(),
         action: (signal) => this.action(signal),
-        takesSignal: this.action.length > 0,
+        hasSignal: this.action.length > 0,
         onSignal: (signal) => this.onSignal(signal),
         shutdown: () => this.shutdown(),
       },
@@ -216,8 +220,8 @@ export class Daemon {
     })
   }
 
-  /** Attached: returns a warning where the pidfile cannot be written and nobody asked for one, which is no reason not
-   * to run. */
+  /** Attached: where the pidfile cannot be written and nobody asked for one, the daemon runs all the same. Returns a
+   * warning then. */
   async #lockPidfile(): Promise<string | undefined> {
     const { places } = this.#options
     const [own] = places
@@ -235,9 +239,9 @@ export class Daemon {
   }
 
   /**
-   * The daemon's pid: started, or, where one runs or is just starting, of that one once it is ready.
-   * Always detached. Prints nothing: what the daemon printed while it started is `stdout` and `stderr`, both
-   * empty where it was not started by this call. Never settles in the daemon.
+   * Starts the daemon, always detached, unless one runs or is just starting. Resolves once it is ready, with its
+   * pid. Prints nothing: `stdout` and `stderr` are what the daemon printed while it started, and are empty where
+   * this call has not started it. Never settles in the daemon.
    *
    * @throws DaemonError as `start`
    */
@@ -270,8 +274,8 @@ export class Daemon {
   }
 
   /**
-   * Ends the daemon: SIGTERM, and SIGKILL one second after `stopTimeout`. Resolves when the process
-   * has ended and its pidfile is gone; with `null` where none was running. One that is starting is
+   * Ends the daemon by SIGTERM, and by SIGKILL one second after `stopTimeout`. Resolves when the process
+   * has ended and its pidfile is gone, or with `null` where none was running. A daemon that is starting is
    * ended too.
    *
    * @throws DaemonError `ERR_DAEMON_STOP_FAILED`: nothing was sent, or it did not end
@@ -286,20 +290,20 @@ export class Daemon {
     return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM' }
   }
 
-  /** It cannot say so itself. */
+  /** Logs that a daemon was killed, which it cannot say itself. */
   #tellKilled(pid: number, limit: number): void {
     const { name, syslogOptions, syslogFacility } = this.#options
     logger.warnAs(name, syslogOptions, syslogFacility, killed(pid, limit))
   }
 
-  /** `stop`, then `start`. */
+  /** Stops the daemon, and starts it again. */
   async restart(): Promise<{ pid: number }> {
     await this.stop()
     return this.start()
   }
 
   /**
-   * Whether it runs, by the lock on its pidfile. Any user may ask.
+   * Says whether the daemon runs, which the lock on its pidfile shows. Any user may ask.
    *
    * @throws DaemonError `ERR_DAEMON_UNSAFE_PIDFILE`, `ERR_DAEMON_PIDFILE`; `ERR_DAEMON_STOP_FAILED` where
    * the lock is held by a process that is not recognised
@@ -329,7 +333,7 @@ export class Daemon {
     throw new DaemonError('ERR_DAEMON_NOT_RUNNING', said.join('. '), own ? { path: pidFileIn(own) } : {})
   }
 
-  /** In the process of a daemon that is not taken over yet, code takes the way that it took in the launcher. */
+  /** In the process of a daemon before its take-over, code goes the way that it has gone in the launcher. */
   #isYetToStart(): boolean {
     return life.awaits(this.name) || isAhead(this.name)
   }
@@ -347,10 +351,10 @@ export class Daemon {
    * The command line: `start | stop | restart | reload | status [--json] | run`. Sets
    * `process.exitCode` as the Linux Standard Base does for init scripts.
    *
-   * What stands behind `--` after `start`, `restart` or `run` is the program's own: from `setup` on, it is all
-   * that `process.argv` has beside Node and the script.
+   * Arguments behind `--`, after `start`, `restart` or `run`, are the program's own: from `setup` on,
+   * `process.argv` has only them after Node and the script.
    *
-   * @param given - the arguments after the script's name, by default
+   * @param given - the arguments, by default those after the script's name
    */
   async serviced(given?: readonly string[]): Promise<void> {
     const args = given ?? process.argv.slice(2)
@@ -362,8 +366,8 @@ export class Daemon {
         ),
       )
     }
-    // Who gives other arguments than the process's has read those already.
-    const take = (own: readonly string[] | undefined) => {
+    // A program that gives other arguments than the process's own has read those already.
+    const setArguments = (own: readonly string[] | undefined) => {
       this.#arguments = own ?? (given ? undefined : [])
     }
     const terminal = new Terminal()
@@ -372,11 +376,11 @@ export class Daemon {
       name: this.name,
       patience: this.#options.stopTimeout + KILL_AFTER_MS,
       start: (own) => {
-        take(own)
+        setArguments(own)
         return this.#start(true, true)
       },
       run: (own) => {
-        take(own)
+        setArguments(own)
         return this.#start(false, true, (error) => exitStatus('run', error))
       },
       stop: () => this.stop(),
@@ -388,34 +392,34 @@ export class Daemon {
   }
 
   /**
-   * In the daemon: becomes another user, for good, and proves it. The user named, else one with the
-   * daemon's name, else `daemon`. The group likewise; where none is named, the user's own, if it has an
-   * entry. Any failure ends the daemon.
+   * In the daemon: becomes another user, for good, and proves it. That is the given user, else the one with the
+   * daemon's name, else `daemon`. The group is found in the same way; where none is given, it is the user's own, if
+   * the user has an entry. Any failure ends the daemon.
    */
   dropPrivileges(user?: string | number | null, group?: string | number | null): Identity {
     return life.dropPrivileges(user, group)
   }
 
   /**
-   * In the daemon: opens its log files (`stdout`, `stderr`) anew, for who has renamed them. What cannot
-   * be opened is a LOG_ERR, and the old file stays. SIGHUP always does this.
+   * In the daemon: opens its log files (`stdout`, `stderr`) anew, after they were renamed. A file that cannot
+   * be opened is a LOG_ERR, and the old one stays. SIGHUP always does this.
    */
   reopen(): void {
     life.reopen()
   }
 
-  /** In the daemon: the way out, by `shutdown`, with this exit status. Never settles. */
+  /** In the daemon: ends it with this exit status, after `shutdown`. Never settles. */
   exit(code = 0): Promise<never> {
     return life.exit(code)
   }
 
-  /** In the daemon: ends the process at once, by _exit(2); the pidfile is removed, nothing else is done. */
+  /** In the daemon: ends the process at once, by _exit(2). The pidfile is removed, and nothing else is done. */
   exitNow(code: number): never {
     return life.exitNow(code)
   }
 }
 
-/** What `ensure` answers for a daemon that it has not started. */
+/** The answer of `ensure` for a daemon that it has not started. */
 function found(pid: number) {
   return { pid, started: false, stdout: '', stderr: '' }
 }

@@ -1,23 +1,23 @@
-// The same without a class, as in hdaemonize.
+// Daemons without a class, as in hdaemonize.
 
 import { Daemon } from './daemon.js'
 import { invalidType } from './errors/index.js'
 import { checkNames, type DaemonOptions } from './options/index.js'
 
-/** What `daemonize` takes beside the action. */
+/** The options of `daemonize`. */
 export interface DaemonizeOptions extends DaemonOptions {
-  /** Runs on the way out, beside an action that takes the signal. See {@link Daemon.shutdown}. */
+  /** Runs when the daemon ends. See {@link Daemon.shutdown}. */
   shutdown?: ((daemon: Daemon) => unknown) | undefined
 }
 
-/** What `serviced` takes: a program with a command line. */
+/** The program that `serviced` gives a command line, and its options. */
 export interface ServiceOptions<T> extends DaemonOptions {
   /**
-   * The daemon's behaviour; gets what `privilegedAction` returned. One that takes the signal is waited for on
-   * the way out.
+   * The daemon's behaviour. It gets what `privilegedAction` has returned. A program that has the signal as a
+   * parameter is waited for when the daemon ends.
    */
   program: (value: T, signal: AbortSignal, daemon: Daemon) => unknown
-  /** Runs on the way out, beside a program that takes the signal; gets what `privilegedAction` returned. */
+  /** Runs when the daemon ends. It gets what `privilegedAction` has returned. */
   shutdown?: ((value: T, daemon: Daemon) => unknown) | undefined
   /** Runs before privileges are dropped. */
   privilegedAction?: ((daemon: Daemon) => T | Promise<T>) | undefined
@@ -33,7 +33,7 @@ export async function daemonize(
   options: DaemonizeOptions = {},
 ): Promise<{ pid: number }> {
   mustBeFunction('action', action)
-  const { shutdown, ...rest } = takeOptions(options, ['shutdown'])
+  const { shutdown, ...rest } = checkedOptions(options, ['shutdown'])
   return new (class Acting extends Daemon {
     static {
       setLength(Acting.prototype.action, action.length)
@@ -47,12 +47,12 @@ export async function daemonize(
   })(rest).start()
 }
 
-/** What `serviced` takes beside a Daemon's options. */
+/** The options of `serviced` that a Daemon does not have. */
 const SERVICE = ['program', 'privilegedAction', 'shutdown']
 
-/** A program with the command line of `Daemon.serviced`. */
+/** Gives a program the command line of `Daemon.serviced`. */
 export async function serviced<T = undefined>(service: ServiceOptions<T>): Promise<void> {
-  const { program, privilegedAction, shutdown, ...options } = takeOptions(service, SERVICE)
+  const { program, privilegedAction, shutdown, ...options } = checkedOptions(service, SERVICE)
   mustBeFunction('program', program)
   if (privilegedAction !== undefined) mustBeFunction('privilegedAction', privilegedAction)
   let value: T
@@ -72,12 +72,12 @@ export async function serviced<T = undefined>(service: ServiceOptions<T>): Promi
   })(options).serviced()
 }
 
-/** An `action` is waited for as what it calls can end. */
+/** Whether an `action` has the signal as a parameter shows in its length: it is that of the function that it calls. */
 function setLength(action: (signal: AbortSignal) => unknown, length: number): void {
   Object.defineProperty(action, 'length', { value: Math.max(length, 0) })
 }
 
-function takeOptions<O extends { shutdown?: unknown }>(options: O, others: readonly string[]): O {
+function checkedOptions<O extends { shutdown?: unknown }>(options: O, others: readonly string[]): O {
   if (typeof options !== 'object' || options === null) throw invalidType('options', options, 'an object')
   checkNames(options, others)
   if (options.shutdown !== undefined) mustBeFunction('shutdown', options.shutdown)

@@ -5,7 +5,7 @@ import { Writable } from 'node:stream'
 import { fieldsOf } from './fields/index.js'
 import { syslog } from './index.js'
 
-/** What the stream is made with. */
+/** The options of the stream. */
 export interface PinoSyslogOptions {
   /**
    * The key of the message, as pino's `messageKey`.
@@ -18,7 +18,7 @@ export interface PinoSyslogOptions {
    */
   levelKey?: string | undefined
   /**
-   * Keys that are not sent as fields: those that every syslog message has anyhow.
+   * Keys that are not sent as fields, since every syslog message has them already.
    * @defaultValue `['time', 'pid', 'hostname']`
    */
   ignore?: readonly string[] | undefined
@@ -41,9 +41,9 @@ const LABELS: Record<string, number> = {
 }
 
 /**
- * A stream that takes pino's lines and logs each as a syslog message, with the keys beside the message
- * as its fields. In the main thread nothing that was logged is lost at the end of the program; a
- * transport's worker thread must have got it before (`logger.flush()`).
+ * A stream that logs each of pino's lines as a syslog message, with the keys beside the message as its
+ * fields. In the main thread nothing that was logged is lost at the end of the program. A transport's worker
+ * thread must have received it before the end (`logger.flush()`).
  */
 export default function toSyslog(options: PinoSyslogOptions = {}): Writable {
   const { messageKey = 'msg', levelKey = 'level', facility = 0 } = options
@@ -54,7 +54,7 @@ export default function toSyslog(options: PinoSyslogOptions = {}): Writable {
     try {
       entry = JSON.parse(line)
     } catch {
-      // Not pino's; a message all the same.
+      // This line is not pino's, and a message all the same.
     }
     if (typeof entry !== 'object' || entry === null) {
       if (line !== '') syslog.syslog(facility | syslog.LOG_INFO, line)
@@ -74,7 +74,7 @@ export default function toSyslog(options: PinoSyslogOptions = {}): Writable {
   const stream = new Writable({
     decodeStrings: false,
     write(chunk: string | Uint8Array, _encoding, done) {
-      // A transport's worker gets what fits into its buffer: parts of lines, too.
+      // A transport's worker gets what fits into its buffer, which may be a part of a line.
       const lines = (begun + (typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString())).split('\n')
       begun = lines.pop() ?? ''
       for (const line of lines) log(line)
@@ -86,7 +86,7 @@ export default function toSyslog(options: PinoSyslogOptions = {}): Writable {
       done()
     },
   })
-  // pino's `logger.flush(callback)`.
+  // `logger.flush(callback)` of pino calls this.
   return Object.assign(stream, {
     flush(done?: (error?: Error) => void) {
       syslog.flush().then(
@@ -97,7 +97,7 @@ export default function toSyslog(options: PinoSyslogOptions = {}): Writable {
   })
 }
 
-/** pino has numbers, the more urgent the greater, or names. */
+/** A level of pino's is a number, which is greater for what is more urgent, or a name. */
 function priorityOf(level: unknown): number {
   if (typeof level === 'string') return LABELS[level.toLowerCase()] ?? syslog.LOG_INFO
   if (typeof level !== 'number') return syslog.LOG_INFO

@@ -17,7 +17,7 @@ export interface WinstonFormat {
   options?: object
 }
 
-/** What the transport is made with. */
+/** The options of the transport. */
 export interface WinstonSyslogOptions {
   /**
    * The least urgent level that is sent.
@@ -25,8 +25,8 @@ export interface WinstonSyslogOptions {
    */
   level?: string | undefined
   /**
-   * A format of this transport's own: then the text that it makes is the message, without fields.
-   * @defaultValue none: the message, and all else as its fields
+   * A format for this transport alone. The text that it makes is the message, which then has no fields.
+   * @defaultValue none: the message is sent with everything else as its fields
    */
   format?: WinstonFormat | undefined
   /**
@@ -35,7 +35,7 @@ export interface WinstonSyslogOptions {
    */
   silent?: boolean | undefined
   /**
-   * Sends uncaught exceptions, as winston's own transports do. In a daemon they are logged anyhow.
+   * Sends uncaught exceptions, as winston's own transports do. A daemon logs them in any case.
    * @defaultValue `false`
    */
   handleExceptions?: boolean | undefined
@@ -50,7 +50,7 @@ export interface WinstonSyslogOptions {
    */
   priorities?: Readonly<Record<string, number>> | undefined
   /**
-   * Keys that are not sent as fields: those that every syslog message has anyhow.
+   * Keys that are not sent as fields, since every syslog message has them already.
    * @defaultValue `['timestamp']`
    */
   ignore?: readonly string[] | undefined
@@ -61,7 +61,7 @@ export interface WinstonSyslogOptions {
   facility?: number | undefined
 }
 
-/** Of triple-beam, which winston's formats and transports agree on. */
+/** The symbols of triple-beam, which winston's formats and transports share. */
 const LEVEL = Symbol.for('level')
 const MESSAGE = Symbol.for('message')
 
@@ -91,8 +91,8 @@ interface Logger {
 }
 
 /**
- * A transport for winston 3. Not made from `winston-transport`, which this package would then depend
- * on: to winston it is a stream of objects with a `log`, and these few properties.
+ * A transport for winston 3. It does not extend `winston-transport`, on which this package would then depend.
+ * To winston a transport is a stream of objects with a `log` and these few properties.
  */
 export class SyslogTransport extends Writable {
   readonly name = 'syslog'
@@ -159,7 +159,7 @@ export class SyslogTransport extends Writable {
   }
 }
 
-/** Not `info.level`, which a format may have coloured. */
+/** The level of a message. A format may have coloured `info.level`. */
 function levelOf(info: WinstonInfo): string {
   return String(info[LEVEL] ?? info.level)
 }

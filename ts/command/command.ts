@@ -76,7 +76,7 @@ function misuse(what: string, meant?: string): void {
   process.exitCode = USAGE_ERROR
 }
 
-/** Somebody wants the program to have arguments. */
+/** Says where the program's own arguments belong. */
 function misplaced(verb: string, rest: readonly string[]): void {
   misuse(
     `unexpected argument '${rest[0]}'. The program's own arguments stand behind ${OWN}: ` +
@@ -84,7 +84,7 @@ function misplaced(verb: string, rest: readonly string[]): void {
   )
 }
 
-/** Writes to standard output. To make process.stdout for it takes as long as all the rest of `status`. */
+/** Writes to standard output. Making process.stdout would take as long as all the rest of `status`. */
 function say(text: string): void {
   try {
     writeSync(1, text)

@@ -9,7 +9,7 @@ export type Wait = <T>(waiting: Waiting, work: () => Promise<T>) => Promise<T>
 export interface Waiting {
   /** In words: `sample: waiting until it is ready`. */
   what: string
-  /** The most milliseconds that it takes. */
+  /** The most milliseconds that the work may take. */
   limit: number
   /** What follows when that time is up. */
   after: string
@@ -67,7 +67,8 @@ export class Terminal {
     }
   }
 
-  /** So that a shell sees what happened. Not where the program has a listener of its own, which was called already. */
+  /** Ends this process by SIGINT, so that a shell sees what happened; not where the program has a listener of its own,
+   * which was called already. */
   dieIfInterrupted(): void {
     if (!this.#interrupted) return
     process.exitCode = 130

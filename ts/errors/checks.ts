@@ -1,9 +1,9 @@
-// Checks of values that a program gives: each throws a TypeError that names the value.
+// Checks of values that a program gives. Each throws a TypeError that names the value.
 
 import { isAbsolute } from '../runtime/index.js'
 import { invalidType, invalidValue, unknownName } from './errors.js'
 
-/** One check: of a value, called by the option's name. */
+/** Checks a value. `option` is what it is called. */
 export type Check = (value: unknown, option: string) => void
 
 export function ofType(type: 'boolean'): Check {
@@ -12,13 +12,13 @@ export function ofType(type: 'boolean'): Check {
   }
 }
 
-export function checkText(value: unknown, option: string, takes: string, mayBeEmpty = false): void {
-  if (typeof value !== 'string') throw invalidType(option, value, takes)
-  if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, takes)
+export function checkText(value: unknown, option: string, expected: string, mayBeEmpty = false): void {
+  if (typeof value !== 'string') throw invalidType(option, value, expected)
+  if (value.includes('\0') || (value === '' && !mayBeEmpty)) throw invalidValue(option, value, expected)
 }
 
-/** Whether a text has control characters, those of Unicode's category Cc. `\p{Cc}` in a regular expression
- * would load tables of Unicode with each import. */
+/** Whether a text has control characters (Unicode's category Cc). `\p{Cc}` in a regular expression would load
+ * tables of Unicode with each import. */
 export function hasControls(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
@@ -37,15 +37,15 @@ export function checkInteger(
   option: string,
   least: number,
   most: number,
-  takes: string,
+  expected: string,
 ): void {
-  if (typeof value !== 'number') throw invalidType(option, value, takes)
-  if (!Number.isInteger(value) || value < least || value > most) throw invalidValue(option, value, takes)
+  if (typeof value !== 'number') throw invalidType(option, value, expected)
+  if (!Number.isInteger(value) || value < least || value > most) throw invalidValue(option, value, expected)
 }
 
-export function checkEach(value: unknown, option: string, takes: string, check: Check): void {
-  if (!Array.isArray(value)) throw invalidType(option, value, takes)
-  // Not forEach, which passes over holes.
+export function checkEach(value: unknown, option: string, expected: string, check: Check): void {
+  if (!Array.isArray(value)) throw invalidType(option, value, expected)
+  // forEach would skip holes.
   for (let i = 0; i < value.length; i++) check(value[i], `${option}[${i}]`)
 }
 
@@ -53,17 +53,17 @@ export function checkEach(value: unknown, option: string, takes: string, check: 
 export function checkObject(
   value: unknown,
   option: string,
-  takes: string,
+  expected: string,
   checks: Readonly<Record<string, Check>>,
 ): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalidType(option, value, takes)
+    throw invalidType(option, value, expected)
   }
   for (const [key, entry] of Object.entries(value)) {
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined
     if (check === undefined) {
       const known = Object.keys(checks)
-      throw unknownName(option, key, `${takes}, with no other keys than ${known.join(', ')}`, known)
+      throw unknownName(option, key, `${expected}, with no other keys than ${known.join(', ')}`, known)
     }
     if (entry !== undefined) check(entry, `${option}.${key}`)
   }

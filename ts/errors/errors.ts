@@ -41,7 +41,7 @@ export interface DaemonErrorDetails {
   cause?: unknown
 }
 
-/** What of a DaemonError is not always enumerable. */
+/** The properties of a DaemonError that are not always enumerable. */
 const PRINTED = ['stdout', 'stderr'] as const
 
 /** What goes wrong with a daemon. The message says what happened, to what, and what to do. */
@@ -83,52 +83,52 @@ export class DaemonError extends Error {
   }
 }
 
-/** Of what the daemon printed, so many of the last characters stand in a message; the error has them all. */
+/** So many of the last characters that the daemon printed are quoted in a message. The error has them all. */
 export const QUOTED = 4000
 
 /**
- * Whether message and cause have all of that, so that it is not to be shown once more. What Node prints of an
- * error that nobody catches ends with the error's own text, or that and Node's version.
+ * Whether the message and the cause already contain all that was printed, so that it need not be shown again. What
+ * Node prints of an error that nobody catches ends with the error's own text, or with that and Node's version.
  */
 export function isTold(printed: string, message: string, cause: unknown): boolean {
   return message.endsWith(ahead(printed, cause).slice(-QUOTED))
 }
 
-/** What was printed ahead of the cause. */
+/** What was printed before the cause. */
 export function ahead(printed: string, cause: unknown): string {
   const end = cause instanceof Error && cause.stack ? printed.indexOf(cause.stack) : -1
   return (end < 0 ? printed : printed.slice(0, end)).trim()
 }
 
 /** An argument of the wrong type. */
-export function invalidType(name: string, value: unknown, takes: string): TypeError {
-  return invalid('ERR_INVALID_ARG_TYPE', name, value, takes)
+export function invalidType(name: string, value: unknown, expected: string): TypeError {
+  return invalid('ERR_INVALID_ARG_TYPE', name, value, expected)
 }
 
-/** An argument of the right type with a value that cannot be. */
-export function invalidValue(name: string, value: unknown, takes: string): TypeError {
-  return invalid('ERR_INVALID_ARG_VALUE', name, value, takes)
+/** An argument of the right type with a wrong value. */
+export function invalidValue(name: string, value: unknown, expected: string): TypeError {
+  return invalid('ERR_INVALID_ARG_VALUE', name, value, expected)
 }
 
-/** A name that is none of the known ones: it may be misspelt. */
+/** An unknown name, which may be misspelt. */
 export function unknownName(
   name: string,
   value: unknown,
-  takes: string,
+  expected: string,
   known: readonly string[],
 ): TypeError {
   const meant = typeof value === 'string' ? nearest(value, known) : undefined
-  return invalid('ERR_INVALID_ARG_VALUE', name, value, takes, meant && `. Did you mean '${meant}'?`)
+  return invalid('ERR_INVALID_ARG_VALUE', name, value, expected, meant && `. Did you mean '${meant}'?`)
 }
 
-function invalid(code: string, name: string, value: unknown, takes: string, hint = ''): TypeError {
+function invalid(code: string, name: string, value: unknown, expected: string, hint = ''): TypeError {
   const got = inspect(value, { depth: 0, maxStringLength: 100, breakLength: Number.POSITIVE_INFINITY })
-  return Object.assign(new TypeError(`\`${name}\` must be ${takes}; got ${got}${hint}`), { code })
+  return Object.assign(new TypeError(`\`${name}\` must be ${expected}; got ${got}${hint}`), { code })
 }
 
-/** An error as it goes from process to process. */
+/** An error on its way from process to process. */
 interface Wire {
-  /** What was thrown was no Error: this is how it looks, or its value, where JSON has it. */
+  /** Where something else than an Error was thrown: its value, where JSON can express it, and how Node shows it. */
   value?: unknown
   shown?: string
   name?: string
@@ -139,7 +139,7 @@ interface Wire {
   errors?: Wire[]
 }
 
-/** A chain of causes ends here. */
+/** No chain of causes is longer than this. */
 const DEEPEST = 100
 
 /** Whatever was thrown, as JSON: an error with its name, message, stack, properties and causes. */
@@ -151,7 +151,7 @@ export function serializeError(thrown: unknown): string {
   }
 }
 
-/** Whatever was thrown, as Node prints it. Never throws: a getter, a proxy or a custom way to show it may. */
+/** Whatever was thrown, as Node prints it. Never throws, though a getter, a proxy or a custom inspection may. */
 export function inText(thrown: unknown): string {
   const text = shown(thrown)
   return typeof property(thrown, 'stack') === 'string' ? text : `Uncaught ${text}`
@@ -175,7 +175,7 @@ export function property(thrown: unknown, key: string): unknown {
   }
 }
 
-/** What `serializeError` made: an error again, that prints as the original did. */
+/** Makes an error again of what `serializeError` made. It prints as the original did. */
 export function reviveError(json: string): unknown {
   try {
     return fromWire(JSON.parse(json) as Wire)

@@ -1,10 +1,10 @@
-// What somebody meant who misspelt a name.
+// The name that somebody has meant who misspelt it.
 
 /** The known name that is most like `given`; `undefined` where none is like it. */
 export function nearest(given: string, known: readonly string[]): string | undefined {
   const wanted = plain(given)
   let best: string | undefined
-  // A third of it may be wrong, and in a short one two letters.
+  // A third of the letters may be wrong, and two in a short name.
   let least = Math.max(2, Math.floor(wanted.length / 3)) + 1
   for (const name of known) {
     const distance = distanceOf(wanted, plain(name))
@@ -13,12 +13,12 @@ export function nearest(given: string, known: readonly string[]): string | undef
   return best ?? (wanted.length > 2 ? known.find((name) => plain(name).includes(wanted)) : undefined)
 }
 
-/** Case, and what joins words, is not what makes a name another one. */
+/** Case, and the characters that join words, make no difference. */
 function plain(name: string): string {
   return name.toLowerCase().replace(/[-_ ]/g, '')
 }
 
-/** How many letters must be put in, left out, changed or exchanged with their neighbour (Damerau, Levenshtein). */
+/** How many letters must be inserted, removed, changed or swapped with their neighbour (Damerau, Levenshtein). */
 function distanceOf(from: string, to: string): number {
   let before: number[] = []
   let last = Array.from({ length: to.length + 1 }, (_, i) => i)

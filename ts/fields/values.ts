@@ -1,10 +1,10 @@
 // What a program's own logger knows beside the message, as fields of a syslog message. A logger must
-// never throw for what it is given: names are made to fit, and values become text.
+// never throw, whatever it is given: names are made to fit, and values become text.
 
 import { inspect } from '../runtime/index.js'
 import { isReservedName, LONGEST_NAME } from './names.js'
 
-/** What a field can be; `undefined` is "left out". */
+/** The value of a field. One that is `undefined` is left out. */
 export type SyslogValue = string | number | bigint | boolean | null | undefined
 
 /** How deep objects become fields of their own. What is deeper becomes text. */

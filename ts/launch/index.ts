@@ -1,3 +1,4 @@
 // The launcher: from options to a running daemon, or to the reason why there is none.
 
-export { isAhead, isRepeated, launch, onceReleased, show, startedEarlier } from './launch.js'
+export { launch, onceReleased, show } from './launch.js'
+export { isAhead, isRepeated, startedEarlier } from './started.js'

@@ -1,4 +1,4 @@
-// The launcher: from options to a running daemon, or to the truth about why there is none.
+// The launcher: from options to a running daemon, or to the reason why there is none.
 
 import {
   ahead,
@@ -12,35 +12,12 @@ import { ownsVariables } from '../manager/index.js'
 import { type NativePlace, native } from '../native/index.js'
 import type { ResolvedOptions } from '../options/index.js'
 import { hintOf, pidFileIn } from '../pidfile/index.js'
-import { become, type Hello, handOver, signalName } from '../process/index.js'
+import { type Hello, signalName } from '../process/index.js'
 import { existsSync, print } from '../runtime/index.js'
-import { daemonCommand } from './program.js'
+import { daemonCommand } from './command-line.js'
+import { noteStarted, startedSoFar } from './started.js'
 
 type Outcome = Awaited<ReturnType<typeof native.launch>>
-
-/** The daemons that this program has started, with the last pid of each: what the next one is told. */
-const started = new Map(handOver?.earlier.map(({ name, pid }) => [name, pid]))
-/** Of those that the launcher had started: the ones whose start was reached in this process too. */
-const reached = new Set<string>()
-
-/** The pid of a daemon that was started before in this program, or in its launcher. */
-export function startedEarlier(name: string): number | undefined {
-  reached.add(name)
-  return started.get(name)
-}
-
-/**
- * In the process of a daemon that is not taken over yet, code runs for the second time. What it does to
- * one that the program had started before, the launcher has done already.
- */
-export function isRepeated(name: string): boolean {
-  return handOver !== undefined && become === undefined && started.has(name)
-}
-
-/** Of such a one: that its start is still to come in this process. */
-export function isAhead(name: string): boolean {
-  return isRepeated(name) && !reached.has(name)
-}
 
 /** A daemon that was started, and what it printed meanwhile. */
 export interface Launched {
@@ -49,7 +26,7 @@ export interface Launched {
   stderr: Buffer
 }
 
-/** Where a process that is being killed still holds a pidfile: tries again when it has let go. */
+/** Tries again where a process that is being killed still holds the pidfile, when it has let go. */
 export async function onceReleased<T>(places: NativePlace[], attempt: () => Promise<T>): Promise<T> {
   try {
     return await attempt()
@@ -60,7 +37,8 @@ export async function onceReleased<T>(places: NativePlace[], attempt: () => Prom
   }
 }
 
-/** Starts the daemon in the background; resolves when it is ready. `isShown`: what it prints meanwhile will be. */
+/** Starts the daemon in the background, and resolves when it is ready. `isShown`: what it prints until then will be
+ * shown. */
 export async function launch(options: ResolvedOptions, isShown: boolean): Promise<Launched> {
   const hello: Hello = {
     name: options.name,
@@ -68,7 +46,7 @@ export async function launch(options: ResolvedOptions, isShown: boolean): Promis
     isPartOfService: options.script === undefined && ownsVariables(false),
     startTimeout: options.startTimeout,
     isShown,
-    earlier: become === undefined ? Array.from(started, ([name, pid]) => ({ name, pid })) : [],
+    earlier: startedSoFar(),
   }
   const command = daemonCommand(options, native.commandLine)
   const plan = {
@@ -81,13 +59,13 @@ export async function launch(options: ResolvedOptions, isShown: boolean): Promis
   const outcome = await onceReleased(options.places, async () => native.launch(plan))
   const { pid } = outcome
   if (pid === undefined) throw startError(options, outcome, command.file)
-  started.set(options.name, pid)
+  noteStarted(options.name, pid)
   return { pid, stdout: outcome.stdout, stderr: outcome.stderr }
 }
 
-/** Shows what a daemon printed while it started, where it would have shown it itself. */
+/** Shows what a daemon has printed while it started, on the outputs to which it would have printed itself. */
 export function show({ stdout, stderr }: Launched): void {
-  // To name process.stdout is to make it, and to load what it needs: only for something to print.
+  // Naming process.stdout makes it, and loads what it needs, so it is named only where there is something to print.
   if (stdout.length > 0) print(process.stdout, stdout)
   if (stderr.length > 0) print(process.stderr, stderr)
 }
@@ -109,7 +87,7 @@ function startError(options: ResolvedOptions, outcome: Outcome, file: string): D
   if (outcome.report !== undefined) {
     const cause = reviveError(outcome.report)
     const own = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
-    // What Node prints of one that nobody caught has the line, too, where the stack has not.
+    // Of an error that nobody caught, Node also prints the line, which the stack has not.
     const line = stderr.includes((cause as Error | undefined)?.stack ?? '\0') ? ahead(stderr, cause) : ''
     const where = line === '' ? '' : `:\n${line.slice(-QUOTED)}`
     return error('ERR_DAEMON_START_FAILED', `did not start: ${own}${where}`, { cause })
@@ -148,7 +126,7 @@ function stepError(
   const { syscall = '', errno = 0, errnoCode = '', reason = '' } = outcome
   const onPidFile = syscall === 'write' && options.places[0]
   const path = onPidFile ? pidFileIn(onPidFile) : syscall === 'execve' ? file : undefined
-  // execve(2) says ENOENT of a script, too, whose first line names what is not there.
+  // execve(2) also fails with ENOENT where the interpreter that a script's first line names does not exist.
   const isThere = path === file && errnoCode === 'ENOENT' && existsSync(file)
   const hint = onPidFile
     ? hintOf(onPidFile)

@@ -24,10 +24,10 @@ function startedByOldSystemd(): boolean {
   )
 }
 
-/** Whether the parent is supervisord: what its services start inherits SUPERVISOR_ENABLED. */
+/** Whether the parent is supervisord. SUPERVISOR_ENABLED alone is no proof: what a service starts inherits it. */
 function isSupervisord(name: string): boolean {
   if (name === 'supervisord') return true
-  // By its module: `python3 -m supervisor.supervisord`.
+  // It may be run as a module: `python3 -m supervisor.supervisord`.
   if (!name.startsWith('python')) return false
   try {
     return /\bsupervisord\b/.test(readFileSync(`/proc/${process.ppid}/cmdline`, 'utf8'))
@@ -39,14 +39,14 @@ function isSupervisord(name: string): boolean {
 /** The launcher of this daemon was what the service manager had started. */
 let isPartOfService = false
 
-/** As in the launcher, so in the daemon, in which the same code runs. */
+/** Says of this daemon what its launcher knows of itself: the same code runs in both. */
 export function bePartOfService(isPart: boolean): void {
   isPartOfService = isPart
 }
 
 /**
- * Whether what the environment says of a service is said of this very process, or by hand. `isClient`:
- * it speaks for a daemon of another program, which is no part of the service.
+ * Whether the variables about a service were set for this very process, or by hand. `isClient`: the process speaks
+ * for a daemon of another program, which is no part of the service.
  */
 export function ownsVariables(isClient: boolean): boolean {
   const { SYSTEMD_EXEC_PID: started, INVOCATION_ID: unit } = process.env
@@ -59,7 +59,7 @@ function parentName(): string {
   try {
     return native.parentName()
   } catch {
-    // No native module here: start() says so.
+    // There is no native module: start() says so.
     return ''
   }
 }

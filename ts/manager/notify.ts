@@ -19,7 +19,7 @@ export class Manager {
     if (reason !== null) syslog(LOG_WARNING, `Cannot tell the service manager at ${this.#address}: ${reason}`)
   }
 
-  /** The root directory is about to become another, from where the manager's socket cannot be reached. */
+  /** Connects to the manager before the root directory changes, after which its socket cannot be reached. */
   stayInTouch(): void {
     if (this.#address === undefined) return
     const reason = native.notifyStayInTouch(this.#address)
@@ -27,7 +27,7 @@ export class Manager {
       syslog(LOG_WARNING, `Cannot reach the service manager at ${this.#address}: ${reason}`)
   }
 
-  /** A reload begins; `tell('READY=1')` ends it. */
+  /** Says that a reload begins. `tell('READY=1')` says that it has ended. */
   tellReloading(): void {
     if (this.#address === undefined) return
     this.tell('RELOADING=1', `MONOTONIC_USEC=${native.monotonicUsec()}`)

@@ -1,9 +1,9 @@
-// What PID 1 owes to the others: it waits for the orphans that it is given.
+// The duty of PID 1: to wait for the orphans that become its children.
 
 import { native } from '../native/index.js'
 
-/** libuv waits for its own children as soon as they end. What is a zombie still, this much later and
- * after a turn of the event loop, and is still the same process, is an orphan that was given to PID 1. */
+/** libuv waits for its own children as soon as they end. A process that is still a zombie after so many milliseconds
+ * and a turn of the event loop, and is still the same process, is an orphan. */
 const GRACE_MS = 200
 
 /** From now on, where this process is PID 1, orphans that have ended are waited for. */

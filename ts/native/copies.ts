@@ -1,9 +1,9 @@
 // The copies of this package in one process: a dependency may have brought its own, and a loader may read one
 // file twice, as CommonJS and as a module. What belongs to the process (the hand-over, the signals, the logger)
-// exists once. So the copy that is imported first does the work, and each later one exports what that one does.
+// exists once. So the copy that is imported first does the work, and each later one exports what the first one does.
 // scripts/bundle.mjs puts this before all other code, which `share` runs or leaves alone.
 
-/** What the first copy shows to the others; those of other versions read it too. */
+/** What the first copy shows to the others. Copies of other versions read it, too. */
 interface Copy {
   /** The file of its code. */
   path: string
@@ -15,7 +15,7 @@ interface Copy {
 }
 
 declare const VERSION: string | undefined
-/** This package's version when it was bundled. The modules by themselves, as tests read them, have none. */
+/** The version of this package when it was bundled. Modules that are not bundled, as tests import them, have none. */
 const bundled = typeof VERSION === 'string' ? VERSION : ''
 
 const FUNCTIONS = ['Daemon', 'DaemonError', 'daemonize', 'serviced']
@@ -32,8 +32,8 @@ const first = isCopy(found) ? found : undefined
 export const conflict: string | undefined = found === undefined ? undefined : disagreement()
 
 /**
- * Whether this process is a daemon in the making or made; for code before `start()`, which runs in
- * the launcher as well.
+ * Whether this process is a daemon, or is about to become one. For code before `start()`, which also runs in
+ * the launcher.
  */
 export let isDaemon: boolean = first?.isDaemon ?? false
 first?.followers.push(() => {
@@ -47,7 +47,7 @@ export function beDaemon(): void {
   for (const follow of own.followers) follow()
 }
 
-/** What the package exports: the first copy's, or, where there is none that will do, what `make` returns. */
+/** What the package exports: the first copy's exports, or, where no copy will do, what `make` returns. */
 export function share<E extends object>(make: () => E): E {
   if (first !== undefined && conflict === undefined) return first.exported as E
   const exported = make()
@@ -91,7 +91,7 @@ function disagreement(): string | undefined {
   )
 }
 
-/** As its package.json says; a bundle has none. */
+/** The version in a copy's package.json; a bundle has none. */
 function versionOf(copy: Copy): string {
   const { dirname } = process.getBuiltinModule('node:path')
   const file = `${dirname(dirname(copy.path))}/package.json`

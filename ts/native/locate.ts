@@ -1,30 +1,30 @@
-// Where the native module of this platform is.
+// Finds the native module of this platform.
 
 import { dirname, existsSync, isSingleExecutable } from '../runtime/index.js'
 
 const { platform, arch } = process
 
-/** What the native modules for this platform are called. */
+/** The names of the platforms whose native modules this one can load. */
 const names: string[] =
   platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
 
-/** Where this code is. A bundle in CommonJS has no import.meta; in an executable it is that one's place. */
+/** The directory of this code. A bundle in CommonJS has no import.meta, and in an executable it is the executable's. */
 export const here: string =
   import.meta.dirname ?? (typeof __dirname === 'string' ? __dirname : dirname(process.execPath))
-/** The folder of this package, unless this is a bundle. */
+/** The directory of this package, unless this is a bundle. */
 export const own: string = dirname(here)
 
 /** The file of the native module; `undefined` where there is none. */
 export function locate(): string | undefined {
   const found = filesOf(names)
-  // process.report is slow (it asks for much): only where both C libraries' modules are there.
+  // process.report is slow, since it collects much. It is asked only where the modules for both C libraries are there.
   return found.length > 1 ? found.find((file) => file.endsWith(`-${libc()}.node`)) : found[0]
 }
 
 /**
- * The files for these platforms: of a local build, else of the platform's package, which package
- * managers put beside this one; for a bundle, the file beside it, or beside the executable. Only where
- * it is elsewhere Node's own resolution is asked, which costs as much as all the rest of an import.
+ * The files for these platforms: those of a local build, else those of the platform's package, which package
+ * managers put beside this one. For a bundle, it is the file beside it, or beside the executable. Node's own
+ * resolution is asked last, since it costs as much as all the rest of an import.
  */
 function filesOf(names: string[]): string[] {
   const file = (name: string) => `tsdaemonize.${name}.node`

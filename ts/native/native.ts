@@ -1,6 +1,6 @@
 // Finds and loads the native module: the file of a local build, or this platform's own package.
-// By hand, and not napi's generated loader: that one loads whatever NAPI_RS_NATIVE_LIBRARY_PATH
-// names, which a program that runs as root must not.
+// napi's generated loader is not used: it loads whatever NAPI_RS_NATIVE_LIBRARY_PATH names, which a program
+// that runs as root must not do.
 
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from '../errors/index.js'
 import { isBun, readFileSync } from '../runtime/index.js'
@@ -8,7 +8,7 @@ import type * as Binding from './binding.js'
 import { conflict } from './copies.js'
 import { libc, locate, own } from './locate.js'
 
-/** The native functions; each throws, or rejects with, a `DaemonError`. */
+/** The native functions. Each throws a `DaemonError`, or rejects with one. */
 export type Native = Omit<typeof Binding, 'default'>
 
 /** The platforms that packages are published for. */
@@ -17,15 +17,16 @@ const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
   `linux-${arch}-musl`,
   `darwin-${arch}`,
 ])
-/** Why this process, or this copy of the package, cannot daemonize; `undefined` where it can. */
-let failure: DaemonError | undefined
-/** The native module; where there is none for this platform, every function throws why. */
-export const native: Native = load()
+/**
+ * `native` is the native module; where there is none for this platform, every function throws why. `failure` says why
+ * this process, or this copy of the package, cannot daemonize; it is `undefined` where it can.
+ */
+export const { native, failure }: { native: Native; failure?: DaemonError } = load()
 
 const finish = () => native.finish()
 finishLast()
 
-/** Bun ends without the handlers of atexit(3): this does their work, after the listeners that there are by now. */
+/** Does the work of the handlers of atexit(3), which Bun does not call, after the listeners of `exit` so far. */
 export function finishLast(): void {
   if (isBun && (failure === undefined || conflict !== undefined))
     process.off('exit', finish).on('exit', finish)
@@ -47,7 +48,7 @@ export function assertSupported(): void {
   )
 }
 
-function load(): Native {
+function load(): { native: Native; failure?: DaemonError } {
   const choice = locate()
   let cause: unknown
   let loaded: Native | undefined
@@ -60,24 +61,24 @@ function load(): Native {
       cause = error
     }
   }
-  if (loaded !== undefined && conflict === undefined) return loaded
+  if (loaded !== undefined && conflict === undefined) return { native: loaded }
   const message = conflict ?? (choice ? unloadable(choice, (cause as Error).message) : missing())
-  failure = new DaemonError('ERR_DAEMON_UNSUPPORTED', message, cause === undefined ? {} : { cause })
-  const reason = failure
+  const failure = new DaemonError('ERR_DAEMON_UNSUPPORTED', message, cause === undefined ? {} : { cause })
   const refuse = () => {
-    throw reason
+    throw failure
   }
-  return new Proxy(loaded ?? ({} as Native), {
+  const native = new Proxy(loaded ?? ({} as Native), {
     get: (functions, name) =>
-      loaded && OF_A_COPY.test(String(name)) ? functions[name as keyof Native] : refuse,
+      loaded && FOR_COPIES.test(String(name)) ? functions[name as keyof Native] : refuse,
   })
+  return { native, failure }
 }
 
-/** What a copy beside another one may do: to log, to read what the process is, and to name places. */
-const OF_A_COPY =
+/** The functions that a copy beside another one may call: to log, to see what the process is, and to name places. */
+const FOR_COPIES =
   /^(?:syslog|(?:finish|commandLine|isMainThread|parentName|leadsSession|defaultPlaces|currentPlace)$)/
 
-/** What this very process needs; as `napi create-npm-dirs` names it. */
+/** The platform of this very process, as `napi create-npm-dirs` names it. */
 function needed(): string {
   const { platform, arch } = process
   return platform === 'linux' ? `linux-${arch}-${libc()}` : `${platform}-${arch}`
@@ -105,7 +106,7 @@ function install(): string {
   return `Install it: npm install --include=optional tsdaemonize-${needed()}${version()}`
 }
 
-/** This package's, as npm takes it; in a bundle nobody knows it. */
+/** The version of this package, in npm's notation; nothing in a bundle, where nobody knows it. */
 function version(): string {
   try {
     const { name, version } = JSON.parse(readFileSync(`${own}/package.json`, 'utf8'))
@@ -115,7 +116,7 @@ function version(): string {
   }
 }
 
-/** Called too often to be wrapped; it throws no DaemonError. */
+/** The function that is called too often to be wrapped. It throws no DaemonError. */
 const HOT = 'syslogLog'
 
 function wrapped(binding: Native): Native {
@@ -137,7 +138,7 @@ function translated(call: (...args: unknown[]) => unknown) {
   }
 }
 
-/** The native error has the properties of a DaemonError; make it one, with the caller's stack. */
+/** Makes a DaemonError, with the caller's stack, of a native error that has the properties of one. */
 function rethrow(error: unknown): never {
   const { code, message, ...details } = error as DaemonErrorDetails & { code?: string; message: string }
   if (typeof code !== 'string' || !code.startsWith('ERR_DAEMON_')) throw error

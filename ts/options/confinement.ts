@@ -1,5 +1,5 @@
-// What a careful daemon gives up beside its user and group: the options, and how the native module
-// takes them.
+// What a careful daemon gives up beside its user and group: the options, and what the native module
+// gets of them.
 
 import {
   type Check,
@@ -85,34 +85,34 @@ const LIMITS = [
 /** A limit in the units of setrlimit(2): bytes, seconds or a number of things. */
 export type Limit = number | 'unlimited'
 
-/** Limits by name. One value sets both limits; of `soft` and `hard`, what is left out stays. */
+/** Limits by name. One value sets both limits. One of `soft` and `hard` that is left out stays as it is. */
 export type Limits = {
   [K in (typeof LIMITS)[number]]?: Limit | { soft?: Limit | undefined; hard?: Limit | undefined } | undefined
 }
 
 /**
- * What stays within reach (landlock(7)). Paths are absolute, and stand for all beneath them. A list
- * that is left out restricts nothing; an empty one allows nothing. What is open already stays open.
+ * What the daemon can still reach (landlock(7)). Paths are absolute, and stand for all that is beneath them. A
+ * list that is left out restricts nothing, and an empty one allows nothing. What is open already stays open.
  */
 export interface Landlock {
   /** Files and directories that can be read. */
   read?: readonly string[] | undefined
   /** Files that can be written, and directories where files can be made and removed. */
   write?: readonly string[] | undefined
-  /** Programs that can be executed, which includes that they can be read. */
+  /** Programs that can be executed, and therefore read. */
   execute?: readonly string[] | undefined
-  /** TCP ports that can be bound; 0 is one that the kernel chooses. */
+  /** TCP ports that can be bound; 0 stands for one that the kernel chooses. */
   bind?: readonly number[] | undefined
   /** TCP ports that can be connected to. */
   connect?: readonly number[] | undefined
   /**
-   * What this kernel cannot restrict is a LOG_WARNING and not an error.
+   * Whether a restriction that this kernel does not know is a LOG_WARNING and not an error.
    * @defaultValue `false`
    */
   bestEffort?: boolean | undefined
 }
 
-/** These options of a Daemon. */
+/** The options of a Daemon about this. */
 export interface ConfinementOptions {
   /**
    * The directory, an absolute path, that becomes the root directory (chroot(2)), and the working
@@ -121,13 +121,13 @@ export interface ConfinementOptions {
    */
   chroot?: string | undefined
   /**
-   * The capabilities that are kept, as permitted, effective, inheritable and ambient ones; all others
-   * are gone from all sets, the bounding set included.
-   * @defaultValue none is kept once privileges were dropped, and the bounding set is left alone
+   * The capabilities that are kept, as permitted, effective, inheritable and ambient ones. All others
+   * are removed from all sets, the bounding set included.
+   * @defaultValue none is kept once privileges were dropped, and the bounding set stays as it is
    */
   capabilities?: readonly Capability[] | undefined
   /**
-   * No program that is executed gives privileges any more, by a set-user-ID bit for instance
+   * Whether programs that are executed give no privileges any more, by a set-user-ID bit for instance
    * (PR_SET_NO_NEW_PRIVS(2const)).
    * @defaultValue `true` once privileges were dropped, or with `capabilities` or `landlock`
    */
@@ -149,7 +149,7 @@ export interface ConfinementOptions {
    */
   oomScoreAdjust?: number | undefined
   /**
-   * The files and TCP ports that stay within reach.
+   * The files and TCP ports that the daemon can still reach.
    * @defaultValue all
    */
   landlock?: Landlock | undefined
@@ -173,15 +173,15 @@ const LANDLOCK: Record<keyof Required<Landlock>, Check> = {
   bestEffort: ofType('boolean'),
 }
 
-/** What each of these options takes, and the check of it. */
+/** The check of each of these options. */
 export const CONFINEMENT_CHECKS: Record<keyof Required<ConfinementOptions>, Check> = {
   chroot: checkAbsolute,
   capabilities: (value, option) =>
     checkEach(value, option, 'an array of names, such as CAP_NET_BIND_SERVICE', (name, at) => {
-      const takes = 'a name of capabilities(7), such as CAP_NET_BIND_SERVICE'
-      if (typeof name !== 'string') throw invalidType(at, name, takes)
+      const expected = 'a name of capabilities(7), such as CAP_NET_BIND_SERVICE'
+      if (typeof name !== 'string') throw invalidType(at, name, expected)
       const known: readonly string[] = CAPABILITIES
-      if (!known.includes(name)) throw unknownName(at, name, takes, known)
+      if (!known.includes(name)) throw unknownName(at, name, expected, known)
     }),
   noNewPrivileges: ofType('boolean'),
   limits: (value, option) =>
@@ -219,7 +219,7 @@ function checkLimit(value: unknown, option: string): void {
   }
 }
 
-/** As the native module takes them: what was given, and nothing else. */
+/** These options for the native module: those that were given, and no others. */
 export function resolveConfinement(given: ConfinementOptions): NativeConfinement {
   const { chroot, capabilities, noNewPrivileges, limits, nice, oomScoreAdjust, landlock } = given
   if (landlock !== undefined && noNewPrivileges === false) {
@@ -265,7 +265,7 @@ function toLandlock({ read, write, execute, bind, connect, bestEffort = false }:
   }
 }
 
-/** Without what is undefined, which the native module would not take for "left out". */
+/** Without the properties that are undefined: to the native module they would not be left out. */
 function onlyGiven<T extends object>(object: { [K in keyof T]: T[K] | undefined }): T {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
 }

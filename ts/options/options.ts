@@ -1,4 +1,4 @@
-// The options of a Daemon: what they mean, and the check before anything is done.
+// The options of a Daemon: what they mean, their checks, and their defaults.
 
 import {
   type Check,
@@ -18,31 +18,31 @@ import { defaultName, isName } from '../program/index.js'
 import { isAbsolute, LARGEST_INT, resolve } from '../runtime/index.js'
 import { CONFINEMENT_CHECKS, type ConfinementOptions, resolveConfinement } from './confinement.js'
 
-/** What a Daemon is made with. `undefined` is "left out". */
+/** The options of a Daemon. One that is `undefined` is left out. */
 export interface DaemonOptions extends ConfinementOptions {
   /**
-   * Go through daemonization; `false` keeps the process attached, with every other step the same.
+   * Whether the daemon goes into the background. `false` keeps the process attached, with every other step the same.
    * @defaultValue `true`; `false` where a service manager or a container's init started this process
    */
   detach?: boolean | undefined
   /**
-   * The name of pidfile, syslog ident and process title, and the first candidate for user and group.
-   * One path component of 1 to 64 bytes without control characters.
+   * The name of the pidfile, the syslog ident and the process title, and the first candidate for user and group.
+   * It is one path component of 1 to 64 bytes without control characters.
    * @defaultValue the script's base name without its extension; where that is `index` or `main`, the name of
-   * its package (package.json, without the scope), else of its directory
+   * its package (package.json, without the scope), else that of its directory
    */
   name?: string | undefined
   /**
-   * The directory in which `<name>.pid` is kept; only its owner, root or the caller, may be able to
-   * write there. Give an absolute path: a relative one is meant from the working directory of whoever
-   * starts it, and of whoever asks. `null`: no pidfile, and no guarantee of a single instance.
+   * The directory in which `<name>.pid` is kept. Only its owner, who is root or the caller, may be able to
+   * write there. Give an absolute path: a relative one depends on the working directory of whoever
+   * starts the daemon or asks for it. With `null` there is no pidfile, and no guarantee of a single instance.
    * @defaultValue `$RUNTIME_DIRECTORY`, unless it is another service's; else `/var/run` for root; for
-   * others the first of `$XDG_RUNTIME_DIR` and `/run/user/<uid>` that is there and theirs, else
+   * others the first of `$XDG_RUNTIME_DIR` and `/run/user/<uid>` that exists and is theirs, else
    * `/tmp/<name>-<uid>`. Whoever looks for a daemon looks in all of these
    */
   pidFilePath?: string | null | undefined
   /**
-   * OR'd `LOG_PID`, `LOG_CONS`, `LOG_NDELAY`, `LOG_ODELAY`, `LOG_NOWAIT`, `LOG_PERROR` (syslog(3)).
+   * Options of syslog(3), OR'd: `LOG_PID`, `LOG_CONS`, `LOG_NDELAY`, `LOG_ODELAY`, `LOG_NOWAIT`, `LOG_PERROR`.
    * @defaultValue `0`
    */
   syslogOptions?: number | undefined
@@ -52,21 +52,21 @@ export interface DaemonOptions extends ConfinementOptions {
    */
   syslogFacility?: number | undefined
   /**
-   * The user, by name or number, to become after `setup`; see `dropPrivileges`. A number without an
-   * entry has no group of its own: give `group` with it.
-   * @defaultValue none: the user stays
+   * The user that the daemon becomes after `setup`, by name or number; see `dropPrivileges`. A number without
+   * an entry has no group of its own: give `group` with it.
+   * @defaultValue none: the user stays the same
    */
   user?: string | number | undefined
   /**
-   * The group, by name or number, to become after `setup`; see `dropPrivileges`. Give `user` with it:
-   * alone, it makes the user the one with the daemon's name, else `daemon`.
+   * The group that the daemon gets after `setup`, by name or number; see `dropPrivileges`. Give `user` with it:
+   * without one, the user is the one with the daemon's name, else `daemon`.
    * @defaultValue none: the user's own, where `user` is given
    */
   group?: string | number | undefined
   /**
-   * The program, a path or `file:` URL, that the daemon's Node runs, for a client that starts a
-   * background server. It starts the Daemon of the same name, whose options count but for the
-   * pidfile's place. Always detached.
+   * The program that the daemon's Node runs, a path or `file:` URL, for a client that starts a background
+   * server. That program starts the Daemon of the same name, whose own options count, except for the place of
+   * the pidfile. It is always detached.
    * @defaultValue this program
    */
   script?: string | URL | undefined
@@ -76,14 +76,14 @@ export interface DaemonOptions extends ConfinementOptions {
    */
   args?: readonly string[] | undefined
   /**
-   * What runs the daemon's program in the background: the path of another Node, of a TypeScript runner that stays in its own
-   * process (jiti, vite-node), of an Electron, which then runs as Node; or a name that is looked for in PATH. A
-   * relative path is meant from the working directory of whoever starts it.
+   * What runs the daemon's program in the background: the path of another Node, of a TypeScript runner that stays
+   * in its own process (jiti, vite-node), or of an Electron, which then runs as Node; or a name that is looked for
+   * in PATH. A relative path depends on the working directory of whoever starts the daemon.
    * @defaultValue `process.execPath`
    */
   execPath?: string | undefined
   /**
-   * The flags of what runs the daemon's program: the arguments before the script. Handed on as they are.
+   * The flags of what runs the daemon's program: the arguments before the script. They are handed on as they are.
    * @defaultValue `process.execArgv`, without those of the launcher's own run (`--inspect`, `--watch`, `--test`, ...)
    */
   execArgv?: readonly string[] | undefined
@@ -103,33 +103,34 @@ export interface DaemonOptions extends ConfinementOptions {
    */
   umask?: number | undefined
   /**
-   * Where standard output goes once the daemon runs: an absolute path, appended to; made with mode
-   * 0640, for `user`; never through a symbolic link. Or `'syslog'`: every line is a message with `LOG_INFO`.
-   * @defaultValue `/dev/null`; attached: untouched
+   * Where standard output goes once the daemon runs. That is the absolute path of a file, which is appended to,
+   * is created with mode 0640 for `user`, and is never reached through a symbolic link. Or it is `'syslog'`: every
+   * line is a message with `LOG_INFO`.
+   * @defaultValue `/dev/null`; in an attached daemon it stays as it is
    */
   stdout?: string | undefined
   /**
-   * The same for standard error; to syslog with `LOG_ERR`.
-   * @defaultValue `/dev/null`; attached: untouched
+   * Where standard error goes, in the same way; its lines are messages with `LOG_ERR`.
+   * @defaultValue `/dev/null`; in an attached daemon it stays as it is
    */
   stderr?: string | undefined
   /**
-   * Descriptors that stay open, each 3 or more; all others above 2 are closed.
+   * Descriptors that stay open, each of them 3 or more. All others above 2 are closed.
    * @defaultValue `[]`
    */
   keepFds?: readonly number[] | undefined
   /**
-   * Milliseconds until the daemon must be ready; past them the start fails and nothing is left.
+   * Milliseconds within which the daemon must be ready. After that the start fails, and nothing is left of it.
    * @defaultValue `30_000`
    */
   startTimeout?: number | undefined
   /**
-   * Milliseconds that the way out (`shutdown`) may take; `stop` sends SIGKILL one second later.
+   * Milliseconds that the end (`shutdown`) may take. `stop` sends SIGKILL one second later.
    * @defaultValue `10_000`
    */
   stopTimeout?: number | undefined
   /**
-   * Milliseconds that SIGTERM may find the event loop blocked before the guard ends the process.
+   * Milliseconds for which the event loop may be blocked at SIGTERM before a native thread ends the process.
    * @defaultValue `5_000`
    */
   blockedTimeout?: number | undefined
@@ -139,9 +140,9 @@ export interface DaemonOptions extends ConfinementOptions {
 export interface ResolvedOptions {
   detach: boolean | undefined
   name: string
-  /** Where the daemon may be, the place of a start first; none without a pidfile. */
+  /** The places in which the daemon may be, that of a start first; none without a pidfile. */
   places: NativePlace[]
-  /** Nobody asked for the place with `pidFilePath`. */
+  /** `pidFilePath` was not given. */
   placeIsDefault: boolean
   syslogOptions: number
   syslogFacility: number
@@ -163,11 +164,11 @@ export interface ResolvedOptions {
   blockedTimeout: number
 }
 
-/** What the daemon prints becomes syslog messages. */
+/** The value of `stdout` and `stderr` with which lines become syslog messages. */
 export const SYSLOG = 'syslog'
 const NAME = 'one path component of 1 to 64 bytes without control characters'
 
-/** What each option takes, and the check of it. */
+/** The check of each option. */
 const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   detach: ofType('boolean'),
   name: checkName,
@@ -185,9 +186,9 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   group: checkAccount,
   ...CONFINEMENT_CHECKS,
   script: (value, option) => {
-    const takes = 'a path or a file: URL'
-    if (!(value instanceof URL)) checkText(value, option, takes)
-    if (toPath(value as string | URL) === undefined) throw invalidValue(option, String(value), takes)
+    const expected = 'a path or a file: URL'
+    if (!(value instanceof URL)) checkText(value, option, expected)
+    if (toPath(value as string | URL) === undefined) throw invalidValue(option, String(value), expected)
   },
   args: checkArguments,
   execPath: (value, option) => checkText(value, option, 'a path or a name in PATH'),
@@ -218,7 +219,7 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   blockedTimeout: checkTimeout,
 }
 
-/** What is none of a Daemon's options, and none of the `others` that the caller takes, is misspelt. */
+/** Throws for a name that is neither an option of a Daemon nor one of the caller's `others`. */
 export function checkNames(options: object, others: readonly string[] = []): void {
   const known = [...Object.keys(CHECKS), ...others]
   const unknown = Object.keys(options).find((option) => !known.includes(option))
@@ -227,7 +228,7 @@ export function checkNames(options: object, others: readonly string[] = []): voi
 }
 
 /**
- * Checks the options and fills in the defaults. Touches nothing.
+ * Checks the options and fills in the defaults, and changes nothing else.
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, naming the option
  */
@@ -235,7 +236,7 @@ export function resolveOptions(options: unknown): ResolvedOptions {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidType('options', options, 'an object')
   }
-  // Its own properties alone, read once: nothing is used that was not checked.
+  // Only own properties count, and each is read once, so that nothing is used that was not checked.
   const given: DaemonOptions = Object.assign(Object.create(null), options)
   checkNames(given)
   for (const [option, value] of Object.entries(given)) {
@@ -276,7 +277,7 @@ export function resolveOptions(options: unknown): ResolvedOptions {
   }
 }
 
-/** A file's path, of a path or a `file:` URL; `undefined` for a URL that names no file here. */
+/** The file that a path or a `file:` URL names; `undefined` for a URL that names no file here. */
 function toPath(script: string | URL): string | undefined {
   const isUrl = script instanceof URL || script.startsWith('file:')
   try {
@@ -305,19 +306,19 @@ function checkArguments(value: unknown, option: string): void {
 }
 
 function checkOutput(value: unknown, option: string): void {
-  const takes = `an absolute path or '${SYSLOG}'`
-  checkText(value, option, takes)
-  if (value !== SYSLOG && !isAbsolute(value as string)) throw invalidValue(option, value, takes)
+  const expected = `an absolute path or '${SYSLOG}'`
+  checkText(value, option, expected)
+  if (value !== SYSLOG && !isAbsolute(value as string)) throw invalidValue(option, value, expected)
 }
 
 function checkAccount(value: unknown, option: string): void {
-  const takes = 'a name or a number from 0 to 4294967294'
-  if (typeof value === 'number') checkInteger(value, option, 0, 2 ** 32 - 2, takes)
-  else checkText(value, option, takes)
+  const expected = 'a name or a number from 0 to 4294967294'
+  if (typeof value === 'number') checkInteger(value, option, 0, 2 ** 32 - 2, expected)
+  else checkText(value, option, expected)
 }
 
 function checkTimeout(value: unknown, option: string): void {
-  const takes = `a number of milliseconds, more than 0 and at most ${LARGEST_INT}`
-  if (typeof value !== 'number') throw invalidType(option, value, takes)
-  if (!(value > 0 && value <= LARGEST_INT)) throw invalidValue(option, value, takes)
+  const expected = `a number of milliseconds, more than 0 and at most ${LARGEST_INT}`
+  if (typeof value !== 'number') throw invalidType(option, value, expected)
+  if (!(value > 0 && value <= LARGEST_INT)) throw invalidValue(option, value, expected)
 }

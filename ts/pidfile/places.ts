@@ -1,4 +1,4 @@
-// Where a daemon may be, unless `pidFilePath` says so.
+// The places in which a daemon's pidfile may be, unless `pidFilePath` names one.
 
 import { DaemonError } from '../errors/index.js'
 import { ownsVariables } from '../manager/index.js'
@@ -6,11 +6,11 @@ import { type NativePlace, native } from '../native/index.js'
 import { isAbsolute, LONGEST_SOCKET_PATH } from '../runtime/index.js'
 
 /**
- * The caller's places, the one of a start first: `$RUNTIME_DIRECTORY` alone, where it was set by hand or
- * is this service's own; else what the native module finds. `isClient`: the daemon's program is another.
+ * The caller's places, that of a start first: only `$RUNTIME_DIRECTORY`, where it was set by hand or is
+ * this service's own; else those that the native module finds. `isClient`: the daemon's program is another one.
  */
 export function defaultPlaces(name: string, isClient: boolean): NativePlace[] {
-  // systemd gives a list where a unit has several (systemd.exec(5)); the first is the service's own.
+  // For a unit with several directories systemd gives a list (systemd.exec(5)). The first is the service's own.
   const [runtime] = (process.env.RUNTIME_DIRECTORY ?? '').split(':')
   if (runtime && isAbsolute(runtime) && ownsVariables(isClient)) {
     return [{ dir: runtime, name, private: false, variable: 'RUNTIME_DIRECTORY' }]
@@ -23,7 +23,7 @@ export function ofUser(name: string): NativePlace[] {
   try {
     return native.defaultPlaces(name, process.env.XDG_RUNTIME_DIR || undefined)
   } catch {
-    // No native module here: start() says so.
+    // There is no native module: start() says so.
     return [{ dir: '/var/run', name, private: false }]
   }
 }
@@ -33,12 +33,12 @@ export function pidFileIn({ dir, name }: NativePlace): string {
   return `${dir}/${name}.pid`
 }
 
-/** For an error about a place: which variable has named its directory. */
+/** For an error about a place, the variable that names its directory. */
 export function hintOf({ variable }: NativePlace): string {
   return variable === undefined ? '' : `. The variable ${variable} names this directory`
 }
 
-/** The path of a daemon's socket, beside its pidfile: where it would not fit, a hash stands for the name's end. */
+/** The path of a daemon's socket, beside its pidfile. In one that would be too long, a hash replaces the name's end. */
 export function socketIn(place: NativePlace): string {
   const { dir, name } = place
   const path = `${dir}/${name}.socket`
@@ -46,7 +46,7 @@ export function socketIn(place: NativePlace): string {
   if (surplus <= 0) return path
   const end = `-${hash(name)}.socket`
   const kept = Buffer.byteLength(name) - surplus - (end.length - '.socket'.length)
-  // Of a character that is cut in two nothing is kept.
+  // A character that was cut in two is left out.
   const start = Buffer.from(name)
     .subarray(0, Math.max(0, kept))
     .toString()
@@ -61,7 +61,7 @@ export function socketIn(place: NativePlace): string {
   )
 }
 
-/** FNV-1a, of 32 bits. */
+/** FNV-1a with 32 bits. */
 function hash(name: string): string {
   let value = 0x811c9dc5
   for (const byte of Buffer.from(name)) value = Math.imul(value ^ byte, 0x01000193)

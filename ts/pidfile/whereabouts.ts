@@ -1,4 +1,4 @@
-// Of a daemon that does not run: where it was looked for, and which ones of its name run elsewhere.
+// What is said of a daemon that does not run: where it was looked for, and which ones of its name run elsewhere.
 
 import { type NativePlace, native } from '../native/index.js'
 import { ofUser, pidFileIn } from './places.js'
@@ -20,7 +20,7 @@ async function elsewhere(name: string, looked: NativePlace[]) {
   try {
     return await native.elsewhere(name, looked, ofUser(name))
   } catch {
-    // No thread to look with: this is more than what was asked.
+    // There is no thread to look with. The caller has not asked for this, so it is left out.
     return []
   }
 }

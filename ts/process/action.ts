@@ -3,7 +3,7 @@
 import { property } from '../errors/index.js'
 import { isBun, LARGEST_INT } from '../runtime/index.js'
 
-/** Calls `action`, under a name that is found again in the stack of what it calls. */
+/** Calls `action` by a function whose name is found again in the stack of what `action` calls. */
 const NAME = 'tsdaemonize: action'
 const { [NAME]: call } = {
   async [NAME](action: (signal: AbortSignal) => unknown, signal: AbortSignal): Promise<void> {
@@ -12,7 +12,7 @@ const { [NAME]: call } = {
 }
 
 export class Action {
-  // Made with the action, and not before, since that takes a moment.
+  // It is made with the action, and not before, since that takes a moment.
   readonly #abort = new AbortController()
   readonly #action: (signal: AbortSignal) => unknown
   readonly #failed: (error: unknown) => void

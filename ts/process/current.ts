@@ -19,7 +19,7 @@ export function live(circumstances: Circumstances): Promise<never> {
   return life.begin()
 }
 
-/** A daemon in the making that cannot be one. */
+/** Ends a process that was started to be a daemon and cannot be one. */
 export function refuse(error: unknown): never {
   reportFailure(error)
   process.exit(1)
@@ -30,7 +30,7 @@ export async function onSignal(signal: NodeJS.Signals): Promise<void> {
   await life?.onSignal(signal)
 }
 
-/** The way out; of several codes the first counts. Never settles. */
+/** Ends the daemon. The first code counts. Never settles. */
 export async function exit(code: number): Promise<never> {
   assertAgreed()
   return life === undefined ? process.exit(code) : life.exit(code)

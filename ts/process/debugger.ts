@@ -1,11 +1,11 @@
-// The debugger's port, which SIGUSR1 makes a stock Node open. A daemon must never have it open, unless
-// it asks for it itself. Nodes that know `--disable-sigusr1` were started with it; in others a listener
-// takes the signal, and what was opened before is closed.
+// The debugger's port, which a stock Node opens at SIGUSR1. A daemon must never have it open, unless it asks
+// for it itself. Nodes that know `--disable-sigusr1` were started with it. In others a listener gets the
+// signal, and a port that was opened before is closed.
 
 import { native } from '../native/index.js'
 import { isBun, isDeno, now } from '../runtime/index.js'
 
-/** How long a thread may go without being seen asleep, in milliseconds. */
+/** How long this waits for threads that are never seen asleep, in milliseconds. */
 const PATIENCE_MS = 5000
 /** Between so many looks there is no pause: most threads are asleep after the first turns of the event loop. */
 const AT_ONCE = 20
@@ -24,9 +24,9 @@ class DebuggerPort {
   /**
    * Closes the port, unless the program was started to be debugged.
    *
-   * Node's handler of SIGUSR1 only wakes a thread, which asks the event loop to open the port: on a busy
-   * machine that can be much later. So: until each thread was seen asleep, its work for earlier signals
-   * done, and then until the event loop has turned.
+   * Node's handler of SIGUSR1 only wakes a thread, which asks the event loop to open the port. On a busy
+   * machine that can be much later. So this waits until each thread was seen asleep, which has then done its work
+   * for earlier signals, and until the event loop has turned.
    */
   async close(): Promise<void> {
     this.beware()

@@ -1,5 +1,5 @@
-// What this process is: a launcher, a daemon in the making, or a daemon. Judged once, when the
-// package is imported, before any of the program's own code runs on.
+// What this process is: a launcher, a daemon before its take-over, or a daemon. That is decided once, when the
+// package is imported, before more of the program's own code runs.
 
 import { serializeError } from '../errors/index.js'
 import { bePartOfService, startedByManager } from '../manager/index.js'
@@ -18,7 +18,7 @@ export interface Earlier {
 /** What the launcher tells the daemon. */
 export interface Hello {
   name: string
-  /** Where the pidfile is, which the launcher has locked. */
+  /** The place of the pidfile, which the launcher has locked. */
   place: NativePlace | null
   /** The launcher was what a service manager had started, and runs the same program. */
   isPartOfService: boolean
@@ -28,8 +28,8 @@ export interface Hello {
   earlier: Earlier[]
 }
 
-/** The hand-over that this process was started with, if it was. */
-export const handOver: Hello | undefined = take()
+/** The hand-over with which this process was started; `undefined` where there was none. */
+export const handOver: Hello | undefined = receive()
 /** Whether a service manager, or a container's init, started this very process. */
 export const managed: boolean = handOver === undefined && startedByManager()
 if (handOver !== undefined || managed) beDaemon()
@@ -44,19 +44,19 @@ export function markAsDaemon(name: string): void {
 
 let reported = false
 
-/** Tells the launcher why there will be no daemon. What is told last counts: a program may live on after
+/** Tells the launcher why there will be no daemon. The last report counts: a program may live on after
  * an exception that it handles itself, and fail for another reason. */
 export function reportFailure(error: unknown): void {
   reported = true
   native.reportFailure(serializeError(error))
 }
 
-function take(): Hello | undefined {
+function receive(): Hello | undefined {
   let hello: string | null = null
   try {
     if (native.isMainThread()) hello = native.takeOver()
   } catch {
-    // No native module here: start() says so.
+    // There is no native module: start() says so.
   }
   delete process.env.TSDAEMONIZE_HANDOVER
   if (hello === null) return undefined
@@ -64,12 +64,12 @@ function take(): Hello | undefined {
   debuggerPort.beware()
   watchTheBoot()
   servers.watch()
-  const taken = JSON.parse(hello) as Hello
-  bePartOfService(taken.isPartOfService)
-  return taken
+  const received = JSON.parse(hello) as Hello
+  bePartOfService(received.isPartOfService)
+  return received
 }
 
-/** Until the take-over, whatever ends this process is told to the launcher in its own words. */
+/** Until the take-over, the launcher is told what ends this process, in its own words. */
 function watchTheBoot(): void {
   process.on('uncaughtExceptionMonitor', reportBoot)
   process.on('beforeExit', endOfBoot)

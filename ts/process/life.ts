@@ -21,13 +21,13 @@ import { watchUncaught } from './uncaught.js'
 export interface Behaviour {
   setup(): Promise<void> | void
   action(signal: AbortSignal): Promise<unknown> | unknown
-  /** `action` takes the signal, so that it can come to an end when that aborts. */
-  takesSignal: boolean
+  /** `action` has the signal as a parameter, so that it can come to an end when the signal aborts. */
+  hasSignal: boolean
   onSignal(signal: NodeJS.Signals): Promise<void> | void
   shutdown(): Promise<void> | void
 }
 
-/** How a daemon begins. */
+/** The circumstances in which a daemon begins. */
 export interface Circumstances {
   options: ResolvedOptions
   behaviour: Behaviour
@@ -35,7 +35,7 @@ export interface Circumstances {
   attached: boolean
   /** The exit status of an attached start that fails; 1 by default. */
   statusOfFailure?: ((error: unknown) => number) | undefined
-  /** For the log, as soon as it is open. */
+  /** A warning to log as soon as the log is open. */
   warning?: string | undefined
 }
 
@@ -60,12 +60,12 @@ export class Life {
   readonly #outputs = new Outputs()
   readonly #farewell = new Farewell()
   readonly privileges: Privileges
-  /** Of an attached daemon, once its outputs are open. */
+  /** Only of an attached daemon, once its outputs are open. */
   #manager: Manager | undefined
   #phase: Phase = 'starting'
   /** `setup` has returned. */
   #isSetUp = false
-  /** From "go" on. */
+  /** There is one from "go" on. */
   #action: Action | undefined
   /** `onSignal` is at work. */
   #isDelivering = false
@@ -173,7 +173,7 @@ export class Life {
     }
   }
 
-  /** Nobody would ever hear of what goes wrong. */
+  /** Warns where nobody would ever hear of what goes wrong. */
   #warnOfSilence(): void {
     const missing = native.syslogMissing()
     if (missing === null) return
@@ -196,7 +196,7 @@ export class Life {
     }
   }
 
-  /** Nobody reads what an attached daemon prints. Under a manager that is no reason to end. */
+  /** Nobody reads any more what an attached daemon prints. Under a manager that is no reason to end. */
   #readerGone(output: string, error: Error): void {
     if (this.#isLeaving() || this.#unread.has(output)) return
     this.#unread.add(output)
@@ -233,7 +233,7 @@ export class Life {
     }
   }
 
-  /** In the background nobody has a Ctrl-C for the daemon: SIGINT is a signal like others. */
+  /** In the background SIGINT is a signal like others: there is no terminal whose Ctrl-C could mean the daemon. */
   #asksForTheEnd(signal: NodeJS.Signals): boolean {
     return signal === 'SIGTERM' || (signal === 'SIGINT' && this.#attached)
   }
@@ -247,10 +247,10 @@ export class Life {
     await this.exit(0)
   }
 
-  /** What does not wait for `onSignal` to be done with earlier signals. Returns whether the signal ends here.
+  /** Does what must not wait until `onSignal` is done with earlier signals. Returns whether the signal ends here.
    *
-   * SIGHUP opens the log files anew, whatever `onSignal` makes of it. Before the daemon is ready, what asks
-   * for its end ends the start. Then its launcher may have said that it runs, and signals are `onSignal`'s. */
+   * SIGHUP opens the log files anew, whatever `onSignal` does. Before the daemon is ready, a signal that asks for its
+   * end ends the start. After that the launcher may have said that it runs, and signals go to `onSignal`. */
   #atOnce(signal: NodeJS.Signals): boolean {
     if (signal === 'SIGHUP') {
       if (this.#attached && native.terminalIsGone()) {
@@ -292,10 +292,10 @@ export class Life {
     if (isReload && this.#phase === 'running') this.#manager?.tell('READY=1')
   }
 
-  /** The way out; of several codes the first counts. Never settles. */
+  /** Ends the daemon. The first code counts. Never settles. */
   async exit(code: number): Promise<never> {
     // An action that calls this waits for the end itself.
-    if (this.#action?.done && this.#behaviour.takesSignal && this.#isCalledByAction()) this.#action.letGo()
+    if (this.#action?.done && this.#behaviour.hasSignal && this.#isCalledByAction()) this.#action.letGo()
     if (this.#isLeaving()) return FOREVER
     this.#farewell.because(`exit(${code})`)
     const isStart = this.#phase === 'starting' || this.#phase === 'ready'
@@ -316,12 +316,13 @@ export class Life {
     process.exit(isFinished ? code : code || 1)
   }
 
-  /** Where the engine cannot tell: few others than `action` and `onSignal` call `exit`, and that calls it first. */
+  /** Where the engine cannot tell, the first call counts as that of `onSignal`, if it is at work: few others than it
+   * and `action` call `exit`. */
   #isCalledByAction(): boolean {
     return isCalledByAction() ?? (this.#isLeaving() || !this.#isDelivering)
   }
 
-  /** Whether `shutdown`, and an `action` that takes the signal, did their work, side by side and in time. */
+  /** Whether `shutdown`, and an `action` that has the signal, did their work, side by side and in time. */
   async #finish(deadline: number): Promise<boolean> {
     const pending = new Set<string>()
     let isFine = true
@@ -330,9 +331,9 @@ export class Life {
       if (!(await work)) isFine = false
       pending.delete(what)
     }
-    const acting = this.#behaviour.takesSignal ? this.#action?.done : undefined
+    const acting = this.#behaviour.hasSignal ? this.#action?.done : undefined
     const done = Promise.all([acting && wait('action', acting), wait('shutdown', this.#shutdown())])
-    // Most are done at once, and a race with a process's first timer takes a moment to make.
+    // Most are done at once, and the first timer of a process takes a moment to make.
     for (let turns = AT_ONCE; pending.size > 0 && turns > 0; turns--) await undefined
     if (pending.size > 0) {
       let timer: NodeJS.Timeout | undefined
@@ -369,11 +370,11 @@ export class Life {
   #complain(error: unknown, isRead = this.#attached): void {
     const { stderr, syslogOptions } = this.#options
     const toStderr = stderr === undefined ? isRead : stderr !== SYSLOG
-    // With LOG_PERROR it comes there as it is in the log.
+    // With LOG_PERROR the message is printed there as it is in the log.
     this.#alarm(LOG_ERR, inText(error), toStderr && (syslogOptions & LOG_PERROR) === 0)
   }
 
-  /** In the log, and on standard error, in lines as for a person, unless the log goes there anyhow. */
+  /** Logs a message and shows it on standard error, as for a person, unless the log goes there already. */
   #alarm(priority: number, words: string, toStderr: boolean, shown = words): void {
     const isTold = toStderr && !native.syslogReachesStderr()
     if (isTold) print(process.stderr, `${shown}\n`)
@@ -423,7 +424,7 @@ function changeDirectory(path: string): void {
     process.chdir(path)
   } catch (cause) {
     const { errno = 0, code } = cause as NodeJS.ErrnoException
-    // A file server can give it, and libuv does not make the call again.
+    // A file server can return this, and libuv does not repeat the call.
     if (code === 'EINTR') {
       changeDirectory(path)
       return

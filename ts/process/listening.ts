@@ -22,7 +22,7 @@ class Servers {
   readonly #subscribers: Record<string, (message: unknown) => void> = {
     'tracing:net.server.listen:asyncStart': (message) => {
       const { server, options } = message as Listening
-      // Without a name the answer is there when `listen` returns; and so is what it throws.
+      // Without a name, `listen` has its answer, or its error, when it returns.
       const port = Number(options?.port)
       if (typeof options?.host === 'string' && port >= 0 && port <= 65_535) this.#expect(server)
     },
@@ -40,7 +40,7 @@ class Servers {
     },
   }
 
-  /** From now on, until all have answered, servers that are told to listen are known. */
+  /** From now on, until all have answered, it is known which servers were told to listen. */
   watch(): void {
     const { subscribe } = process.getBuiltinModule('node:diagnostics_channel')
     this.#unwatch()
@@ -64,8 +64,8 @@ class Servers {
   }
 
   /**
-   * Waits until all have answered, and the event loop has turned: an error that none of the program's code
-   * handles has come by then.
+   * Waits until all have answered and the event loop has turned. By then an error that none of the program's code
+   * handles has come.
    */
   async answered(limit: number): Promise<void> {
     const deadline = now() + limit

@@ -1,5 +1,5 @@
 // Where standard output and standard error go once the daemon runs: to a log file, to syslog, or
-// nowhere. All are opened before `setup`, so that one that cannot be is a failed start: after "go" there
+// nowhere. All are opened before `setup`, so that the start fails where one cannot be opened: after "go" there
 // is nothing left that could fail.
 
 import type { DaemonError } from '../errors/index.js'
@@ -26,7 +26,7 @@ export class Outputs {
   #attached = false
   #belongToAnother = false
 
-  /** Opens what is needed, since it may be out of reach when privileges were dropped, and redirects
+  /** Opens what is needed, which may be out of reach when privileges were dropped, and redirects
    * nothing yet. `gone` is told of a reader that has gone away. */
   open(options: ResolvedOptions, attached: boolean, gone: (name: string, error: Error) => void): void {
     this.#attached = attached
@@ -42,9 +42,9 @@ export class Outputs {
     })
     if (!wanted.includes(SYSLOG)) return
     native.outputStart(options.name)
-    // Made while the descriptor leads to a file, Node's stream writes to it at once. Made for a pipe it
-    // would make that non-blocking, for all who print there: V8 and children too, and lose what does
-    // not fit at the moment when the process ends.
+    // A stream that Node makes while the descriptor leads to a file writes at once. For a pipe, Node would make it
+    // non-blocking for all who print there, V8 and children too, and would lose what does not fit when the process
+    // ends.
     if (!attached) void [process.stdout, process.stderr]
   }
 
@@ -57,7 +57,7 @@ export class Outputs {
       if (output.to === 'syslog') native.outputRedirect(number)
       else native.redirect(output.fd, number)
       if (output.to === 'file') output.made = false
-      // For a terminal Node has a descriptor of its own, which does not follow the one that everybody knows.
+      // For a terminal Node has a descriptor of its own, which is not redirected with the one that everybody knows.
       if (output.to === 'file') printTo(number, output.path)
       else if (output.to === 'syslog') printTo(number, SYSLOG, native.outputWrite)
       else if (wasTerminal) printTo(number, output.to)
@@ -69,7 +69,7 @@ export class Outputs {
     return this.#outputs[1]?.to === 'file'
   }
 
-  /** The descriptors of log files that this start has made: they will belong to the user that it becomes. */
+  /** The descriptors of the log files that this start has made. They will belong to the user that it becomes. */
   madeLogs(): number[] {
     return this.#outputs.flatMap((output) => (output?.to === 'file' && output.made ? [output.fd] : []))
   }

@@ -1,17 +1,17 @@
-// What the daemon prints where it cannot be written. A full disk loses what does not fit, and no more than
-// that; when nobody reads any more, the daemon is told so.
+// What happens to output that cannot be written. On a full disk, only what does not fit is lost. When
+// nobody reads any more, the daemon is told so.
 
 import { fstatSync, isTerminal, writeSync } from '../runtime/index.js'
 import { LOG_WARNING, syslog } from '../syslog/index.js'
 
 const NEWLINE = 10
 
-/** Writes what is behind a place in these bytes, or a part of it, and says how much. */
+/** Writes these bytes from an offset on, or a part of them, and returns how many it has written. */
 type Write = (fd: number, bytes: Uint8Array, from: number) => number
 
-/** From now on Node's stream for this descriptor, 1 or 2, writes there itself, and never fails. */
-export function printTo(number: number, place: string, by: Write = writeSync): void {
-  const print = printer(number, place, by)
+/** From now on Node's stream for this descriptor, 1 or 2, writes by `by`, and never fails. `target` is its name. */
+export function printTo(number: number, target: string, by: Write = writeSync): void {
+  const print = printer(number, target, by)
   whenMade(number, (stream) => {
     stream._write = (chunk: string | Uint8Array, encoding, done) => {
       print(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk)
@@ -21,24 +21,24 @@ export function printTo(number: number, place: string, by: Write = writeSync): v
   })
 }
 
-/** Leaves the descriptor as it is: a file may be full, and of another reader that is gone `gone` is told. */
-export function watchReader(number: number, gone: (place: string, error: Error) => void): void {
-  const place = number === 1 ? 'standard output' : 'standard error'
+/** Watches a descriptor that stays as it is. A file may be full; where a reader has gone away, `gone` is told. */
+export function watchReader(number: number, gone: (target: string, error: Error) => void): void {
+  const target = number === 1 ? 'standard output' : 'standard error'
   if (isFile(number)) {
-    printTo(number, place)
+    printTo(number, target)
     return
   }
   whenMade(number, (stream) => {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      // No failed write, but a mistake of the program's.
+      // This is no failed write, but a mistake of the program.
       if (error.errno === undefined && error.code !== 'EPIPE') throw error
       // The program may have a listener of its own.
-      if (stream.listenerCount('error') === 1) gone(place, error)
+      if (stream.listenerCount('error') === 1) gone(target, error)
     })
   })
 }
 
-/** Or a device that is no terminal: of none is there a reader that could be gone. */
+/** Whether it is a file, or a device other than a terminal: neither has a reader that could go away. */
 function isFile(number: number): boolean {
   try {
     const stat = fstatSync(number)
@@ -48,8 +48,8 @@ function isFile(number: number): boolean {
   }
 }
 
-/** Writes what it is given. What cannot be written is counted; the log says so, and so does the file. */
-function printer(number: number, place: string, by: Write): (bytes: Uint8Array) => void {
+/** Makes a function that writes bytes. Those that cannot be written are counted, in the log and in the file. */
+function printer(number: number, target: string, by: Write): (bytes: Uint8Array) => void {
   let lost = 0
   let why = ''
   let last = NEWLINE
@@ -63,7 +63,7 @@ function printer(number: number, place: string, by: Write): (bytes: Uint8Array) 
     last = bytes[written - 1] ?? last
     return bytes.length - written
   }
-  const tellLoss = () => syslog(LOG_WARNING, `${lost} bytes that were printed to ${place} were lost`)
+  const tellLoss = () => syslog(LOG_WARNING, `${lost} bytes that were printed to ${target} were lost`)
   return (bytes) => {
     if (lost > 0) {
       const begin = last === NEWLINE ? '' : '\n'
@@ -79,21 +79,21 @@ function printer(number: number, place: string, by: Write): (bytes: Uint8Array) 
     if (lost === 0) return
     syslog(
       LOG_WARNING,
-      `Cannot write to ${place}: ${why}. What the daemon prints there is lost until there is room again`,
+      `Cannot write to ${target}: ${why}. What the daemon prints there is lost until there is room again`,
     )
     process.on('exit', tellLoss)
   }
 }
 
-/** Modules that Node's streams for standard output and standard error are made of, for what they lead to. */
+/** The modules of which Node makes its streams for standard output and standard error. */
 const MADE_OF = ['NativeModule tty', 'NativeModule net', 'NativeModule internal/fs/sync_write_stream']
 
-/** Calls with the stream, when the program first uses it: to make one takes milliseconds, and few do. */
+/** Calls `use` with the stream when the program first uses it: making one takes milliseconds, and few programs do. */
 function whenMade(number: number, use: (stream: NodeJS.WriteStream) => void): void {
   const name = number === 1 ? 'stdout' : 'stderr'
   const property = Object.getOwnPropertyDescriptor(process, name)
   const { moduleLoadList } = process as unknown as { moduleLoadList?: string[] }
-  // It may be there already, where nobody sees it.
+  // It may have been made already without a trace here.
   const mayBeMade = moduleLoadList?.some((module) => MADE_OF.includes(module)) ?? true
   if (mayBeMade || property?.get === undefined || !property.configurable) {
     use(process[name])

@@ -39,17 +39,17 @@ export function signalName(number: number): NodeJS.Signals {
   return (known?.[0] ?? `SIG${number}`) as NodeJS.Signals
 }
 
-/** Not loaded at every start: few ask. */
+/** node:os is not loaded at every start: few ask. */
 function numbers(): Record<string, number | undefined> {
   return process.getBuiltinModule('node:os').constants.signals
 }
 
-/** The listeners that tell the guard of a signal. */
+/** The listeners which say that the event loop has got a signal, so that it is not blocked. */
 const ours = new Set<unknown>()
 
 /**
- * Hands every signal to `atOnce` and, unless that has dealt with it, to `deliver`: one at a time, and those
- * that come before the returned function is called, when it is.
+ * Hands every signal to `atOnce` and, unless that has dealt with it, to `deliver`, one at a time. Signals that come
+ * before the returned function is called are delivered when it is called.
  */
 export function wireSignals(
   deliver: (signal: NodeJS.Signals) => Promise<void>,
@@ -59,28 +59,29 @@ export function wireSignals(
   let turn = new Promise<void>((resolve) => {
     open = resolve
   })
-  const takers = new Map<string | symbol, () => void>()
-  // Before the signals are let in: what came during the boot, too, opens no debugger's port.
+  const notes = new Map<string | symbol, () => void>()
+  // Before the signals are let in: one that came during the boot opens no debugger's port either.
   if (isDeno) native.ignoreSigusr1()
   for (const signal of DAEMON_SIGNALS) {
     if (isDeno && signal === 'SIGUSR1') continue
-    // Once all listeners have been called: one of the program's own may block. Or throw: ours goes first.
-    const take = () => void Promise.resolve(signal).then(native.blockedLoopTaken)
+    // It counts once all listeners have been called, since one of the program's own may block. Ours goes first, since
+    // another one may throw.
+    const note = () => void Promise.resolve(signal).then(native.blockedLoopTaken)
     const listener = () => {
-      take()
+      note()
       if (atOnce(signal)) return
       turn = turn.then(() => deliver(signal))
     }
-    ours.add(take).add(listener)
-    takers.set(signal, take)
+    ours.add(note).add(listener)
+    notes.set(signal, note)
     process.prependListener(signal, listener)
   }
   native.blockedLoopChain()
-  // libuv puts its own handler in place when the first listener of a signal comes: also when a
-  // program removes all of them, ours included, and adds one. The event comes before the listener.
+  // libuv puts its own handler in place when the first listener of a signal is added. That happens again when a
+  // program removes all of them, ours included, and adds one. The event comes before the listener is there.
   process.on('newListener', (name) => {
-    const take = takers.get(name)
-    if (take) process.nextTick(watchAgain, name, take)
+    const note = notes.get(name)
+    if (note) process.nextTick(watchAgain, name, note)
   })
   return () => {
     open?.()
@@ -88,11 +89,11 @@ export function wireSignals(
   }
 }
 
-/** What the program does with a signal is its own; that it was not blocked, the guard is told. */
-function watchAgain(signal: NodeJS.Signals, take: () => void): void {
+/** The program may do with a signal what it likes, but that the event loop was not blocked is noted. */
+function watchAgain(signal: NodeJS.Signals, note: () => void): void {
   const listeners = process.listeners(signal) as unknown[]
   if (listeners.length > 0 && !listeners.some((listener) => ours.has(listener))) {
-    process.prependListener(signal, take)
+    process.prependListener(signal, note)
   }
   native.blockedLoopChain()
 }

@@ -7,8 +7,8 @@
 import { isBun } from '../runtime/index.js'
 
 /**
- * `log` gets what is left to the program's own listeners, and `end` what nobody listens for; while
- * `isStarting`, `end` gets all, after the listeners.
+ * `log` gets the errors that are left to the program's own listeners, and `end` those for which there is none. While
+ * `isStarting`, `end` gets all of them, after the listeners.
  */
 export function watchUncaught(
   log: (error: unknown) => void,
@@ -18,23 +18,23 @@ export function watchUncaught(
   let last: { error: unknown } | undefined
   process.on('uncaughtExceptionMonitor', (error: unknown) => {
     last = { error }
-    // The program's own callback, or that of a domain that handles errors.
+    // The program, or a domain that handles errors, has set a callback.
     const captured = process.hasUncaughtExceptionCaptureCallback?.() ?? false
     if (captured || (process.listenerCount('uncaughtException') > 0 && !isStarting())) return log(error)
-    // It is gone when the next one is thrown, be that in the same turn.
+    // It is removed before the next exception is thrown, even one in the same turn.
     process.once('uncaughtException', end)
   })
 
-  // Of rejections there is no monitor. A listener of ours beside one of the program's changes nothing: Node
-  // asks only whether there is one.
+  // Rejections have no monitor. A listener of ours beside one of the program's changes nothing: Node
+  // only asks whether there is one.
   const reject = (error: unknown) => {
     if (isBun && process.listenerCount('unhandledRejection') === 1) return end(error)
-    // With --unhandled-rejections=strict it was an exception before.
+    // With --unhandled-rejections=strict it has been an exception before.
     if (last?.error !== error) log(error)
   }
   const follow = () => {
     process.removeListener('unhandledRejection', reject)
-    // Bun makes no exception of a rejection.
+    // Bun does not make an exception of a rejection.
     if (isBun || process.listenerCount('unhandledRejection') > 0) process.on('unhandledRejection', reject)
   }
   const watch = (name: string | symbol, listener: unknown) => {

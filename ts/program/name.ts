@@ -1,4 +1,4 @@
-// What a program is called that does not say it: as its script, its package or its directory. Whoever starts
+// The name of a program that does not give one: that of its script, its package or its directory. Whoever starts
 // a daemon and whoever asks for it must come to the same name, so it does not depend on the working directory.
 
 import { hasControls } from '../errors/index.js'
@@ -6,34 +6,34 @@ import { basename, dirname, isSingleExecutable, statSync } from '../runtime/inde
 import { packageOf, realPath } from './packages.js'
 import { isScript, ownProgram } from './script.js'
 
-/** A name's bytes. */
+/** The most bytes of a name. */
 const LONGEST = 64
-/** So is called the script of many a program. */
-const ANYONES = new Set(['index', 'main'])
+/** Names that many scripts have. */
+const COMMON = new Set(['index', 'main'])
 
 /** Whether a text can be a daemon's name. */
 export function isName(name: string): boolean {
-  // At most three bytes are a character's: the shorter need not be counted.
+  // A character has at most three bytes, so those of a short name need not be counted.
   const fits = name.length <= LONGEST / 3 || Buffer.byteLength(name) <= LONGEST
   return name !== '' && fits && name !== '.' && name !== '..' && !name.includes('/') && !hasControls(name)
 }
 
 let own: string | undefined
 
-/** The name of a program that has not said one: of `script`, or of this very program. */
+/** The name of a program that has not given one: of `script`, or of this very program. */
 export function defaultName(script?: string): string {
   if (script !== undefined) return nameOf(script)
-  // Kept: a daemon's process title overwrites the command line.
+  // It is kept, since a daemon's process title overwrites the command line.
   own ??= nameOf(isSingleExecutable() ? process.execPath : ownProgram()?.script)
   return own
 }
 
 function nameOf(script: string | undefined): string {
-  // `node -e`, where only a client can be; or a script whose own name will not do.
+  // Under `node -e`, where there can only be a client.
   if (script === undefined) return 'daemon'
   const file = entryOf(script)
   const name = baseOf(file)
-  const candidates = ANYONES.has(name) ? [packageName(file), name] : [name]
+  const candidates = COMMON.has(name) ? [packageName(file), name] : [name]
   return candidates.find((candidate) => candidate !== undefined && isName(candidate)) ?? 'daemon'
 }
 
@@ -44,7 +44,7 @@ function baseOf(path: string): string {
   return dot > 0 ? file.slice(0, dot) : file
 }
 
-/** Where a directory is run (`node .`), the script in it. */
+/** The script in a directory that is run (`node .`); else the script itself. */
 function entryOf(script: string): string {
   if (isScript(script) || !statSync(script, { throwIfNoEntry: false })?.isDirectory()) return script
   try {

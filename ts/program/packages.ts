@@ -1,4 +1,4 @@
-// Packages: what a package.json says of the files below it.
+// Packages: what a package.json says about the files below it.
 
 import { dirname, existsSync, readFileSync, realpathSync, resolve } from '../runtime/index.js'
 
@@ -9,7 +9,7 @@ export interface Package {
   [key: string]: unknown
 }
 
-/** The nearest package.json above a file. One that only says how Node shall read the files beside it, such as
+/** The nearest package.json above a file. One that only tells Node how to read the files beside it, such as
  * dist/esm/package.json with its `type`, gives way to one that names a package. */
 export function packageOf(file: string): Package | undefined {
   let marker: Package | undefined
@@ -22,7 +22,7 @@ export function packageOf(file: string): Package | undefined {
   }
 }
 
-/** The package of that name that code in `from` gets. */
+/** The package of this name that code in `from` imports. */
 export function installed(name: string, from: string): Package | undefined {
   for (let dir = from; ; dir = dirname(dir)) {
     const found = realPath(`${dir}/node_modules/${name}`)
@@ -33,7 +33,7 @@ export function installed(name: string, from: string): Package | undefined {
 
 function readPackage(dir: string): Package | undefined {
   const path = resolve(dir, 'package.json')
-  // Most directories have none, and an exception takes longer than this.
+  // Most directories have none, and an exception would take longer than this look.
   if (!existsSync(path)) return undefined
   try {
     return { ...JSON.parse(readFileSync(path, 'utf8')), dir }
@@ -42,7 +42,7 @@ function readPackage(dir: string): Package | undefined {
   }
 }
 
-/** Without links; a path that leads nowhere is only made absolute. */
+/** A path without symbolic links. One that leads nowhere is only made absolute. */
 export function realPath(path: string): string {
   try {
     return realpathSync.native(path)

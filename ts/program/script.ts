@@ -1,4 +1,4 @@
-// The script of this program, also where something that runs programs has put its own file in its place.
+// The script of this program, also where a runner of programs has put its own file in that place.
 
 import { here, native } from '../native/index.js'
 import { existsSync, resolve } from '../runtime/index.js'
@@ -8,10 +8,10 @@ import { installed, type Package, packageOf, realPath } from './packages.js'
 const SELF = 'tsdaemonize'
 const SCRIPT = /\.[cm]?[jt]sx?$/
 
-// As they were before the program's own code, which runs in the daemon again, could change them.
+// As they were before the program's own code could change them, which runs in the daemon again.
 const [, ownFile, ...ownArguments] = process.argv
 
-/** What a program is: its script and its arguments. */
+/** A program: its script and its arguments. */
 export interface Program {
   script: string
   args: readonly string[]
@@ -25,18 +25,18 @@ export function given(): Program | undefined {
     : { script: ownFile, args: ownArguments }
 }
 
-/** Whether it is the path of a script, by its name. */
+/** Whether a path is that of a script, by its name. */
 export function isScript(path: string): boolean {
   return SCRIPT.test(path)
 }
 
-/** The program itself, which a runner may have got as an argument. */
+/** The program itself, which a runner may have as an argument. */
 export function ownProgram(): Program | undefined {
   const program = given()
   return program && (handedToPm2(program) ?? handedToRunner(program) ?? program)
 }
 
-/** pm2 says it in the environment, which children inherit, and only its own process is meant. */
+/** pm2 names the program in the environment, which children inherit. It means only its own process. */
 function handedToPm2({ script, args }: Program): Program | undefined {
   const isContainer = /\/pm2\/lib\/ProcessContainer\w*\.js$/.test(script)
   const path = process.env.pm_exec_path
@@ -44,9 +44,9 @@ function handedToPm2({ script, args }: Program): Program | undefined {
 }
 
 /**
- * Others (vite-node, zx) get it as an argument. A program from a package needs this package, be it by way of
- * another one or in its own bundle. One that does not is such a runner, and the first script among its arguments
- * is the program.
+ * Other runners (vite-node, zx) have the program as an argument. A program from a package needs this package:
+ * directly, through another package, or in its own bundle. One that does not is such a runner, and the first script
+ * among its arguments is the program.
  */
 function handedToRunner(runner: Program): Program | undefined {
   const file = realPath(runner.script)
@@ -60,16 +60,16 @@ function handedToRunner(runner: Program): Program | undefined {
   return script === undefined ? undefined : { script: resolve(script), args: args.slice(at + 1) }
 }
 
-/** Of a package: what it may have bundled stands there, too. */
+/** Where a package.json lists what the package may have bundled. */
 const BUNDLED = ['devDependencies', 'peerDependencies']
-/** What is installed with a package. */
+/** Where a package.json lists what is installed with the package. */
 const INSTALLED = ['dependencies', 'optionalDependencies']
 
 function needsUs(found: Package | undefined): boolean {
   return found !== undefined && (names(found, BUNDLED).includes(SELF) || leadsToUs(found, new Set()))
 }
 
-/** Whether this very code is the package's, or that of one that it depends on. */
+/** Whether this very code belongs to the package, or to one that it depends on. */
 function leadsToUs(found: Package | undefined, seen: Set<string>): boolean {
   if (found === undefined || seen.has(found.dir)) return false
   seen.add(found.dir)
@@ -85,7 +85,7 @@ function names(found: Package, kinds: readonly string[]): string[] {
   })
 }
 
-/** What a runner got; from the kernel, since some take it out of `process.argv`. */
+/** The arguments of a runner. They come from the kernel, since some runners remove them from `process.argv`. */
 function argumentsOf({ script, args }: Program): readonly string[] {
   try {
     const all = native.commandLine()

@@ -1,17 +1,17 @@
-// Node's flags and the environment, without what is the launcher's own: its debugger, its test runner, its
+// Node's flags and the environment, without what belongs to the launcher alone: its debugger, its test runner, its
 // service manager.
 
 /** What belongs to the launcher's own run, and is not handed on. */
 const LAUNCHERS_OWN =
   /^--(?:no-)?(?:inspect|debug-port$|watch|test|experimental-test|cpu-prof|heap-prof|prof$|interactive$)/
-/** Of these, the ones whose value may be the next argument. */
+/** Those of them whose value may be the next argument. */
 const WITH_VALUE =
   /^--(?:inspect-port|debug-port|inspect-publish-uid|watch-path|watch-kill-signal|(?:cpu|heap)-prof-(?:dir|name|interval)|test-(?:concurrency|coverage-\w+|global-setup|isolation|name-pattern|random-seed|reporter|reporter-destination|rerun-failures|shard|skip-pattern|timeout))$/
-/** What gives Node a program other than a script; stripped where a script is given. */
+/** Flags that give Node another program than a script. They are left out where a script is given. */
 const OTHER_PROGRAM = /^(?:-e|-p|-pe|-c|--eval|--print|--check|--input-type)$/
 const OTHER_PROGRAM_WITH_VALUE = /^(?:-e|-p|-pe|--eval|--print|--input-type)$/
 
-/** Variables that speak of the launcher's own process, or hand it something. */
+/** Variables that speak of the launcher's own process, or hand something to it. */
 const LAUNCHERS_VARIABLES = new Set([
   'NOTIFY_SOCKET',
   'LISTEN_FDS',
@@ -37,7 +37,7 @@ export function withoutLaunchersOwn(flags: readonly string[], otherScript = fals
   for (let i = 0; i < flags.length; i++) {
     const flag = flags[i] as string
     const [name = ''] = flag.split('=', 1)
-    // Node takes --a_b for --a-b.
+    // To Node, --a_b is the same as --a-b.
     const plain = name.startsWith('--') ? name.replaceAll('_', '-') : name
     const apart = name === flag && flags[i + 1] !== undefined
     if (LAUNCHERS_OWN.test(plain) || plain === '-i') {
@@ -67,7 +67,7 @@ export function variables(env: Readonly<Record<string, string | undefined>>): [s
   return kept
 }
 
-/** As Node splits NODE_OPTIONS: at spaces; double quotes group, and a backslash in them escapes. */
+/** Splits NODE_OPTIONS as Node does: at spaces. Double quotes group, and a backslash within them escapes. */
 export function splitNodeOptions(text: string): string[] {
   const found: string[] = []
   let current = ''
@@ -94,7 +94,7 @@ export function splitNodeOptions(text: string): string[] {
   return found
 }
 
-/** A flag as NODE_OPTIONS takes it. */
+/** A flag as it must be written in NODE_OPTIONS. */
 export function quoted(flag: string): string {
   return /[\s"\\]/.test(flag) ? `"${flag.replace(/["\\]/g, '\\$&')}"` : flag
 }

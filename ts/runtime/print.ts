@@ -1,6 +1,6 @@
 // Printing as console does.
 
-/** As console does: a reader that is gone is no error of the program's. */
+/** Prints as console does: a reader that is gone is no error of the program. */
 export function print(stream: NodeJS.WriteStream, text: Buffer | string): void {
   stream.once('error', ignore)
   stream.write(text, (error) => {

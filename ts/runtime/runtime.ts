@@ -12,21 +12,21 @@ const deno = (globalThis as { Deno?: Deno }).Deno
 export const isBun: boolean = 'Bun' in globalThis
 export const isDeno: boolean = deno !== undefined
 
-/** A program of `deno compile`. */
+/** Whether the program was made by `deno compile`. */
 export const isDenoExecutable: boolean = deno?.build.standalone === true
 
 /** Whether the program and its runtime are one file: a single-executable application, `bun build --compile`. */
 export function isSingleExecutable(): boolean {
   if (isBun) return process.argv[1]?.startsWith('/$bunfs/') ?? false
-  // There Node gives its own name as the script's too. To load node:sea takes a moment.
+  // In an executable Node gives its own name as the script's, too. Only then node:sea is loaded, which takes a moment.
   if (process.argv[1] !== process.argv0) return false
   const sea = process.getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined
   return sea?.isSea() ?? false
 }
 
 /**
- * Of a command line of Deno's, what stands before the script: its permissions, which a daemon shall have
- * too, and no others. `undefined` where the script is not to be found in it.
+ * The arguments of a command line of Deno before the script: the permissions, which the daemon gets too, and no
+ * others. `undefined` where the command line does not contain the script.
  */
 export function denoFlags(commandLine: readonly string[], script: string, cwd: string): string[] | undefined {
   const isScript = (arg: string) =>

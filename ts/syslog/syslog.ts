@@ -16,23 +16,23 @@ import {
 import { native } from '../native/index.js'
 import { type SyslogTransport, toNative } from './transport.js'
 
-/** What the queue is doing. */
+/** The state of the queue. */
 export interface SyslogStats {
-  /** The logger was reached when it was last tried. */
+  /** Whether the logger was reached when it was last tried. */
   connected: boolean
-  /** Messages that wait. */
+  /** The number of messages that wait. */
   queued: number
-  /** Bytes of their text. */
+  /** The bytes of their text. */
   queuedBytes: number
-  /** Messages that were handed to the logger. */
+  /** The number of messages that the logger has got. */
   sent: number
-  /** Messages that the full queue did not take. */
+  /** The number of messages that were lost since the queue was full. */
   dropped: number
 }
 
-/** A message with what belongs to it. */
+/** A message with its priority and its fields. */
 export interface SyslogEntry {
-  /** A priority, OR'd with a facility if it shall be another one; `LOG_INFO` by default. */
+  /** A priority, OR'd with a facility where that of `openlog` is not meant; `LOG_INFO` by default. */
   priority?: number | undefined
   message: string
   /**
@@ -48,13 +48,14 @@ const ALL = LOG_UPTO(LOG_DEBUG)
 const DEFAULT_FLUSH_MS = 5000
 
 /**
- * Sets how messages are made and where they go. Optional: the first message does it with the defaults.
+ * Sets how messages are made and where they go. A program need not call it: the first message does, with the
+ * defaults.
  *
- * @param ident - prepended to every message; by default what a `Daemon` of this program is named
+ * @param ident - is prepended to every message; by default, the name that a `Daemon` of this program would have
  * @param logoption - OR'd options, 0 by default
- * @param facility - of messages that name none, `LOG_USER` by default
- * @param transport - the journal, where it reads stdout or stderr (`$JOURNAL_STREAM`), else the local
- * logger, by default
+ * @param facility - the facility of messages that name none, `LOG_USER` by default
+ * @param transport - where messages go; by default to the journal, where it reads stdout or stderr
+ * (`$JOURNAL_STREAM`), else to the local logger
  */
 export function openlog(
   ident: string = defaultIdent(),
@@ -71,7 +72,7 @@ export function openlog(
 /**
  * Logs a message.
  *
- * @param priority - a priority, OR'd with a facility if it shall be another one; `LOG_INFO` by default
+ * @param priority - a priority, OR'd with a facility where that of `openlog` is not meant; `LOG_INFO` by default
  * @param message - control characters are escaped (`#012`); cut at 8 KiB, for the journal at 4 MiB
  */
 export function syslog(message: string): void
@@ -86,7 +87,7 @@ export function syslog(first: number | string, second?: string): void {
 /**
  * Logs a message with fields.
  *
- * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for a name or a value that cannot be
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for a wrong name or value
  */
 export function log(entry: SyslogEntry): void {
   if (typeof entry !== 'object' || entry === null) {
@@ -98,7 +99,7 @@ export function log(entry: SyslogEntry): void {
   native.syslogLogFields(priority, message, flat)
 }
 
-/** Closes the connection, when all before it is sent, and forgets what `openlog` set. */
+/** Closes the connection when all messages before are sent, and forgets what `openlog` has set. */
 export function closelog(): void {
   if (!logger.isOpen) return
   native.syslogClose()
@@ -106,9 +107,9 @@ export function closelog(): void {
 }
 
 /**
- * Lets only the priorities of the mask through; 0 changes nothing.
+ * Lets only the priorities of the mask through. A mask of 0 changes nothing.
  *
- * @returns the mask before
+ * @returns the previous mask
  */
 export function setlogmask(mask: number): number {
   checkBits('mask', mask, ALL, 'a mask of LOG_MASK() and LOG_UPTO()')
@@ -129,7 +130,7 @@ export function LOG_UPTO(priority: number): number {
  * Waits until all messages are sent.
  *
  * @param timeoutMs - milliseconds, 5000 by default
- * @returns whether they were, in time
+ * @returns whether they were sent in time
  */
 export async function flush(timeoutMs: number = DEFAULT_FLUSH_MS): Promise<boolean> {
   if (typeof timeoutMs !== 'number') throw invalidType('timeoutMs', timeoutMs, 'a number of milliseconds')
@@ -137,7 +138,7 @@ export async function flush(timeoutMs: number = DEFAULT_FLUSH_MS): Promise<boole
   return logger.isOpen ? native.syslogFlush(timeoutMs, false) : true
 }
 
-/** What is sent, waits, and was dropped. */
+/** Says how many messages were sent, wait, and were dropped. */
 export function stats(): SyslogStats {
   return native.syslogStats()
 }
@@ -148,9 +149,9 @@ function checkMessage(priority: unknown, message: unknown): asserts message is s
   if (!logger.isOpen) openlog()
 }
 
-function checkBits(name: string, value: unknown, bits: number, takes: string): void {
-  if (typeof value !== 'number') throw invalidType(name, value, takes)
-  if (!Number.isInteger(value) || (value & ~bits) !== 0) throw invalidValue(name, value, takes)
+function checkBits(name: string, value: unknown, bits: number, expected: string): void {
+  if (typeof value !== 'number') throw invalidType(name, value, expected)
+  if (!Number.isInteger(value) || (value & ~bits) !== 0) throw invalidValue(name, value, expected)
 }
 
 const SCALARS = new Set(['string', 'number', 'bigint', 'boolean'])

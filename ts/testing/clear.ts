@@ -6,7 +6,7 @@ import { until } from './until.js'
 
 /** Kills what runs in a place, until nothing does, and removes its directory. */
 export async function clear(dir: string): Promise<void> {
-  // What was killed may be known by its parent alone, which may end before it.
+  // A killed process may be known only by its parent, which may end before it does.
   const killed = new Map<number, number>()
   await until(() => {
     for (const pid of processesOf(dir)) {

@@ -25,7 +25,7 @@ export class Execution {
     this.timeout = timeout
     this.child = spawn(file, args, { stdio: 'pipe', ...options })
     const { stdin, stdout, stderr } = this.child
-    // Who does not read what it is given is no error of the test's.
+    // A program that does not read its input is no error of the test.
     stdin?.on('error', () => {}).end(input)
     stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
@@ -38,7 +38,7 @@ export class Execution {
     }, timeout)
     this.exit = new Promise((resolve, reject) => {
       this.child.on('error', reject)
-      // 'close', and not 'exit': a daemon that holds its launcher's pipes is one that is not detached.
+      // 'close', and not 'exit': a daemon that still holds its launcher's pipes is not detached.
       this.child.on('close', (status, signal) => {
         resolve({ status, signal, stdout: this.stdout, stderr: this.stderr })
       })

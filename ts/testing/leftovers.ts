@@ -14,14 +14,14 @@ export function tellReaper(line: string): void {
 
 function startReaper(): Socket {
   const child = spawn(process.execPath, [fileURLToPath(new URL('reaper.js', import.meta.url))], {
-    // In a session of its own: Ctrl-C in the tests' terminal is not for it.
+    // It has a session of its own, since Ctrl-C in the tests' terminal is not meant for it.
     detached: true,
     cwd: '/',
-    // Flags and files for the tests' Node are not for it either.
+    // Flags and files for the tests' Node are not meant for it either.
     env: {},
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  // Neither it nor the pipe keeps the tests waiting, and without it they are as good.
+  // Neither it nor the pipe keeps the tests waiting, and the tests are as good without it.
   child.on('error', () => {}).unref()
   const pipe = child.stdin as Socket
   pipe.on('error', () => {}).unref()

@@ -1,5 +1,5 @@
-// A place of a test's own: a directory for pidfiles, a log receiver and an environment for the programs
-// that the test runs. With the place ends all that was started in it.
+// A place for one test: a directory for pidfiles, a log receiver and an environment for the programs
+// that the test runs. All that was started in it ends with it.
 
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
@@ -16,23 +16,23 @@ import { type Message, Receiver } from './receiver.js'
 import { TestDaemon } from './tested.js'
 import { until } from './until.js'
 
-/** What a place is made with. */
+/** The options of a place. */
 export interface PlaceOptions {
   /** Variables for its programs, beside those of the test's own environment; `undefined` removes one. */
   env?: Readonly<Record<string, string | undefined>> | undefined
   /**
-   * Receive what its programs send to syslog. `false`: it goes where it goes without the test.
+   * Whether the place receives what its programs send to syslog. With `false` that goes where it goes without the test.
    * @defaultValue `true`
    */
   log?: boolean | undefined
 }
 
-/** How a program is run; beside these, the options of child_process.spawn. */
+/** How a program is run. The options of child_process.spawn can be given, too. */
 export interface RunOptions extends Omit<SpawnOptions, 'env'> {
   /** More variables, only for this program; `undefined` removes one. */
   env?: Readonly<Record<string, string | undefined>> | undefined
   /**
-   * What runs the script. `null`: the script is executable itself.
+   * The program that runs the script; `null` where the script is executable itself.
    * @defaultValue `process.execPath`
    */
   execPath?: string | null | undefined
@@ -41,10 +41,10 @@ export interface RunOptions extends Omit<SpawnOptions, 'env'> {
    * @defaultValue this process's own, without the test runner's and the debugger's; none where `execPath` is given
    */
   execArgv?: readonly string[] | undefined
-  /** What it reads from standard input; nothing by default. */
+  /** The text that it reads from standard input; none by default. */
   input?: string | undefined
   /**
-   * Milliseconds after which it is killed (SIGKILL); for `start`, unless its daemon is ready by then.
+   * Milliseconds after which it is killed (SIGKILL). `start` kills it only where its daemon is not ready by then.
    * @defaultValue 60 000
    */
   timeout?: number | undefined
@@ -73,12 +73,12 @@ const LOOK_MS = 10
 export type Match = string | RegExp | ((message: Message) => boolean)
 
 /**
- * A place of a test's own. Programs that run there keep their pidfiles in it, find the log receiver where
- * /dev/log would be, and are gone, with whatever they started, when it ends: by `await using`, by
- * `end()`, and should the test's process die, then too.
+ * A place for one test. Programs that run there keep their pidfiles in it, and find the log receiver where
+ * /dev/log would be. When the place ends, they end too, with all that they have started. It ends by `await using`,
+ * by `end()`, and when the test's process dies.
  */
 export class Place implements AsyncDisposable {
-  /** A directory for whatever the test needs, readable by all; removed at the end. */
+  /** A directory for whatever the test needs. All users can read it, and it is removed at the end. */
   readonly dir: string
   /** `dir/run`, where the pidfiles are: the programs' `$RUNTIME_DIRECTORY`. */
   readonly runtimeDirectory: string
@@ -111,7 +111,7 @@ export class Place implements AsyncDisposable {
     if (log) this.#receiver = this.#receive()
   }
 
-  /** Has its programs take the receiver for the local logger. */
+  /** Lets its programs use the receiver in place of the local logger. */
   #receive(): Receiver {
     mkdirSync(join(this.dir, 'dev'), { mode: 0o755 })
     const socket = join(this.dir, 'dev', 'log')
@@ -130,7 +130,7 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
 
   /**
    * The environment of its programs: the test's own, without what belongs to the test runner, a debugger
-   * or a service manager, `RUNTIME_DIRECTORY`, and what `env` says.
+   * or a service manager, and with `RUNTIME_DIRECTORY` and what `env` says.
    */
   get env(): Record<string, string | undefined> {
     return this.#environment({})
@@ -158,7 +158,7 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
    * Runs a program of Node's, or another one (`execPath`), to its end.
    *
    * @param script - its path or `file:` URL
-   * @returns its end; `child` is its process meanwhile. What it leaves behind ends with the place.
+   * @returns how it ended; until then, `child` is its process. What it leaves behind ends with the place.
    */
   run(
     script: string | URL,
@@ -180,7 +180,7 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
   }
 
   /**
-   * Runs a program that starts a daemon, and waits until that is ready. It may detach itself, or stay
+   * Runs a program that starts a daemon, and waits until the daemon is ready. It may detach itself, or stay
    * attached (`detach: false`, the verb `run`); it must keep its pidfile where `$RUNTIME_DIRECTORY` says.
    *
    * @param args - such as `['start']`, for a program with a command line
@@ -197,7 +197,7 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
     const before = new Set((await this.#running(name)).map(({ pid }) => pid))
     const execution = this.#execute(script, args, how)
     for (;;) {
-      // Asked before the look for a daemon: when its launcher has ended, it is there.
+      // The launcher's end is asked for before the look for a daemon: when it has ended, the daemon is there.
       const exit = await execution.exitBy(LOOK_MS)
       const found = await this.#running(name, exit === undefined ? execution.child.pid : undefined)
       const fresh = found.filter(({ pid }) => !before.has(pid))
@@ -211,8 +211,8 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
   }
 
   /**
-   * The daemons that are ready, of this name if one is given. `program` runs still: of it, only the one
-   * that is attached; another may come to nothing.
+   * The daemons that are ready, with this name if one is given. While `program` still runs, only one that is attached
+   * to it counts, since another may still fail.
    */
   async #running(name?: string, program?: number): Promise<Found[]> {
     const found: Found[] = []
@@ -226,13 +226,13 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
     return found
   }
 
-  /** What its programs have sent to syslog so far, in the order of arrival. */
+  /** The messages that its programs have sent to syslog so far, in the order of arrival. */
   get messages(): readonly Message[] {
     return this.#receiver?.messages ?? []
   }
 
   /**
-   * Waits for a message. Each is given once: asked again, it is the next one that matches.
+   * Waits for a message that matches. Each message is given once: the next call gives the next one that matches.
    *
    * @param match - a part of the text, or a test of the text or of the message
    * @param timeout - milliseconds, 20 000 by default
@@ -254,7 +254,7 @@ globalThis[Symbol.for('tsdaemonize.logger')] = ${JSON.stringify(socket)}
     }
   }
 
-  /** The pids of what runs in the place: what was started there, and what that has started. */
+  /** The pids of the processes in the place: those that were started there, and their descendants. */
   processes(): number[] {
     return processesOf(this.dir)
   }
@@ -287,7 +287,7 @@ function textMatches(match: string | RegExp): (message: Message) => boolean {
     : ({ message }) => message.search(match) >= 0
 }
 
-/** Why there is no daemon, or not one. */
+/** The error that says why there is no daemon, or more than one. */
 function failure(script: string | URL, execution: Execution, exit: Exit, found: Found[]): DaemonError {
   const { status, signal, stdout, stderr } = exit
   const said = stderr.trim() === '' ? '' : `:\n${stderr.trim()}`

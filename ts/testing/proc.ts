@@ -1,9 +1,9 @@
-// What proc(5) says of processes, and which of them belong to a place.
+// What proc(5) says about processes, and which of them belong to a place.
 
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A process, as proc(5) has it. What only its user may read (`environ`, `cwd`, `fd`) is read when it is asked for. */
+/** A process, as proc(5) shows it. `environ`, `cwd` and `fd`, which only its user may read, are read when they are used. */
 export interface Proc {
   readonly pid: number
   /** `'R'`, `'S'`, `'D'`, `'T'`, `'Z'`, … */
@@ -11,9 +11,9 @@ export interface Proc {
   readonly ppid: number
   readonly pgrp: number
   readonly session: number
-  /** The controlling terminal; 0: none. */
+  /** The controlling terminal; 0 where it has none. */
   readonly tty: number
-  /** When it was started, in clock ticks since the boot: who it is, when pids are used again. */
+  /** When it was started, in clock ticks since the boot. With it a process is known after its pid was used again. */
   readonly starttime: number
   /** The lines of /proc/PID/status by their names: `status.Uid`, `status.Umask`, `status.CapEff`. */
   readonly status: Readonly<Record<string, string>>
@@ -21,12 +21,12 @@ export interface Proc {
   /** The environment that it was started with. */
   readonly environ: Readonly<Record<string, string>>
   readonly cwd: string
-  /** Descriptors, and what they lead to. */
+  /** The descriptors, and what they lead to. */
   readonly fd: Readonly<Record<number, string>>
 }
 
 /**
- * What /proc says of a process; `undefined` where there is none. What is not UTF-8 is shown as Node shows it.
+ * What /proc says about a process; `undefined` where there is none. Bytes that are not UTF-8 are shown as Node shows them.
  *
  * @throws Error where /proc is that of another pid namespace, or hides the process (`hidepid`)
  */
@@ -36,7 +36,7 @@ export function proc(pid: number): Proc | undefined {
   const text = (name: string) => readFileSync(`${dir}/${name}`, 'utf8')
   let stat = ''
   let status = ''
-  // Once more, where the number may have become another process's in between.
+  // It is read once more where the number may have become another process's in between.
   for (let left = 2; left > 0; left--) {
     try {
       ;[stat, status] = [text('stat'), text('status')]
@@ -47,10 +47,10 @@ export function proc(pid: number): Proc | undefined {
         throw new Error(`The process ${pid} exists, and /proc does not show it`, { cause: error })
     }
   }
-  // The name, in parentheses, can have any character.
+  // The name, in parentheses, can contain any character.
   const [state = '', ...numbers] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [ppid = 0, pgrp = 0, session = 0, tty = 0] = numbers.map(Number)
-  // The 22nd field; the state is the third.
+  // This is the 22nd field; the state is the third.
   const starttime = Number(numbers[18])
   return {
     pid,
@@ -62,7 +62,7 @@ export function proc(pid: number): Proc | undefined {
     starttime,
     status: Object.fromEntries(lines(status, '\n').map((line) => split(line, ':'))),
     get cmdline() {
-      // A title that is shorter than the command line was ends with what is left of that.
+      // A title that is shorter than the command line was is followed by what is left of that.
       return text('cmdline').replace(/\0+$/, '').split('\0')
     },
     get environ() {
@@ -89,15 +89,15 @@ function exists(pid: number): boolean {
 let own: boolean | undefined
 
 /**
- * Whether /proc is that of this process's own pid namespace (proc_pid_status(5), `NSpid`): the numbers of
- * another one are strangers' here.
+ * Whether /proc is that of this process's own pid namespace (`NSpid` in proc_pid_status(5)). The numbers of
+ * another namespace would be those of strangers here.
  */
 export function isOwn(): boolean {
   own ??= numbersOfThis() === 1
   return own
 }
 
-/** Why nothing is done by the numbers of another one. */
+/** Why nothing is done with the numbers of another namespace. */
 export const FOREIGN =
   'The /proc here is that of another pid namespace, and its numbers are strangers: mount it anew ' +
   '(mount -t proc proc /proc; unshare has --mount-proc)'
@@ -120,7 +120,7 @@ function split(line: string, at: string): [string, string] {
   return [line.slice(0, index), line.slice(index + 1).trim()]
 }
 
-/** Nothing, where the descriptor was closed meanwhile. */
+/** What a descriptor leads to; nothing where it was closed meanwhile. */
 function link(dir: string, fd: string): [string, string][] {
   try {
     return [[fd, readlinkSync(join(dir, fd))]]
@@ -144,12 +144,12 @@ export function isAttached(pid: number, program: number): boolean {
   return found !== undefined
 }
 
-/** Where a place has its pidfiles. */
+/** The directory in which a place has its pidfiles. */
 export const runtimeDirectoryOf = (dir: string): string => join(dir, 'run')
 
 /**
- * The processes of a place, but for this one: those that were started with it in their environment, those
- * that have one of its pidfiles open, and the descendants of both. Zombies are not among them.
+ * The processes of a place, without this one: those that were started with it in their environment, those
+ * that have one of its pidfiles open, and the descendants of both. Zombies do not count.
  */
 export function processesOf(dir: string): number[] {
   if (!isOwn()) throw new Error(FOREIGN)
@@ -169,7 +169,7 @@ export function processesOf(dir: string): number[] {
   return [...parents.keys()].filter((pid) => own.has(pid))
 }
 
-/** Another user's, which /proc hides, is not of a place. */
+/** A process that /proc shows. One that it hides is another user's, and not of a place. */
 function visible(pid: number): Proc | undefined {
   try {
     return proc(pid)
@@ -187,7 +187,7 @@ function isMarked(pid: number, dir: string): boolean {
   }
 }
 
-/** A daemon that was given another environment still holds its pidfile. */
+/** The processes that hold a pidfile of the place: so a daemon with another environment is found, too. */
 function holders(dir: string): number[] {
   return pidfilesIn(dir).flatMap(({ path, pid }) => {
     try {

@@ -1,5 +1,5 @@
-// A process beside that of the tests, which ends what is left in its places when it is gone: killed, out
-// of time, or at its end without an `end()`. It reads the places, `+` and `-`, from standard input.
+// A process beside that of the tests. When that one is gone, because it was killed, ran out of time or ended
+// without an `end()`, this one ends what is left in its places. It reads the places, `+` and `-`, from standard input.
 
 import { clear } from './clear.js'
 

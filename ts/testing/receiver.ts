@@ -1,5 +1,5 @@
-// The log receiver of a place: what its programs send to syslog. A stream socket, of which Node has
-// servers; the messages end with NUL there, as syslog(3) sends them.
+// The log receiver of a place, which gets what its programs send to syslog. It is a stream socket, since Node has
+// servers for those. There each message ends with NUL, as syslog(3) sends it.
 
 import { chmodSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
@@ -13,7 +13,7 @@ export interface Message {
   readonly facility: number
   /** The daemon's name, unless `openlog` was given another one. */
   readonly ident: string
-  /** With `LOG_PID`. */
+  /** The pid, with `LOG_PID`. */
   readonly pid: number | undefined
   /** The text, with its fields behind it. */
   readonly message: string
@@ -30,7 +30,7 @@ export class Receiver {
       throw new Error(`${path} is too long for a socket (unix(7)): set TMPDIR to a shorter directory`)
     }
     this.#server = createServer((socket) => this.#read(socket))
-    // Whoever forgets the place's end shall not wait for it.
+    // A test that forgets to end the place must not wait for it.
     this.#server.on('error', () => {})
     this.#server.listen(path).unref()
     // Daemons of other users write here too.

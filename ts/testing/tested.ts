@@ -4,14 +4,14 @@ import type { Daemon, Status } from '../index.js'
 import type { Execution, Exit } from './execution.js'
 import { isAlive, type Proc, proc } from './proc.js'
 
-/** A daemon in a place, as `Place.start` gives it: ready. */
+/** A daemon in a place, which is ready when `Place.start` gives it. */
 export class TestDaemon {
   /** Its name, pid, and the path of its pidfile. */
   readonly name: string
   readonly pid: number
   readonly pidFile: string
   /**
-   * How the program that was run ended: of a detached daemon its launcher, which has ended already; an
+   * How the program that was run has ended. For a detached daemon that is its launcher, which has ended already; an
    * attached daemon is that program itself.
    */
   readonly exit: Promise<Exit>
@@ -35,7 +35,7 @@ export class TestDaemon {
     return this.#execution.stdout
   }
 
-  /** The same for standard error. */
+  /** What the program has printed to standard error. */
   get stderr(): string {
     return this.#execution.stderr
   }
@@ -45,7 +45,7 @@ export class TestDaemon {
     return isAlive(this.pid, this.#starttime) ? proc(this.pid) : undefined
   }
 
-  /** As `Daemon.status`. */
+  /** Its status, as `Daemon.status` gives it. */
   status(): Promise<Status> {
     return this.#daemon.status()
   }
@@ -60,8 +60,8 @@ export class TestDaemon {
   }
 
   /**
-   * Ends it as `Daemon.stop` does: SIGTERM, and SIGKILL after 11 seconds. Resolves when the process has
-   * ended and its pidfile is gone, with the signal that it took; with `null` where it had ended before.
+   * Ends it as `Daemon.stop` does: by SIGTERM, and by SIGKILL after 11 seconds. Resolves when the process has
+   * ended and its pidfile is gone, with the signal that has ended it, or with `null` where it had ended before.
    *
    * @throws DaemonError as `Daemon.stop`
    */

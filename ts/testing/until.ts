@@ -1,13 +1,13 @@
-// Waiting for what no event tells.
+// Waits for what no event tells.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const LOOK_MS = 10
 
 /**
- * Waits until `condition` gives something true, and gives that.
+ * Waits until `condition` returns something true, and returns that.
  *
- * @param what - what is waited for, for the error
+ * @param what - the words for what is waited for, in the error
  * @param timeout - milliseconds, 20 000 by default
  * @throws Error when the time is up; what `condition` throws
  */

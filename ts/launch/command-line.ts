@@ -1,4 +1,4 @@
-// The program: what a fresh Node has to be given to run it again.
+// What a fresh Node, Bun or Deno is given to run the program again.
 
 import { DaemonError } from '../errors/index.js'
 import { given, ownProgram, realPath } from '../program/index.js'
@@ -17,23 +17,24 @@ import {
   withoutLaunchersOwn,
 } from '../runtime/index.js'
 
-/** What execve(2) takes. */
+/** The arguments of execve(2). */
 export interface Command {
   file: string
   argv: string[]
-  /** The last of them are this process's own, which may be bytes that are no text. */
+  /** The last ones of `argv` are this process's own, which may be bytes that are no text. */
   ownArguments: boolean
   env: string[]
-  /** They are this process's own. */
+  /** The variables of `env` are this process's own. */
   ownEnv: boolean
-  /** Where the program was started: its flags may name relative files. Left out, where it still is there. */
+  /** The directory in which the program was started: its flags may name relative files. Left out where the process
+   * is still there. */
   cwd?: Buffer
 }
 
-// As it was before the program's own code, which runs in the daemon again, could change it.
+// As it was before the program's own code could change it, which runs in the daemon again.
 const ownDirectory = directory()
 
-/** What says which program the daemon's process runs. */
+/** The options that say which program the daemon's process runs. */
 export interface ProgramOptions {
   execPath?: string | undefined
   execArgv?: readonly string[] | undefined
@@ -43,11 +44,11 @@ export interface ProgramOptions {
 }
 
 /**
- * What the daemon's Node runs: this program again, or `script`. `commandLine`: of this process, which
- * Deno's own means do not tell.
+ * What the daemon's Node runs: this program again, or `script`. `commandLine` gives the command line of this
+ * process, which Deno does not tell.
  *
  * @throws DaemonError `ERR_DAEMON_UNSUPPORTED` where there is no script: `node -e`, a REPL, standard input;
- * `ERR_DAEMON_START_FAILED` where `execPath` is not to be found
+ * `ERR_DAEMON_START_FAILED` where `execPath` cannot be found
  */
 export function daemonCommand(options: ProgramOptions, commandLine: () => readonly string[]): Command {
   const { env = process.env } = options
@@ -91,7 +92,7 @@ function programOf(
   if (execPath === undefined && isSingleExecutable()) {
     return [...(execArgv ?? []), ...(args ?? process.argv.slice(2))]
   }
-  // Whoever says what runs the program means the program itself, and not what has run it here.
+  // An `execPath` or `execArgv` is meant for the program itself, and not for a runner that has run it here.
   const own = isOther ? ownProgram() : given()
   const path = script ?? own?.script
   if (path === undefined) {
@@ -104,19 +105,19 @@ function programOf(
   const rest = args ?? own?.args ?? []
   if (isDeno) return [...(execArgv ?? ownDenoFlags(commandLine())), path, ...rest]
   const flags = execArgv ?? withoutLaunchersOwn(process.execArgv, script !== undefined)
-  return [...(execPath === undefined ? guarded(flags) : flags), path, ...rest]
+  return [...(execPath === undefined ? withoutDebugger(flags) : flags), path, ...rest]
 }
 
-/** Flags for this very Node, by which SIGUSR1 opens no debugger's port. */
-function guarded(flags: readonly string[]): readonly string[] {
-  const guard = '--disable-sigusr1'
-  // Node 22.14 and later. To make the set of flags takes a millisecond, which Node 20 need not spend.
+/** Flags for this very Node, with which SIGUSR1 does not open the debugger's port. */
+function withoutDebugger(flags: readonly string[]): readonly string[] {
+  const flag = '--disable-sigusr1'
+  // Node 22.14 and later have it. Making the set of flags takes a millisecond, which Node 20 need not spend.
   const mayKnow = !isBun && Number.parseInt(process.versions.node, 10) >= 22
-  const knows = mayKnow && process.allowedNodeEnvironmentFlags.has(guard)
-  return knows && !flags.includes(guard) ? [guard, ...flags] : flags
+  const knows = mayKnow && process.allowedNodeEnvironmentFlags.has(flag)
+  return knows && !flags.includes(flag) ? [flag, ...flags] : flags
 }
 
-/** A path; or, of a name without a slash, where it is in PATH, as execvp(3) finds it. */
+/** The path of a program: a name without a slash is looked for in PATH, as execvp(3) does. */
 function findExecutable(name: string, path = '/usr/local/bin:/usr/bin:/bin'): string {
   if (name.includes('/')) return resolve(name)
   const { accessSync, constants } = process.getBuiltinModule('node:fs')
@@ -136,8 +137,8 @@ function findExecutable(name: string, path = '/usr/local/bin:/usr/bin:/bin'): st
 
 const AS_NODE = 'ELECTRON_RUN_AS_NODE'
 
-/** Electron runs as Node where a variable says so. It, and every program that was made with it, has this file
- * beside it (macOS: this folder). */
+/** Electron runs as Node where a variable says so. Beside it, and beside every program that was made with it, is this
+ * file (on macOS this folder). */
 function isElectron(file: string): boolean {
   if (file === process.execPath) return process.versions.electron !== undefined
   const dir = dirname(realPath(file))
@@ -153,7 +154,7 @@ function ownDenoFlags(commandLine: readonly string[]): string[] {
   if (flags !== undefined) return withoutLaunchersOwn(flags)
   throw new DaemonError(
     'ERR_DAEMON_UNSUPPORTED',
-    'The permissions that the daemon shall have are unknown: its script is not in the command line of Deno. ' +
+    'The permissions for the daemon are unknown: its script is not in the command line of Deno. ' +
       'Run the script by its path: `deno run --allow-all script.ts`',
   )
 }
