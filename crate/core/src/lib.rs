@@ -11,7 +11,6 @@ pub mod daemon;
 pub mod error;
 pub mod instance;
 pub mod manager;
-#[cfg_attr(not(target_os = "linux"), path = "output/other.rs")]
 pub mod output;
 pub mod pidfile;
 pub mod poll;
