@@ -5,7 +5,6 @@ use std::fs::File;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
@@ -13,7 +12,7 @@ use nix::poll::{PollFd, PollFlags};
 use super::children;
 use super::frames::{Frame, receive, send};
 use super::guardian::{FAREWELL, Until};
-use super::launch::{Launch, conclude};
+use super::launch::Launch;
 use super::plan::{Failure, Outcome};
 use crate::poll;
 
@@ -29,13 +28,12 @@ impl Launch {
         let result = match self.shake_hands(&mut failure) {
             Some(pid) => Ok(pid),
             None => {
-                failure.cancelled = self.cancelled.load(Ordering::SeqCst);
+                failure.cancelled = self.cancellation.is_requested();
                 self.clear_up();
                 Err(failure)
             }
         };
         self.guardian.bury();
-        conclude(&self.cancelled);
         Outcome { result, stdout: printed(&self.stdout), stderr: printed(&self.stderr) }
     }
 
@@ -58,7 +56,7 @@ impl Launch {
                         self.guardian.ask_to_stand_down();
                     }
                     Ok((kind, payload)) => failure.note(kind, &payload),
-                    Err(_) if self.cancelled.load(Ordering::SeqCst) => return None,
+                    Err(_) if self.cancellation.is_requested() => return None,
                     Err(_) => is_open = false,
                 }
             }
@@ -74,12 +72,11 @@ impl Launch {
         }
     }
 
+    /// Waits until the daemon, as long as its socket is open, or the guardian has something to say. Which of
+    /// them has.
     fn wait_readable(&self, deadline: Instant, is_open: bool) -> (bool, bool) {
-        let interest = if is_open { PollFlags::POLLIN } else { PollFlags::empty() };
-        let mut fds = [
-            PollFd::new(self.guardian.descriptor(), PollFlags::POLLIN),
-            PollFd::new(self.hand_over.as_fd(), interest),
-        ];
+        let fds = [self.guardian.descriptor(), self.hand_over.as_fd()];
+        let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let count = if is_open { 2 } else { 1 };
         if !poll::until(&mut fds[..count], deadline) {
             return (false, false);

@@ -11,13 +11,12 @@
 use std::fs::File;
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::arguments::c_string;
+use super::cancel::Cancellation;
 use super::deferred::Deferred;
 use super::guardian::Guardian;
 use super::plan::Plan;
@@ -38,7 +37,7 @@ pub struct Launch {
     pub(super) stderr: File,
     pub(super) pidfile: Option<PidFile>,
     pub(super) timeout: Duration,
-    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) cancellation: Cancellation,
 }
 
 /// Steps 1 to 3. Takes a few milliseconds; no signal ends the process in between.
@@ -51,19 +50,15 @@ pub fn launch(plan: Plan) -> Result<Launch> {
     let wanted =
         prepare::Wanted { executable, cwd, keep_fds: plan.keep_fds, timeout: plan.timeout };
     match prepare::prepare_and_fork(wanted, &plan.hello, pidfile.as_ref()) {
-        Ok((guardian, ends)) => {
-            let launch = Launch {
-                guardian: Guardian::new(guardian, ends.guardian),
-                hand_over: ends.hand_over,
-                stdout: ends.stdout.into(),
-                stderr: ends.stderr.into(),
-                pidfile,
-                timeout: plan.timeout,
-                cancelled: Arc::default(),
-            };
-            *latest() = Cancel::of(&launch);
-            Ok(launch)
-        }
+        Ok((guardian, ends)) => Ok(Launch {
+            guardian: Guardian::new(guardian, ends.guardian),
+            cancellation: Cancellation::of(&ends.hand_over),
+            hand_over: ends.hand_over,
+            stdout: ends.stdout.into(),
+            stderr: ends.stderr.into(),
+            pidfile,
+            timeout: plan.timeout,
+        }),
         Err(error) => {
             if let Some(pidfile) = pidfile {
                 pidfile.remove();
@@ -80,44 +75,4 @@ fn require_open(fd: RawFd) -> Result<()> {
         let message = format!("`keepFds` names descriptor {fd}, which is not open");
         Error::os(Code::StartFailed, message, "fcntl", libc::EBADF)
     })
-}
-
-/// Gives up a start while another thread waits for it.
-#[derive(Debug)]
-struct Cancel {
-    hand_over: UnixStream,
-    cancelled: Arc<AtomicBool>,
-}
-
-/// For the start that was begun last, until it is over.
-static LATEST: Mutex<Option<Cancel>> = Mutex::new(None);
-
-fn latest() -> MutexGuard<'static, Option<Cancel>> {
-    LATEST.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Cancel {
-    /// `None` where there is no descriptor left for that.
-    fn of(launch: &Launch) -> Option<Self> {
-        let hand_over = launch.hand_over.try_clone().ok()?;
-        Some(Self { hand_over, cancelled: Arc::clone(&launch.cancelled) })
-    }
-}
-
-/// Gives up the start that was begun last: its daemon is ended, and [`Launch::wait`] returns when nothing
-/// is left. Too late once the daemon was told "go".
-pub fn cancel_latest() {
-    if let Some(cancel) = latest().as_ref() {
-        cancel.cancelled.store(true, Ordering::SeqCst);
-        // Wakes the one that waits.
-        let _ = cancel.hand_over.shutdown(std::net::Shutdown::Both);
-    }
-}
-
-/// This start is over, and nobody can give it up any more.
-pub(super) fn conclude(cancelled: &Arc<AtomicBool>) {
-    let mut latest = latest();
-    if latest.as_ref().is_some_and(|cancel| Arc::ptr_eq(&cancel.cancelled, cancelled)) {
-        *latest = None;
-    }
 }

@@ -2,6 +2,7 @@
 //! hand-over that the daemon takes ([`hand_over`]).
 
 pub mod arguments;
+mod cancel;
 pub mod children;
 mod deferred;
 pub mod frames;
@@ -12,5 +13,6 @@ mod launch;
 mod plan;
 mod prepare;
 
-pub use self::launch::{Launch, cancel_latest, launch};
+pub use self::cancel::cancel_latest;
+pub use self::launch::{Launch, launch};
 pub use self::plan::{Failure, Outcome, Plan};
