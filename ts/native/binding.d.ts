@@ -10,7 +10,7 @@ export declare function acquirePidfile(places: Array<NativePlace>): void
  */
 export declare function awaitRelease(places: Array<NativePlace>): Promise<boolean>
 
-/** Of these threads, the ones that are not asleep. */
+/** Those of these threads that are not asleep. */
 export declare function awakeThreads(among: Array<number>): Array<number>
 
 /**
@@ -49,7 +49,7 @@ export declare function defaultPlaces(name: string, session?: string | undefined
  */
 export declare function dropPrivileges(whom: NativeWhom | undefined | null, confinement: NativeConfinement): NativeDropped
 
-/** The daemons of a name that run where nobody has looked. */
+/** The daemons of this name that run in other places than those that were looked at. */
 export declare function elsewhere(name: string, looked: Array<NativePlace>, defaults: Array<NativePlace>): Promise<NativeNamesake[]>
 
 /** Removes the pidfile and ends the process at once. */
@@ -61,10 +61,10 @@ export declare function farewell(status: number, why: string): void
 /** What atexit(3) does in other runtimes: Bun ends without its handlers. */
 export declare function finish(): void
 
-/** Until JavaScript listens to these signals they wait. */
+/** From now on these signals wait until JavaScript listens to them. */
 export declare function holdSignals(held: Array<string>): void
 
-/** For Deno: SIGUSR1 does nothing any more. */
+/** For Deno: from now on this process ignores SIGUSR1. */
 export declare function ignoreSigusr1(): void
 
 /** In the daemon: takes the locked pidfile, which is in the first place. */
@@ -82,7 +82,7 @@ export declare function launch(plan: NativePlan): Promise<NativeOutcome>
 /** Whether this process leads its session. */
 export declare function leadsSession(): boolean
 
-/** CLOCK_MONOTONIC in microseconds. */
+/** The time of CLOCK_MONOTONIC in microseconds. */
 export declare function monotonicUsec(): number
 
 /** One capability. */
@@ -97,21 +97,21 @@ export interface NativeCapability {
 export interface NativeConfinement {
   /** The new root directory. */
   chroot?: string
-  /** What is kept. */
+  /** The capabilities that are kept. */
   capabilities?: Array<NativeCapability>
-  /** Left out: once privileges were dropped. */
+  /** Whether no_new_privs is set; where it is left out, it is set if privileges were dropped. */
   noNewPrivileges?: boolean
-  /** Limits. */
+  /** The limits that change. */
   limits?: Array<NativeLimit>
   /** The nice value. */
   nice?: number
-  /** For the out-of-memory killer. */
+  /** The adjustment for the out-of-memory killer. */
   oomScoreAdjust?: number
   /** What stays within reach. */
   landlock?: NativeLandlock
 }
 
-/** What was done. */
+/** What dropping privileges has done. */
 export interface NativeDropped {
   /** Who the process is now, where it had to become someone. */
   identity?: NativeIdentity
@@ -139,15 +139,15 @@ export interface NativeIdentity {
 
 /** What stays within reach; a list that is left out restricts nothing. */
 export interface NativeLandlock {
-  /** Paths. */
+  /** The paths of what can be read. */
   read?: Array<string>
-  /** Paths. */
+  /** The paths of what can be written. */
   write?: Array<string>
-  /** Paths. */
+  /** The paths of what can be executed. */
   execute?: Array<string>
-  /** TCP ports. */
+  /** The TCP ports that can be listened to. */
   bind?: Array<number>
-  /** TCP ports. */
+  /** The TCP ports that can be connected to. */
   connect?: Array<number>
   /** What the kernel lacks is a warning. */
   bestEffort: boolean
@@ -157,17 +157,17 @@ export interface NativeLandlock {
 export interface NativeLimit {
   /** `nofile` or another. */
   name: string
-  /** A number, or Infinity. */
+  /** The soft limit: a number, or Infinity. */
   soft?: number
-  /** A number, or Infinity. */
+  /** The hard limit: a number, or Infinity. */
   hard?: number
 }
 
 /** An open log file. */
 export interface NativeLog {
-  /** A descriptor that is the caller's. */
+  /** Its descriptor, which the caller owns. */
   fd: number
-  /** It was not there before. */
+  /** The file is new. */
   made: boolean
 }
 
@@ -177,7 +177,7 @@ export interface NativeNamesake {
   path: string
   /** Its pid. */
   pid: number
-  /** Whose it is. */
+  /** The name of the user as whom it runs. */
   user: string
 }
 
@@ -193,19 +193,19 @@ export interface NativeOutcome {
   cancelled: boolean
   /** Another daemon took its place. */
   supplanted: boolean
-  /** Its exit status. */
+  /** The exit status of the daemon in the making. */
   exitCode?: number
   /** The number of the signal that ended it. */
   signal?: number
   /** A system call that failed before the exec. */
   syscall?: string
-  /** Its errno, negative. */
+  /** The errno of that call, negative. */
   errno?: number
-  /** Its symbol. */
+  /** The symbol of that errno. */
   errnoCode?: string
-  /** The two as Node's own errors tell them. */
+  /** That errno in the words of Node's own errors. */
   reason?: string
-  /** What it printed. */
+  /** What it printed to standard output. */
   stdout: Buffer
   /** What it printed to standard error. */
   stderr: Buffer
@@ -217,7 +217,7 @@ export interface NativePlace {
   dir: string
   /** The daemon's name. */
   name: string
-  /** Our own directory in /tmp. */
+  /** The directory is our own in /tmp. */
   private: boolean
   /** The variable that names the directory. */
   variable?: string
@@ -229,21 +229,21 @@ export interface NativePlan {
   file: string
   /** Its arguments, its own name first. */
   argv: Array<string>
-  /** The last of them are the last ones of this process. */
+  /** The last of `argv` are the arguments of this process. */
   ownArguments: boolean
-  /** `NAME=value`. */
+  /** Its environment: `NAME=value`. */
   env: Array<string>
-  /** They are this process's. */
+  /** `env` is the environment of this process. */
   ownEnv: boolean
-  /** Where it starts, as bytes; left out, where the launcher is. */
+  /** The directory to start in, as bytes; the launcher's, where it is left out. */
   cwd?: Buffer
   /** Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile. */
   places: Array<NativePlace>
   /** Descriptors that stay open. */
   keepFds: Array<number>
-  /** Milliseconds. */
+  /** How many milliseconds it may take until it is ready. */
   timeout: number
-  /** JSON for the daemon. */
+  /** What the daemon is to know, as JSON. */
   hello: string
 }
 
@@ -266,15 +266,15 @@ export interface NativeStopped {
 
 /** What the queue is doing. */
 export interface NativeSyslogStats {
-  /** The logger was reached when it was last tried. */
+  /** Whether the logger was reached when it was last tried. */
   connected: boolean
-  /** Messages that wait. */
+  /** How many messages wait. */
   queued: number
-  /** Bytes of their text. */
+  /** How many bytes of text they have. */
   queuedBytes: number
-  /** Messages that were handed to the logger. */
+  /** How many messages were handed to the logger. */
   sent: number
-  /** Messages that the full queue did not take. */
+  /** How many messages the full queue did not take. */
   dropped: number
 }
 
@@ -296,7 +296,7 @@ export interface NativeWhom {
   group?: string
   /** The daemon's name. */
   daemonName: string
-  /** Descriptors of files that become theirs. */
+  /** Descriptors of files that are given to that user and group. */
   files: Array<number>
 }
 
@@ -304,8 +304,8 @@ export interface NativeWhom {
 export declare function notify(address: string, state: string): string | null
 
 /**
- * Keeps the way to the service manager open, for what is told after the root directory has become
- * another; returns why that failed, if it did.
+ * Keeps the way to the service manager open: after a change of the root directory it could not be found.
+ * Returns why that failed, if it did.
  */
 export declare function notifyStayInTouch(address: string): string | null
 
@@ -315,15 +315,15 @@ export declare function openLog(path?: string | undefined | null): NativeLog
 /** The threads of this process without its main one. */
 export declare function otherThreads(): Array<number>
 
-/** From here on what is written to this descriptor, 1 or 2, becomes syslog messages. */
+/** From now on what is written to this descriptor, 1 or 2, becomes syslog messages. */
 export declare function outputRedirect(number: number): void
 
-/** What this process prints shall become syslog messages: what there must be for it. */
+/** Prepares for what this process prints to become syslog messages. */
 export declare function outputStart(name: string): void
 
 /**
- * Writes these bytes from a place on to this descriptor, 1 or 2, that becomes syslog messages: all of them.
- * How many there were.
+ * Writes all of these bytes, from the index `from` on, to descriptor 1 or 2, where it becomes syslog
+ * messages. Returns how many bytes that were.
  */
 export declare function outputWrite(number: number, bytes: Uint8Array, from: number): number
 
@@ -336,7 +336,7 @@ export declare function parentName(): string
  */
 export declare function ready(timeout: number, stopTimeout: number): Promise<boolean>
 
-/** Waits for those that are still there; whether there are others by now. */
+/** Waits for those of them that are still there. Returns whether there are others by now. */
 export declare function reapSuspects(): boolean
 
 /** Makes `fd` the process's descriptor `number`; `fd` is closed. */
@@ -366,22 +366,25 @@ export declare function syslogClose(): void
  */
 export declare function syslogFlush(timeout: number, last: boolean): Promise<boolean>
 
-/** Whether it was opened, in this thread or in another. */
+/** Whether `syslogOpen` was called, in this thread or in another. */
 export declare function syslogIsOpen(): boolean
 
 /** Whether `syslogFlush` at the end of a process has nothing to wait for. */
 export declare function syslogIsSettled(): boolean
 
-/** syslog(3): into the queue. */
+/** syslog(3): puts a message into the queue. */
 export declare function syslogLog(priority: number, message: string): void
 
-/** The same with fields: a name, its value, a name, its value. */
+/** The same with fields: a name, its value, the next name, its value. */
 export declare function syslogLogFields(priority: number, message: string, fields: Array<string>): void
 
 /** The socket of the local logger, where messages go there and nobody listens. */
 export declare function syslogMissing(): string | null
 
-/** openlog(3), with the way to the logger, and whether stderr stands in where there is none. */
+/**
+ * openlog(3). Without a transport: the journal, where it reads this process's output, else the local logger.
+ * `attached`: messages go to standard error where there is no logger.
+ */
 export declare function syslogOpen(ident: string, options: number, facility: number, transport: NativeTransport | undefined | null, attached: boolean): void
 
 /** Whether what is written to stderr goes where messages go: to the journal. */
@@ -393,11 +396,11 @@ export declare function syslogSetMask(mask: number): number
 /** What is sent, waits, and was dropped. */
 export declare function syslogStats(): NativeSyslogStats
 
-/** In the daemon: takes the hand-over. What the launcher says, as JSON, or null. */
+/** In the daemon: takes the hand-over. Returns what the launcher says, as JSON, or null. */
 export declare function takeOver(): string | null
 
 /** Whether a standard descriptor leads to a terminal that has hung up. */
 export declare function terminalIsGone(): boolean
 
-/** From here on the pidfile is put back when it is removed. Attached, it says "ready" first. */
+/** From now on the pidfile is put back when it is removed. Attached, it is marked as ready first. */
 export declare function watchPidfile(attached: boolean): void

@@ -11,19 +11,19 @@ use crate::instance::{NativePlace, candidates};
 use crate::millis;
 use crate::promise::in_thread;
 
-/// In the daemon: takes the hand-over. What the launcher says, as JSON, or null.
+/// In the daemon: takes the hand-over. Returns what the launcher says, as JSON, or null.
 #[napi(catch_unwind)]
 pub fn take_over() -> Option<String> {
     LIFE.take_over()
 }
 
-/// Until JavaScript listens to these signals they wait.
+/// From now on these signals wait until JavaScript listens to them.
 #[napi(catch_unwind)]
 pub fn hold_signals(held: Vec<String>) {
     signals::hold(&held.iter().map(|signal| signals::number(signal)).collect::<Vec<_>>());
 }
 
-/// For Deno: SIGUSR1 does nothing any more.
+/// For Deno: from now on this process ignores SIGUSR1.
 #[napi(catch_unwind)]
 pub fn ignore_sigusr1() {
     signals::ignore_sigusr1();
@@ -56,7 +56,7 @@ pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<
     in_thread(env, "ready", move || Ok(daemon::ready(millis(timeout), millis(stop_timeout))))
 }
 
-/// From here on the pidfile is put back when it is removed. Attached, it says "ready" first.
+/// From now on the pidfile is put back when it is removed. Attached, it is marked as ready first.
 #[napi(catch_unwind)]
 pub fn watch_pidfile(attached: bool) {
     daemon::watch_pidfile(attached);

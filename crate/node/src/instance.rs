@@ -20,7 +20,7 @@ pub struct NativePlace {
     pub dir: String,
     /// The daemon's name.
     pub name: String,
-    /// Our own directory in /tmp.
+    /// The directory is our own in /tmp.
     pub private: bool,
     /// The variable that names the directory.
     pub variable: Option<String>,
@@ -66,11 +66,11 @@ pub struct NativeNamesake {
     pub path: String,
     /// Its pid.
     pub pid: i32,
-    /// Whose it is.
+    /// The name of the user as whom it runs.
     pub user: String,
 }
 
-/// The daemons of a name that run where nobody has looked.
+/// The daemons of this name that run in other places than those that were looked at.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeNamesake[]>")]
 pub fn elsewhere(
     env: &Env,

@@ -11,14 +11,14 @@ pub fn notify(address: String, state: String) -> Option<String> {
     notify::notify(&address, &state).err().map(|errno| error::reason(errno as i32))
 }
 
-/// Keeps the way to the service manager open, for what is told after the root directory has become
-/// another; returns why that failed, if it did.
+/// Keeps the way to the service manager open: after a change of the root directory it could not be found.
+/// Returns why that failed, if it did.
 #[napi(catch_unwind)]
 pub fn notify_stay_in_touch(address: String) -> Option<String> {
     notify::stay_in_touch(&address).err().map(|errno| error::reason(errno as i32))
 }
 
-/// CLOCK_MONOTONIC in microseconds.
+/// The time of CLOCK_MONOTONIC in microseconds.
 #[napi(catch_unwind)]
 pub fn monotonic_usec() -> i64 {
     notify::monotonic_usec()

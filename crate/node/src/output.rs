@@ -20,9 +20,9 @@ pub fn terminal_is_gone() -> bool {
 /// An open log file.
 #[napi(object)]
 pub struct NativeLog {
-    /// A descriptor that is the caller's.
+    /// Its descriptor, which the caller owns.
     pub fd: i32,
-    /// It was not there before.
+    /// The file is new.
     pub made: bool,
 }
 
@@ -46,21 +46,21 @@ pub fn redirect(env: &Env, fd: i32, number: i32) -> napi::Result<()> {
     redirected.map_err(|error| failed(env, "Cannot redirect the output", "dup2", &error))
 }
 
-/// What this process prints shall become syslog messages: what there must be for it.
+/// Prepares for what this process prints to become syslog messages.
 #[napi(catch_unwind)]
 pub fn output_start(env: &Env, name: String) -> napi::Result<()> {
     daemon::print_to_syslog(&name).map_err(|error| thrown(env, error))
 }
 
-/// From here on what is written to this descriptor, 1 or 2, becomes syslog messages.
+/// From now on what is written to this descriptor, 1 or 2, becomes syslog messages.
 #[napi(catch_unwind)]
 pub fn output_redirect(env: &Env, number: i32) -> napi::Result<()> {
     let redirected = to_syslog::redirect(number);
     redirected.map_err(|error| failed(env, "Cannot redirect the output", "dup2", &error))
 }
 
-/// Writes these bytes from a place on to this descriptor, 1 or 2, that becomes syslog messages: all of them.
-/// How many there were.
+/// Writes all of these bytes, from the index `from` on, to descriptor 1 or 2, where it becomes syslog
+/// messages. Returns how many bytes that were.
 #[napi(catch_unwind)]
 pub fn output_write(env: &Env, number: i32, bytes: &[u8], from: u32) -> napi::Result<u32> {
     let rest = bytes.get(from as usize..).unwrap_or(&[]);

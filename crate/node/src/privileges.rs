@@ -18,7 +18,7 @@ pub struct NativeWhom {
     pub group: Option<String>,
     /// The daemon's name.
     pub daemon_name: String,
-    /// Descriptors of files that become theirs.
+    /// Descriptors of files that are given to that user and group.
     pub files: Vec<i32>,
 }
 
@@ -36,24 +36,24 @@ pub struct NativeCapability {
 pub struct NativeLimit {
     /// `nofile` or another.
     pub name: String,
-    /// A number, or Infinity.
+    /// The soft limit: a number, or Infinity.
     pub soft: Option<f64>,
-    /// A number, or Infinity.
+    /// The hard limit: a number, or Infinity.
     pub hard: Option<f64>,
 }
 
 /// What stays within reach; a list that is left out restricts nothing.
 #[napi(object)]
 pub struct NativeLandlock {
-    /// Paths.
+    /// The paths of what can be read.
     pub read: Option<Vec<String>>,
-    /// Paths.
+    /// The paths of what can be written.
     pub write: Option<Vec<String>>,
-    /// Paths.
+    /// The paths of what can be executed.
     pub execute: Option<Vec<String>>,
-    /// TCP ports.
+    /// The TCP ports that can be listened to.
     pub bind: Option<Vec<u16>>,
-    /// TCP ports.
+    /// The TCP ports that can be connected to.
     pub connect: Option<Vec<u16>>,
     /// What the kernel lacks is a warning.
     pub best_effort: bool,
@@ -64,15 +64,15 @@ pub struct NativeLandlock {
 pub struct NativeConfinement {
     /// The new root directory.
     pub chroot: Option<String>,
-    /// What is kept.
+    /// The capabilities that are kept.
     pub capabilities: Option<Vec<NativeCapability>>,
-    /// Left out: once privileges were dropped.
+    /// Whether no_new_privs is set; where it is left out, it is set if privileges were dropped.
     pub no_new_privileges: Option<bool>,
-    /// Limits.
+    /// The limits that change.
     pub limits: Option<Vec<NativeLimit>>,
     /// The nice value.
     pub nice: Option<i32>,
-    /// For the out-of-memory killer.
+    /// The adjustment for the out-of-memory killer.
     pub oom_score_adjust: Option<i32>,
     /// What stays within reach.
     pub landlock: Option<NativeLandlock>,
@@ -80,7 +80,7 @@ pub struct NativeConfinement {
 
 impl From<NativeConfinement> for privileges::Confinement {
     fn from(native: NativeConfinement) -> Self {
-        // A number of JavaScript's above the largest u64, Infinity that is, becomes that one.
+        // Infinity becomes the largest u64, which is "unlimited".
         let limit = |l: NativeLimit| privileges::Limit {
             name: l.name,
             soft: l.soft.map(|n| n as u64),
@@ -128,7 +128,7 @@ pub struct NativeIdentity {
     pub shell: Option<String>,
 }
 
-/// What was done.
+/// What dropping privileges has done.
 #[napi(object)]
 pub struct NativeDropped {
     /// Who the process is now, where it had to become someone.

@@ -30,7 +30,7 @@ pub fn other_threads() -> Vec<i32> {
     own::other_threads()
 }
 
-/// Of these threads, the ones that are not asleep.
+/// Those of these threads that are not asleep.
 #[napi(catch_unwind)]
 pub fn awake_threads(mut among: Vec<i32>) -> Vec<i32> {
     among.retain(|&thread| own::is_awake(thread));
@@ -49,7 +49,7 @@ pub fn suspect_orphans() {
     orphans::suspect_orphans();
 }
 
-/// Waits for those that are still there; whether there are others by now.
+/// Waits for those of them that are still there. Returns whether there are others by now.
 #[napi(catch_unwind)]
 pub fn reap_suspects() -> bool {
     orphans::reap_suspects()

@@ -11,12 +11,12 @@ use tsdaemonize_core::thread;
 
 use crate::error::thrown;
 
-/// A thread for one piece of blocking work, not one of libuv's four: a start may take half a minute.
-/// It is there before the work begins, so that nothing is begun that nobody could wait for.
+/// A thread for one piece of blocking work. It is none of libuv's four, since a start may take half a minute.
+/// It is started before the work begins, so that nothing is begun that nobody could wait for.
 pub struct Helper(Sender<Box<dyn FnOnce() + Send>>);
 
 impl Helper {
-    /// Fails where there can be no further thread.
+    /// Starts the thread. Fails where the system allows no further one.
     pub fn start(env: &Env, name: &str) -> napi::Result<Self> {
         let (give, given) = channel::<Box<dyn FnOnce() + Send>>();
         let spawned = thread::spawn(name, move || given.into_iter().for_each(|work| work()));
@@ -27,7 +27,7 @@ impl Helper {
         })
     }
 
-    /// Hands the thread its work, with which it ends.
+    /// Gives the thread its work, after which it ends.
     pub fn run<T: ToNapiValue + Send + 'static>(
         self,
         env: &Env,
@@ -46,7 +46,7 @@ impl Helper {
     }
 }
 
-/// Runs blocking work on a thread of its own.
+/// Runs blocking work in a thread of its own.
 pub fn in_thread<'env, T: ToNapiValue + Send + 'static>(
     env: &'env Env,
     name: &str,

@@ -20,21 +20,21 @@ pub struct NativePlan {
     pub file: String,
     /// Its arguments, its own name first.
     pub argv: Vec<String>,
-    /// The last of them are the last ones of this process.
+    /// The last of `argv` are the arguments of this process.
     pub own_arguments: bool,
-    /// `NAME=value`.
+    /// Its environment: `NAME=value`.
     pub env: Vec<String>,
-    /// They are this process's.
+    /// `env` is the environment of this process.
     pub own_env: bool,
-    /// Where it starts, as bytes; left out, where the launcher is.
+    /// The directory to start in, as bytes; the launcher's, where it is left out.
     pub cwd: Option<Buffer>,
     /// Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile.
     pub places: Vec<NativePlace>,
     /// Descriptors that stay open.
     pub keep_fds: Vec<i32>,
-    /// Milliseconds.
+    /// How many milliseconds it may take until it is ready.
     pub timeout: f64,
-    /// JSON for the daemon.
+    /// What the daemon is to know, as JSON.
     pub hello: String,
 }
 
@@ -51,19 +51,19 @@ pub struct NativeOutcome {
     pub cancelled: bool,
     /// Another daemon took its place.
     pub supplanted: bool,
-    /// Its exit status.
+    /// The exit status of the daemon in the making.
     pub exit_code: Option<i32>,
     /// The number of the signal that ended it.
     pub signal: Option<i32>,
     /// A system call that failed before the exec.
     pub syscall: Option<String>,
-    /// Its errno, negative.
+    /// The errno of that call, negative.
     pub errno: Option<i32>,
-    /// Its symbol.
+    /// The symbol of that errno.
     pub errno_code: Option<String>,
-    /// The two as Node's own errors tell them.
+    /// That errno in the words of Node's own errors.
     pub reason: Option<String>,
-    /// What it printed.
+    /// What it printed to standard output.
     pub stdout: Buffer,
     /// What it printed to standard error.
     pub stderr: Buffer,

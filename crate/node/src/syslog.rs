@@ -7,7 +7,7 @@ use napi::Env;
 use napi::bindgen_prelude::{JsValue, Object, Unknown};
 use napi_derive::napi;
 
-use tsdaemonize_core::daemon::{self, LIFE};
+use tsdaemonize_core::daemon;
 use tsdaemonize_core::syslog::{self, Remote, Transport};
 
 use crate::millis;
@@ -35,7 +35,8 @@ impl From<NativeTransport> for Transport {
     }
 }
 
-/// openlog(3), with the way to the logger, and whether stderr stands in where there is none.
+/// openlog(3). Without a transport: the journal, where it reads this process's output, else the local logger.
+/// `attached`: messages go to standard error where there is no logger.
 #[napi(catch_unwind)]
 pub fn syslog_open(
     ident: String,
@@ -48,7 +49,7 @@ pub fn syslog_open(
     daemon::open_log(syslog::Config { ident, options, facility, transport, attached });
 }
 
-/// Whether it was opened, in this thread or in another.
+/// Whether `syslogOpen` was called, in this thread or in another.
 #[napi(catch_unwind)]
 pub fn syslog_is_open() -> bool {
     syslog::is_open()
@@ -71,7 +72,7 @@ thread_local! {
     static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// syslog(3): into the queue.
+/// syslog(3): puts a message into the queue.
 #[napi(catch_unwind)]
 pub fn syslog_log(priority: i32, #[napi(ts_arg_type = "string")] message: Unknown<'_>) {
     if syslog::is_let_through(priority) {
@@ -79,7 +80,7 @@ pub fn syslog_log(priority: i32, #[napi(ts_arg_type = "string")] message: Unknow
     }
 }
 
-/// The same with fields: a name, its value, a name, its value.
+/// The same with fields: a name, its value, the next name, its value.
 #[napi(catch_unwind)]
 pub fn syslog_log_fields(
     priority: i32,
@@ -91,13 +92,14 @@ pub fn syslog_log_fields(
     with_text(message, syslog::longest(), |text| syslog::log_fields(priority, text, pairs));
 }
 
-/// Calls with a JavaScript string as UTF-8, at most `longest` bytes of it. `String` would allocate
-/// for every message; and the queue's lock is not held meanwhile: V8 may collect garbage here.
+/// Calls with at most `longest` bytes of a JavaScript string, as UTF-8. A `String` would be allocated for
+/// every message. The queue's lock is not held meanwhile: V8 may collect garbage here.
 fn with_text(value: Unknown<'_>, longest: usize, f: impl FnOnce(&[u8])) {
     MESSAGE.with_borrow_mut(|buffer| {
         let mut room = longest.min(syslog::format::LONGEST);
         loop {
-            // And a NUL; and where the next character does not fit, up to 3 bytes stay unused.
+            // There must be room for a NUL as well. Where the next character does not fit, up to 3 bytes stay
+            // unused.
             buffer.clear();
             buffer.reserve(room + 1);
             let mut length = 0;
@@ -130,9 +132,7 @@ fn with_text(value: Unknown<'_>, longest: usize, f: impl FnOnce(&[u8])) {
 /// for a logger that was never reached.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
 pub fn syslog_flush(env: &Env, timeout: f64, last: bool) -> napi::Result<Object<'_>> {
-    let timeout = millis(timeout);
-    let flush = move || if last { LIFE.flush(timeout) } else { syslog::flush(timeout) };
-    in_thread(env, "flush", move || Ok(flush()))
+    in_thread(env, "flush", move || Ok(daemon::flush_log(millis(timeout), last)))
 }
 
 /// Whether `syslogFlush` at the end of a process has nothing to wait for.
@@ -156,15 +156,15 @@ pub fn syslog_reaches_stderr() -> bool {
 /// What the queue is doing.
 #[napi(object)]
 pub struct NativeSyslogStats {
-    /// The logger was reached when it was last tried.
+    /// Whether the logger was reached when it was last tried.
     pub connected: bool,
-    /// Messages that wait.
+    /// How many messages wait.
     pub queued: f64,
-    /// Bytes of their text.
+    /// How many bytes of text they have.
     pub queued_bytes: f64,
-    /// Messages that were handed to the logger.
+    /// How many messages were handed to the logger.
     pub sent: f64,
-    /// Messages that the full queue did not take.
+    /// How many messages the full queue did not take.
     pub dropped: f64,
 }
 

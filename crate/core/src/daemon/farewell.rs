@@ -43,7 +43,7 @@ impl Farewell {
     }
 }
 
-/// A duration in its two greatest units.
+/// A duration in its two largest units.
 fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];

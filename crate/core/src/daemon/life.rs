@@ -54,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The start.
 impl Life {
-    /// Takes the hand-over, if this process was started by one: what the launcher says, as JSON.
+    /// Takes the hand-over, if this process was started with one. Returns what the launcher says, as JSON.
     pub fn take_over(&self) -> Option<String> {
         let taken = hand_over::take()?;
         let hello = taken.hello.clone();
@@ -97,8 +97,8 @@ impl Life {
         self.prepare_end();
     }
 
-    /// Says "ready" to the launcher, and waits so long for its "go"; whether it came. If not, the process
-    /// group ends with this process: a start leaves no process. Blocks.
+    /// Says "ready" to the launcher, and returns whether its "go" came in time. If not, the process group ends
+    /// with this process: a start that failed leaves no process. Blocks.
     pub fn await_go(&self, timeout: Duration) -> bool {
         // What goes wrong until "go" is still told to the launcher, by the other descriptor.
         let asked = lock(&self.hand_over).as_ref().and_then(HandOver::again);

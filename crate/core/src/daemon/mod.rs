@@ -12,6 +12,6 @@ mod stages;
 pub use self::blocked_loop::{BLOCKED_LOOP, BlockedLoop, Settings};
 pub use self::life::{LIFE, Life};
 pub use self::stages::{
-    begin, drop_privileges, let_signals_in, open_log, outlive_guardian, print_to_syslog, ready,
-    set_log_mask, watch_pidfile,
+    begin, drop_privileges, flush_log, let_signals_in, open_log, outlive_guardian, print_to_syslog,
+    ready, set_log_mask, watch_pidfile,
 };

@@ -11,18 +11,24 @@ use crate::privileges::{self, Confinement, Dropped, Whom};
 use crate::start::hand_over;
 use crate::syslog::{self, Config};
 
-/// openlog(3). The messages are sent before the process ends, and its last words go where they do.
+/// openlog(3). The messages are sent before the process ends, and what it prints goes where they go.
 pub fn open_log(config: Config) {
     LIFE.prepare_end();
     syslog::open(config);
     to_syslog::set_destination();
 }
 
-/// setlogmask(3), which counts for what is printed as well. The mask before.
+/// setlogmask(3), for what is printed as well. Returns the mask that was there before.
 pub fn set_log_mask(mask: i32) -> i32 {
     let before = syslog::set_mask(mask);
     to_syslog::note_mask(syslog::set_mask(0));
     before
+}
+
+/// Sends what waits in the log; `false` when the time was up first. At the end of a process (`last`) a logger
+/// that was never reached is hardly waited for. Blocks.
+pub fn flush_log(timeout: Duration, last: bool) -> bool {
+    if last { LIFE.flush(timeout) } else { syslog::flush(timeout) }
 }
 
 /// The daemon begins: from here on a blocked event loop is noticed, and its end is logged.
@@ -34,7 +40,7 @@ pub fn begin(settings: blocked_loop::Settings) -> Result<()> {
     })
 }
 
-/// What there must be for this process's output to become syslog messages.
+/// Prepares for what this process prints to become syslog messages.
 pub fn print_to_syslog(name: &str) -> Result<()> {
     to_syslog::start(name).map_err(|(call, errno)| {
         if errno == libc::ENOTSUP {
@@ -84,7 +90,7 @@ pub fn outlive_guardian() {
     hand_over::outlive_guardian();
 }
 
-/// Says "ready"; whether the launcher said "go" within `timeout`. If not, the way out has begun, for at most
+/// Says "ready". Returns whether the launcher said "go" within `timeout`. If not, the way out has begun, for at most
 /// `stop_timeout`. Blocks.
 pub fn ready(timeout: Duration, stop_timeout: Duration) -> bool {
     let go = LIFE.await_go(timeout);

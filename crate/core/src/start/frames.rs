@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use super::children::STEP_FAILED;
 
-/// The longest frame that is believed.
+/// A longer frame is taken for nonsense.
 const LONGEST: usize = 512 << 20;
 
 /// What a frame on the hand-over socket is: a letter, a length (4 bytes), and the payload.

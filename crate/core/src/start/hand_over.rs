@@ -2,8 +2,9 @@
 //!
 //! The environment variable [`VARIABLE`] names this process's pid, the descriptors of the hand-over
 //! socket and of the locked pidfile, and a random number that the first message on the socket must
-//! repeat. Set by hand, inherited or copied it is none of that, and nothing happens. Nor does it where
-//! all of that is imitated, in a process that does not stand where a launch puts the daemon.
+//! repeat. Where the variable was set by hand, inherited or copied, some of that is wrong, and nothing is
+//! taken. Nor is anything taken where all of it is imitated, in a process that a launch did not put where it
+//! is: its parent, its session and its process group show that.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -37,7 +38,7 @@ pub struct HandOver {
 /// How the wait for "go" ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The launcher says so.
+    /// The launcher said "go".
     Go,
     /// The launcher died or gave up.
     Gone,
@@ -83,7 +84,7 @@ pub fn take() -> Option<HandOver> {
 }
 
 fn first_frame(socket: &mut UnixStream, nonce: &str) -> Option<String> {
-    // What a stranger's socket has to say is not consumed: look before reading.
+    // The bytes in a stranger's socket are not for us: look before reading.
     let mut head = [0u8; 37];
     // SAFETY: the buffer is ours and its length is given.
     let peek = || unsafe {
@@ -109,7 +110,7 @@ enum Standing {
     Child2,
     /// The same, but nobody leads its session any more.
     Orphan,
-    /// A shell's job does not stand there, nor does what a shell or an init starts.
+    /// Anywhere else: a shell's job does, and whatever a shell or an init has started.
     Elsewhere,
 }
 
@@ -200,7 +201,7 @@ impl HandOver {
         })
     }
 
-    /// The same, by a second descriptor; `None` where there is none left for that.
+    /// The same socket by a second descriptor; `None` where there is no descriptor left for that.
     pub fn again(&self) -> Option<Self> {
         let socket = self.socket.try_clone().ok()?;
         Some(Self { socket, lock: None, hello: String::new() })
@@ -211,7 +212,7 @@ impl HandOver {
         let _ = send(&self.socket, Frame::Failed, report.as_bytes());
     }
 
-    /// "Ready": from here on the guardian may go.
+    /// Says "ready": from here on the guardian may go.
     pub fn ready(&self) -> std::io::Result<()> {
         let pid = nix::unistd::getpid().as_raw().to_string();
         send(&self.socket, Frame::Ready, pid.as_bytes())
