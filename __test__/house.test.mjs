@@ -103,9 +103,17 @@ const CORE = 'core/src/'
 /** Rooms of the core in which files still go in circles. */
 const KNOTTED = ['output', 'privileges', 'syslog']
 /** Rooms of the core that still ask which system is compiled. */
-const ASKING = ['lib.rs', 'output', 'privileges', 'syslog']
+const ASKING = ['output', 'privileges', 'syslog']
 /** Where it may be asked for which system is compiled; the tracer is for one alone. */
 const MAY_ASK = /^(core\/src\/sys\/|core\/tests\/|faults\/|\w+\/build\.rs$)/
+
+/** What one file does for all others: start a thread that takes no signals, wait for a while with poll(2). */
+const WRITTEN_ONCE = [
+  [/\bstd::thread(::(spawn|Builder|scope)\b|;)/, 'core/src/thread.rs'],
+  [/\bas_millis\(\) \+ 1\b/, 'core/src/poll.rs'],
+]
+/** Where this holds. */
+const ONCE = /^(core|node|program)\/src\/.*\.rs$/
 
 /** What is wrong with these files of crate/, as sentences. */
 function wrongsOf(files, { knotted = KNOTTED, asking = ASKING } = {}) {
@@ -115,6 +123,9 @@ function wrongsOf(files, { knotted = KNOTTED, asking = ASKING } = {}) {
     const isToml = file.endsWith('.toml')
     const code = isToml ? text : rust.codeOf(text)
     if (/^(core|program)\//.test(file) && /\bnapi/.test(code)) found.push(`${file} knows napi`)
+    if (ONCE.test(file))
+      for (const [what, where] of WRITTEN_ONCE)
+        if (file !== where && what.test(code)) found.push(`${file} does what ${where} is for`)
     if (isToml || MAY_ASK.test(file) || !/\btarget_(os|env|family|vendor)\b/.test(code)) continue
     const room = file.startsWith(CORE) ? file.slice(CORE.length).split('/')[0] : file
     if (asking.includes(room)) asked.add(room)
@@ -155,6 +166,14 @@ for (const [file, line, expected] of [
   ['core/src/walk.rs', '#[cfg(target_os = "linux")]', /walk.rs asks for the system$/],
   ['core/src/error.rs', 'const A: bool = cfg!(not(target_env = "musl"));', /error.rs asks for the system$/],
   ['node/src/lib.rs', '#[cfg(any(unix, target_os = "macos"))]', /lib.rs asks for the system$/],
+  [
+    'node/src/promise.rs',
+    'fn a() { std::thread::spawn(a); }',
+    /promise.rs does what core\/src\/thread.rs is for$/,
+  ],
+  ['core/src/walk.rs', 'use std::thread;', /walk.rs does what core\/src\/thread.rs is for$/],
+  ['core/src/walk.rs', 'use std::thread::Builder;', /walk.rs does what core\/src\/thread.rs is for$/],
+  ['core/src/walk.rs', 'let a = left.as_millis() + 1;', /walk.rs does what core\/src\/poll.rs is for$/],
   ['core/src/error.rs', 'use crate::walk::{self as w, Found};', /^a circle: .*error.rs .*walk.rs/],
   [
     'core/src/error.rs',
