@@ -21,6 +21,10 @@ function declaring(module, member) {
   for (const [, , members, imported] of declarations(module).matchAll(NAMED)) {
     if (members.match(/\w+/g).includes(member)) return declaring(join(dirname(module), imported), member)
   }
+  for (const [, imported] of declarations(module).matchAll(/^export \* from '(.*?)\.js';$/gm)) {
+    const source = join(dirname(module), imported)
+    if (new RegExp(`^export declare \\w+ ${member}\\b`, 'm').test(declarations(source))) return source
+  }
   throw new Error(`${module} does not export ${member}`)
 }
 

@@ -5,14 +5,11 @@ import { defaultName, given } from '../program/index.js'
 import { LOG_PERROR, LOG_USER, LOG_WARNING } from './constants.js'
 
 /**
- * The socket that stands in for the local logger in the programs of a test (ts/testing). Set by code that
- * runs before the program, and not by a variable: who can set root's environment must not thereby say
- * where its messages go.
+ * The socket that stands in for the local logger in the programs of a test (ts/testing). It is set by code that
+ * runs before the program, and not by a variable: whoever can set root's environment must not decide where its
+ * messages go.
  */
 const standIn = (globalThis as Record<symbol, unknown>)[Symbol.for('tsdaemonize.logger')]
-
-/** In a priority: stderr has this message already. The native module knows this bit, too. */
-export const TOLD = 1 << 16
 
 class Logger {
   #isOpen = false
@@ -22,15 +19,15 @@ class Logger {
   /** What `open` was called with last. */
   #opened: Parameters<Logger['open']> | undefined
 
-  /** Whether it was opened; by a worker thread, or before this one began, is as good. */
+  /** Whether it was opened, perhaps by another thread. */
   get isOpen(): boolean {
     this.#isOpen ||= native.syslogIsOpen()
     return this.#isOpen
   }
 
   /**
-   * openlog(3); from now on the end of the program waits, at most a second, until all is sent. Without
-   * a transport: the journal, where it reads stdout or stderr, else the local logger.
+   * Does what openlog(3) does. From now on the end of the program waits, at most a second, until all is sent. Without
+   * a transport, messages go to the journal, where it reads stdout or stderr, else to the local logger.
    */
   open(ident: string, options: number, facility: number, transport?: NativeTransport): void {
     this.#isOpen = true
@@ -43,11 +40,11 @@ class Logger {
     native.syslogOpen(ident, flags, facility, way, !this.#isInBackground)
   }
 
-  /** A warning in the name of another, to the local logger alone; then the logger is as it was. */
+  /** Logs a warning under another name, without showing it on stderr. After that the logger is as it was. */
   warnAs(ident: string, options: number, facility: number, message: string): void {
     const before = this.#opened ?? [defaultIdent(), 0, LOG_USER]
     this.open(ident, options, facility)
-    native.syslogLog(LOG_WARNING | TOLD, message)
+    native.syslogLogTold(LOG_WARNING, message)
     this.open(...before)
   }
 
@@ -56,7 +53,7 @@ class Logger {
     this.#isInBackground = true
   }
 
-  /** What is written to stderr becomes messages: so messages are not written there. */
+  /** What is written to stderr becomes messages from now on, so messages are not written there. */
   captureStderr(): void {
     this.#isInBackground = true
     this.#capturesStderr = true
@@ -71,7 +68,7 @@ class Logger {
 /** The logger of this process. */
 export const logger: Logger = new Logger()
 
-/** What openlog(3) takes for a program that gives none: its name, or that of what runs `-e`. */
+/** The ident of a program that gives none: its name, or, under `-e`, that of Node. */
 export function defaultIdent(): string {
   return given() === undefined ? defaultName(process.argv0) : defaultName()
 }

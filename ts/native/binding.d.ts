@@ -378,6 +378,9 @@ export declare function syslogLog(priority: number, message: string): void
 /** The same with fields: a name, its value, the next name, its value. */
 export declare function syslogLogFields(priority: number, message: string, fields: Array<string>): void
 
+/** The same for a message that standard error has already. */
+export declare function syslogLogTold(priority: number, message: string): void
+
 /** The socket of the local logger, where messages go there and nobody listens. */
 export declare function syslogMissing(): string | null
 

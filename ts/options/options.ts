@@ -168,6 +168,17 @@ export interface ResolvedOptions {
 export const SYSLOG = 'syslog'
 const NAME = 'one path component of 1 to 64 bytes without control characters'
 
+/** The defaults of the options for which these do not depend on anything else. */
+const DEFAULTS = {
+  syslogOptions: 0,
+  syslogFacility: LOG_DAEMON,
+  cwd: '/',
+  umask: 0o022,
+  startTimeout: 30_000,
+  stopTimeout: 10_000,
+  blockedTimeout: 5_000,
+}
+
 /** The check of each option. */
 const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   detach: ofType('boolean'),
@@ -256,8 +267,8 @@ export function resolveOptions(options: unknown): ResolvedOptions {
     name,
     places: places(given.pidFilePath, name, script !== undefined),
     placeIsDefault: given.pidFilePath === undefined,
-    syslogOptions: given.syslogOptions ?? 0,
-    syslogFacility: given.syslogFacility ?? LOG_DAEMON,
+    syslogOptions: given.syslogOptions ?? DEFAULTS.syslogOptions,
+    syslogFacility: given.syslogFacility ?? DEFAULTS.syslogFacility,
     user: given.user,
     group: given.group,
     confinement: resolveConfinement(given),
@@ -266,14 +277,14 @@ export function resolveOptions(options: unknown): ResolvedOptions {
     execPath: given.execPath,
     execArgv: given.execArgv,
     env: given.env,
-    cwd: given.cwd ?? '/',
-    umask: given.umask ?? 0o022,
+    cwd: given.cwd ?? DEFAULTS.cwd,
+    umask: given.umask ?? DEFAULTS.umask,
     stdout: given.stdout,
     stderr: given.stderr,
     keepFds: [...new Set(given.keepFds)],
-    startTimeout: given.startTimeout ?? 30_000,
-    stopTimeout: given.stopTimeout ?? 10_000,
-    blockedTimeout: given.blockedTimeout ?? 5_000,
+    startTimeout: given.startTimeout ?? DEFAULTS.startTimeout,
+    stopTimeout: given.stopTimeout ?? DEFAULTS.stopTimeout,
+    blockedTimeout: given.blockedTimeout ?? DEFAULTS.blockedTimeout,
   }
 }
 

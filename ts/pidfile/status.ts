@@ -1,10 +1,10 @@
-// What can be known of a daemon from outside.
+// What can be known of a daemon from outside: whether it runs, and as which process.
 
 import { type NativePlace, native } from '../native/index.js'
 
 /**
- * What is known of a daemon. Of one that runs, what the caller cannot see (in a /proc that is mounted with
- * `hidepid`, for one) is an invalid Date, NaN and `''`; in JSON the first two are `null`.
+ * What is known of a daemon. Where the caller cannot see all of one that runs, for instance since /proc is mounted
+ * with `hidepid`, the rest is an invalid Date, NaN and `''`; in JSON the first two are `null`.
  */
 export type Status =
   | {
@@ -12,14 +12,14 @@ export type Status =
       pid: number
       /** When the process was started. */
       startedAt: Date
-      /** The name of the user as whom it runs, or the number of one without an entry. */
+      /** The name of the user as whom it runs, or the number of a user without an entry. */
       user: string
       /** Resident memory, in bytes. */
       rss: number
     }
   /** It holds its pidfile and is not ready yet. */
   | { state: 'starting' }
-  /** `stalePidFile`: a pidfile was left by one that was killed. */
+  /** `stalePidFile`: a daemon that was killed has left its pidfile. */
   | { state: 'stopped'; stalePidFile: boolean }
 
 /** Looks at the pidfiles, and at the process that holds one. */

@@ -1,7 +1,7 @@
 // The life of a daemon, in its own process: from the take-over by `start()` to its end.
 
 import { DaemonError, inText, property } from '../errors/index.js'
-import { logger, TOLD } from '../logger/index.js'
+import { logger } from '../logger/index.js'
 import { Manager, reapOrphans } from '../manager/index.js'
 import { native } from '../native/index.js'
 import { type ResolvedOptions, SYSLOG } from '../options/index.js'
@@ -378,7 +378,8 @@ export class Life {
   #alarm(priority: number, words: string, toStderr: boolean, shown = words): void {
     const isTold = toStderr && !native.syslogReachesStderr()
     if (isTold) print(process.stderr, `${shown}\n`)
-    native.syslogLog(isTold ? priority | TOLD : priority, words)
+    if (isTold) native.syslogLogTold(priority, words)
+    else native.syslogLog(priority, words)
   }
 
   /** Ends a start: the cause goes to the launcher, or, attached, to stderr, syslog and the manager. */

@@ -1,4 +1,4 @@
-// Where messages go, and the check of it.
+// The transports: where messages go.
 
 import { hasControls, invalidType, invalidValue, unknownName } from '../errors/index.js'
 import type { NativeTransport } from '../native/index.js'
@@ -9,21 +9,21 @@ export type SyslogTransport =
   /** The local logger, in RFC 3164; `path` is its socket, `/dev/log` by default. */
   | { type: 'local'; path?: string | undefined }
   /**
-   * Another host's logger, in RFC 5424: datagrams (RFC 5426), or a connection with octet counting
-   * (RFC 6587). `port` is 514 by default. `sdId` is the SD-ID of fields, `fields@32473` by default;
-   * who has a private enterprise number gives `name@number`.
+   * Another host's logger, in RFC 5424: by datagrams (RFC 5426), or by a connection with octet counting
+   * (RFC 6587). `port` is 514 by default. `sdId` is the SD-ID of the fields, `fields@32473` by default. With a
+   * private enterprise number of your own, give `name@number`.
    */
   | { type: 'udp' | 'tcp'; host: string; port?: number | undefined; sdId?: string | undefined }
   /** systemd's journal; `path` is its native socket, `/run/systemd/journal/socket` by default. */
   | { type: 'journal'; path?: string | undefined }
 
 const SYSLOG_PORT = 514
-/** The number that RFC 5612 keeps for examples: we have none of our own. */
+/** RFC 5612 reserves this number for examples. This package has none of its own. */
 const SD_ID = 'fields@32473'
-/** RFC 5424, 6.3.2. */
+/** An SD-ID; see RFC 5424, 6.3.2. */
 const SD_NAME = /^[!#-<>-\\^-~]{1,32}$/
 
-/** What each transport can be given, beside its type. */
+/** The properties that each transport can have beside its type. */
 const TRANSPORTS: Record<NativeTransport['kind'], readonly string[]> = {
   local: ['path'],
   journal: ['path'],
@@ -31,7 +31,7 @@ const TRANSPORTS: Record<NativeTransport['kind'], readonly string[]> = {
   tcp: ['host', 'port', 'sdId'],
 }
 
-/** As the native module takes it. */
+/** A transport for the native module. */
 export function toNative(transport: SyslogTransport): NativeTransport {
   if (typeof transport !== 'object' || transport === null) {
     throw invalidType('transport', transport, 'an object with a type')
@@ -63,10 +63,10 @@ export function toNative(transport: SyslogTransport): NativeTransport {
 
 function pathOf(path: unknown): { path?: string } {
   if (path === undefined) return {}
-  const takes = `an absolute path of at most ${LONGEST_SOCKET_PATH} bytes`
-  if (typeof path !== 'string') throw invalidType('transport.path', path, takes)
+  const expected = `an absolute path of at most ${LONGEST_SOCKET_PATH} bytes`
+  if (typeof path !== 'string') throw invalidType('transport.path', path, expected)
   if (!isAbsolute(path) || path.includes('\0') || Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
-    throw invalidValue('transport.path', path, takes)
+    throw invalidValue('transport.path', path, expected)
   }
   return { path }
 }

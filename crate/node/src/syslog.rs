@@ -80,6 +80,12 @@ pub fn syslog_log(priority: i32, #[napi(ts_arg_type = "string")] message: Unknow
     }
 }
 
+/// The same for a message that standard error has already.
+#[napi(catch_unwind)]
+pub fn syslog_log_told(priority: i32, #[napi(ts_arg_type = "string")] message: Unknown<'_>) {
+    syslog_log(priority | syslog::TOLD, message);
+}
+
 /// The same with fields: a name, its value, the next name, its value.
 #[napi(catch_unwind)]
 pub fn syslog_log_fields(
