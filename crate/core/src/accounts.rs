@@ -7,13 +7,14 @@
 //! UTF-8, which must never become the name of somebody else.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
 
 use libc::{c_char, c_int, size_t};
+
+use crate::error::{Error, Result};
 
 /// A user's entry in the user database, passwd(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,29 +40,12 @@ pub struct Group {
     pub gid: u32,
 }
 
-/// The database could not be asked. That there is no such entry is no error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LookupError {
-    /// The error number (positive).
-    pub errno: i32,
-    /// The call that failed.
-    pub syscall: &'static str,
-}
-
-impl fmt::Display for LookupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", crate::error::reason(self.errno), self.syscall)
-    }
-}
-
-impl std::error::Error for LookupError {}
-
 /// The user of that name, if there is one.
 ///
 /// # Errors
 /// When the user database cannot be read.
 #[doc(alias = "getpwnam_r")]
-pub fn user_by_name(name: &str) -> Result<Option<Account>, LookupError> {
+pub fn user_by_name(name: &str) -> Result<Option<Account>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     look_up("getpwnam_r", account, |entry, buffer, size, found| {
         // SAFETY: `name` ends with a NUL; `look_up` gives pointers that are
@@ -75,7 +59,7 @@ pub fn user_by_name(name: &str) -> Result<Option<Account>, LookupError> {
 /// # Errors
 /// When the user database cannot be read.
 #[doc(alias = "getpwuid_r")]
-pub fn user_by_uid(uid: u32) -> Result<Option<Account>, LookupError> {
+pub fn user_by_uid(uid: u32) -> Result<Option<Account>> {
     look_up("getpwuid_r", account, |entry, buffer, size, found| {
         // SAFETY: `look_up` gives pointers that are valid for the call, and
         // `size` is the buffer's.
@@ -88,7 +72,7 @@ pub fn user_by_uid(uid: u32) -> Result<Option<Account>, LookupError> {
 /// # Errors
 /// When the group database cannot be read.
 #[doc(alias = "getgrnam_r")]
-pub fn group_by_name(name: &str) -> Result<Option<Group>, LookupError> {
+pub fn group_by_name(name: &str) -> Result<Option<Group>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     look_up("getgrnam_r", group, |entry, buffer, size, found| {
         // SAFETY: `name` ends with a NUL; `look_up` gives pointers that are
@@ -102,7 +86,7 @@ pub fn group_by_name(name: &str) -> Result<Option<Group>, LookupError> {
 /// # Errors
 /// When the group database cannot be read.
 #[doc(alias = "getgrgid_r")]
-pub fn group_by_gid(gid: u32) -> Result<Option<Group>, LookupError> {
+pub fn group_by_gid(gid: u32) -> Result<Option<Group>> {
     look_up("getgrgid_r", group, |entry, buffer, size, found| {
         // SAFETY: `look_up` gives pointers that are valid for the call, and
         // `size` is the buffer's.
@@ -116,8 +100,8 @@ pub fn group_by_gid(gid: u32) -> Result<Option<Group>, LookupError> {
 /// # Errors
 /// When the group database cannot be read, or the list has no end.
 #[doc(alias = "getgrouplist")]
-pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>, LookupError> {
-    let failed = |errno| LookupError { errno, syscall: "getgrouplist" };
+pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>> {
+    let failed = |errno| Error::call("getgrouplist", errno);
     let user = CString::new(user).map_err(|_| failed(libc::EINVAL))?;
     let mut room: usize = 64;
     // Twice NGROUPS_MAX of Linux: the list may name a group more than once.
@@ -148,7 +132,7 @@ fn look_up<E, T>(
     syscall: &'static str,
     read: impl FnOnce(&E) -> Option<T>,
     call: impl Fn(*mut E, *mut c_char, size_t, *mut *mut E) -> c_int,
-) -> Result<Option<T>, LookupError> {
+) -> Result<Option<T>> {
     let mut buffer: Vec<c_char> = vec![0; 4096];
     loop {
         let mut entry = MaybeUninit::<E>::uninit();
@@ -161,7 +145,7 @@ fn look_up<E, T>(
                 // done.
                 return match read(unsafe { &*found }) {
                     Some(value) => Ok(Some(value)),
-                    None => Err(LookupError { errno: libc::EILSEQ, syscall }),
+                    None => Err(Error::call(syscall, libc::EILSEQ)),
                 };
             }
             libc::EINTR => {}
@@ -169,7 +153,7 @@ fn look_up<E, T>(
             // getpwnam_r(3): some systems say "no such entry" so. glibc does
             // where there is no /etc/passwd at all.
             libc::ENOENT | libc::ESRCH => return Ok(None),
-            errno => return Err(LookupError { errno, syscall }),
+            errno => return Err(Error::call(syscall, errno)),
         }
     }
 }
@@ -255,7 +239,7 @@ mod tests {
     #[test]
     fn a_buffer_that_never_suffices_is_an_error() {
         let found = look_up("test", |entry: &u8| Some(*entry), |_, _, _, _| libc::ERANGE);
-        assert_eq!(found, Err(LookupError { errno: libc::ERANGE, syscall: "test" }));
+        assert_eq!(found, Err(Error::call("test", libc::ERANGE)));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Every failure carries the code that the JavaScript `DaemonError` gets, a message that says what
 //! happened, to what, and what to do, and, where a system call failed, its name and `errno`.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -27,12 +29,14 @@ pub enum Code {
     StopFailed,
     /// Occurs when this system cannot do what is needed.
     Unsupported,
+    /// A system call failed with this errno, and nobody has said yet what it was for.
+    System(i32),
 }
 
 impl Code {
-    /// The public name.
-    pub fn as_str(self) -> &'static str {
-        match self {
+    /// The public name; that of an errno alone is its symbol, as in Node's own errors.
+    pub fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::AlreadyRunning => "ERR_DAEMON_ALREADY_RUNNING",
             Self::StartFailed => "ERR_DAEMON_START_FAILED",
             Self::StartTimeout => "ERR_DAEMON_START_TIMEOUT",
@@ -41,7 +45,8 @@ impl Code {
             Self::Privileges => "ERR_DAEMON_PRIVILEGES",
             Self::StopFailed => "ERR_DAEMON_STOP_FAILED",
             Self::Unsupported => "ERR_DAEMON_UNSUPPORTED",
-        }
+            Self::System(errno) => return Cow::Owned(symbol(errno)),
+        })
     }
 }
 
@@ -60,6 +65,9 @@ pub struct Error {
     pub path: Option<String>,
     /// The process concerned.
     pub pid: Option<i32>,
+    /// Whether something was changed that cannot be taken back, such as some ids of some threads, so that this
+    /// process must end.
+    pub partial: bool,
 }
 
 /// The symbol of an errno: `EMFILE`.
@@ -91,16 +99,33 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure without a system call.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), errno: None, syscall: None, path: None, pid: None }
+        let message = message.into();
+        Self { code, message, errno: None, syscall: None, path: None, pid: None, partial: false }
     }
 
-    /// A failed system call: `message` goes before its errno and its name, which stand as in Node's own errors.
+    /// A system call that failed, told as Node's own errors tell it, without a word on what it was for.
+    pub fn call(syscall: &'static str, errno: i32) -> Self {
+        let message = format!("{}, {syscall}", reason(errno));
+        Self::new(Code::System(errno), message).with(Some(syscall), errno)
+    }
+
+    /// A failed system call, and what it was for.
     pub fn os(code: Code, message: impl AsRef<str>, syscall: &'static str, errno: i32) -> Self {
-        let why = reason(errno);
-        let mut error = Self::new(code, format!("{}: {why}, {syscall}", message.as_ref()));
-        error.errno = Some(errno);
-        error.syscall = Some(syscall);
-        error
+        Self::call(syscall, errno).explained(code, message)
+    }
+
+    /// Says what a failed system call was for.
+    pub fn explained(mut self, code: Code, what: impl AsRef<str>) -> Self {
+        self.code = code;
+        self.message = format!("{}: {}", what.as_ref(), self.message);
+        self
+    }
+
+    /// Names an errno, and the system call that gave it, if there was one, where the message does not.
+    pub fn with(mut self, syscall: Option<&'static str>, errno: i32) -> Self {
+        self.syscall = syscall;
+        self.errno = Some(errno);
+        self
     }
 
     /// Names the file concerned.
@@ -123,6 +148,21 @@ impl Error {
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Self {
+        let errno = errno as i32;
+        Self::new(Code::System(errno), reason(errno)).with(None, errno)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +173,19 @@ mod tests {
         assert_eq!(reason(libc::EIO), "EIO: I/O error");
         assert_eq!(reason(libc::EWOULDBLOCK), reason(libc::EAGAIN));
         assert!(reason(524).starts_with("errno 524: "), "{}", reason(524));
+    }
+
+    #[test]
+    fn an_errno_is_an_error_until_somebody_says_what_it_was_for() {
+        let error = Error::from(Errno::EMFILE);
+        assert_eq!((error.code.name().as_ref(), error.errno), ("EMFILE", Some(libc::EMFILE)));
+        assert_eq!(error.to_string(), "EMFILE: too many open files");
+        let error = Error::call("open", libc::EMFILE).explained(Code::PidFile, "Cannot open it");
+        assert_eq!(error, Error::os(Code::PidFile, "Cannot open it", "open", libc::EMFILE));
+        assert_eq!(error.to_string(), "Cannot open it: EMFILE: too many open files, open");
+        assert_eq!(
+            (error.code.name().as_ref(), error.syscall),
+            ("ERR_DAEMON_PIDFILE", Some("open"))
+        );
     }
 }

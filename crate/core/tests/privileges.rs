@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tsdaemonize_core::accounts::{group_by_name, user_by_name};
+use tsdaemonize_core::error::Error;
 use tsdaemonize_core::privileges::{
-    self, Capability, Confinement, Error, Identity, Landlock, Limit, Whom,
+    self, Capability, Confinement, Identity, Landlock, Limit, Whom,
 };
 
 const CHILD: &str = "TSDAEMONIZE_TEST_CHILD";

@@ -9,7 +9,7 @@ use tsdaemonize_core::error::{self, Error};
 pub fn thrown(env: &Env, error: Error) -> napi::Error {
     let build = || -> napi::Result<napi::Error> {
         let mut object = env.create_error(napi::Error::from_reason(error.message.clone()))?;
-        object.set_named_property("code", error.code.as_str())?;
+        object.set_named_property("code", error.code.name().as_ref())?;
         if let Some(errno) = error.errno {
             object.set_named_property("errno", -errno)?;
             object.set_named_property("errnoCode", error::symbol(errno))?;

@@ -2,20 +2,19 @@
 
 use napi_derive::napi;
 
-use tsdaemonize_core::error;
 use tsdaemonize_core::manager::notify;
 
 /// Tells the service manager; returns why that failed, if it did.
 #[napi(catch_unwind)]
 pub fn notify(address: String, state: String) -> Option<String> {
-    notify::notify(&address, &state).err().map(|errno| error::reason(errno as i32))
+    notify::notify(&address, &state).err().map(|error| error.message)
 }
 
 /// Keeps the way to the service manager open: after a change of the root directory it could not be found.
 /// Returns why that failed, if it did.
 #[napi(catch_unwind)]
 pub fn notify_stay_in_touch(address: String) -> Option<String> {
-    notify::stay_in_touch(&address).err().map(|errno| error::reason(errno as i32))
+    notify::stay_in_touch(&address).err().map(|error| error.message)
 }
 
 /// The time of CLOCK_MONOTONIC in microseconds.

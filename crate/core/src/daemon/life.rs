@@ -119,10 +119,7 @@ impl Life {
 
     /// Gives the process another root directory, from where the pidfile cannot be reached. Nobody looks
     /// at the pidfile meanwhile.
-    pub fn change_root<E>(
-        &self,
-        enter: impl FnOnce() -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
+    pub fn change_root(&self, enter: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut held = lock(&self.pidfile);
         enter()?;
         if let Some(held) = held.as_mut() {

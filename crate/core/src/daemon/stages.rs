@@ -68,14 +68,7 @@ pub fn drop_privileges(whom: Option<&Whom>, confinement: &Confinement) -> Result
     to_syslog::retire();
     let dropped = privileges::drop(whom, confinement);
     let revived = to_syslog::revive();
-    let dropped = dropped.map_err(|error| Error {
-        code: Code::Privileges,
-        message: error.message,
-        errno: error.errno,
-        syscall: error.syscall,
-        path: error.path,
-        pid: None,
-    })?;
+    let dropped = dropped?;
     revived.map_err(|errno| {
         let message = "Privileges were dropped, but the process that sends the daemon's last words \
                        cannot be started now";

@@ -7,13 +7,14 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockType, UnixAddr, connect, send, sendto};
 
+use crate::error::Result;
 use crate::sys::{self, again};
 
 /// The way to the manager, where it was opened beforehand.
 static CONNECTED: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Sends `state`, lines of `NAME=value`, to `address`: a path, or `@` and an abstract name.
-pub fn notify(address: &str, state: &str) -> Result<(), Errno> {
+pub fn notify(address: &str, state: &str) -> Result<()> {
     let flags = sys::NO_SIGNAL | MsgFlags::MSG_DONTWAIT;
     let send = |socket: &OwnedFd| again(|| send(socket.as_raw_fd(), state.as_bytes(), flags));
     match CONNECTED.get().map(send) {
@@ -21,14 +22,15 @@ pub fn notify(address: &str, state: &str) -> Result<(), Errno> {
         // A manager that has made its socket anew.
         Some(Err(Errno::ECONNREFUSED)) | None => {
             let (socket, to) = (new_socket()?, to(address)?);
-            again(|| sendto(socket.as_raw_fd(), state.as_bytes(), &to, flags)).map(drop)
+            again(|| sendto(socket.as_raw_fd(), state.as_bytes(), &to, flags))?;
+            Ok(())
         }
-        Some(Err(error)) => Err(error),
+        Some(Err(errno)) => Err(errno.into()),
     }
 }
 
 /// Connects now: the path may be out of reach later (chroot(2)).
-pub fn stay_in_touch(address: &str) -> Result<(), Errno> {
+pub fn stay_in_touch(address: &str) -> Result<()> {
     let socket = new_socket()?;
     let to = to(address)?;
     again(|| connect(socket.as_raw_fd(), &to))?;
@@ -36,11 +38,11 @@ pub fn stay_in_touch(address: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-fn new_socket() -> Result<OwnedFd, Errno> {
+fn new_socket() -> std::result::Result<OwnedFd, Errno> {
     sys::unix_socket(SockType::Datagram, true)
 }
 
-fn to(address: &str) -> Result<UnixAddr, Errno> {
+fn to(address: &str) -> std::result::Result<UnixAddr, Errno> {
     match address.strip_prefix('@') {
         Some(name) => sys::abstract_address(name),
         _ if address.starts_with('/') => UnixAddr::new(address),

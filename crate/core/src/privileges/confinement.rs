@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::error::Result;
+
 /// All of it. By default nothing is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Confinement {
@@ -63,3 +65,6 @@ pub struct Landlock {
     /// What the kernel lacks is a warning, not an error.
     pub best_effort: bool,
 }
+
+/// Changes the root directory by calling what it is given, with all that must happen around that.
+pub type ChangeRoot<'a> = &'a dyn Fn(&dyn Fn() -> Result<()>) -> Result<()>;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use super::{Error, Identity, Whom};
-use crate::accounts::{self, Account, Group, LookupError};
+use super::errors::refused;
+use super::whom::{Identity, Whom};
+use crate::accounts::{self, Account, Group};
+use crate::error::{Code, Error, Result};
 
 /// Whom to become, with all that must be known before anything is changed.
 #[derive(Debug)]
@@ -15,12 +17,12 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn choose(whom: &Whom) -> Result<Self, Error> {
+    pub fn choose(whom: &Whom) -> Result<Self> {
         let (user, group) = (whom.user.as_deref(), whom.group.as_deref());
         let daemon_name = whom.daemon_name.as_str();
         let mut warnings = Vec::new();
         let (uid, account) = match user.map(|user| id(user, "user")).transpose()?.flatten() {
-            Some(uid) => (uid, accounts::user_by_uid(uid)?),
+            Some(uid) => (uid, accounts::user_by_uid(uid).map_err(unknown)?),
             None => {
                 let account = existing(
                     "user",
@@ -91,7 +93,7 @@ impl fmt::Display for Target {
 }
 
 /// The id, where it is given as a decimal number; `None` where it is a name.
-fn id(text: &str, kind: &str) -> Result<Option<u32>, Error> {
+fn id(text: &str, kind: &str) -> Result<Option<u32>> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
@@ -104,11 +106,20 @@ fn id(text: &str, kind: &str) -> Result<Option<u32>, Error> {
 }
 
 fn no_id(text: &str, kind: &str) -> Error {
-    Error::new(format!("{text} is no {kind} id. Give a number from 0 to 4294967294, or a name."))
+    refused(format!("{text} is no {kind} id. Give a number from 0 to 4294967294, or a name."))
 }
 
-fn group_with(gid: u32) -> Result<Group, Error> {
-    Ok(accounts::group_by_gid(gid)?.unwrap_or_else(|| Group { name: gid.to_string(), gid }))
+fn group_with(gid: u32) -> Result<Group> {
+    Ok(accounts::group_by_gid(gid)
+        .map_err(unknown)?
+        .unwrap_or_else(|| Group { name: gid.to_string(), gid }))
+}
+
+/// The user database did not answer.
+pub fn unknown(error: Error) -> Error {
+    error.explained(Code::Privileges, "Cannot look up whom to drop privileges to").hint(
+        "Check the user database (nsswitch.conf, LDAP, sssd), or give user and group as numbers.",
+    )
 }
 
 /// The one asked for, else the one with the daemon's name, else `daemon`.
@@ -116,25 +127,27 @@ fn existing<T>(
     kind: &str,
     asked: Option<&str>,
     daemon_name: &str,
-    look_up: fn(&str) -> Result<Option<T>, LookupError>,
+    look_up: fn(&str) -> Result<Option<T>>,
     id: fn(&T) -> u32,
     warnings: &mut Vec<String>,
-) -> Result<T, Error> {
+) -> Result<T> {
     if let Some(name) = asked
-        && let Some(found) = look_up(name)?
+        && let Some(found) = look_up(name).map_err(unknown)?
     {
         return Ok(found);
     }
     for name in [daemon_name, "daemon"] {
         // Nobody asked for root here.
-        let Some(found) = look_up(name)?.filter(|found| id(found) != 0) else { continue };
+        let Some(found) = look_up(name).map_err(unknown)?.filter(|found| id(found) != 0) else {
+            continue;
+        };
         if let Some(asked) = asked {
             warnings.push(format!("The {kind} {asked:?} does not exist: using {name:?} instead."));
         }
         return Ok(found);
     }
     let asked = asked.map_or_else(String::new, |asked| format!("{asked:?}, "));
-    Err(Error::new(format!(
+    Err(refused(format!(
         "Cannot drop privileges: none of the {kind}s {asked}{daemon_name:?}, \"daemon\" exists \
          (root does not count unless asked for). Create one of them ({kind}add --system NAME), \
          or name a {kind} that exists."

@@ -10,6 +10,7 @@ mod kqueue;
 mod libproc;
 mod own;
 mod pids;
+pub(crate) mod privileges;
 mod process;
 mod seen;
 mod signals;

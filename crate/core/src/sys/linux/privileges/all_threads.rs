@@ -21,9 +21,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::Error;
 use super::threads::Tasks;
-use crate::sys::Action;
+use crate::error::{Error, Result};
+use crate::privileges::errors::{failed, refused};
+use crate::sys::{Action, errno_location};
 
 /// SIGSETXID of glibc, SIGSYNCCALL of musl.
 const SIGNAL: c_int = if cfg!(target_env = "musl") { 34 } else { 33 };
@@ -77,7 +78,7 @@ impl Order {
 
     /// Makes the calls on this thread, up to the first that does not end as it
     /// must: then its index and its error, 0 for none. Async-signal-safe.
-    fn carry_out(&self) -> Result<(), (u32, i32)> {
+    fn carry_out(&self) -> std::result::Result<(), (u32, i32)> {
         for (index, call) in (0..).zip(&self.calls) {
             let [a, b, c, d, e] = call.arguments;
             // SAFETY: whoever made the order has given the call what it takes;
@@ -97,15 +98,15 @@ impl Order {
 
     fn failed(&self, index: u32, errno: i32, tid: u32, name: &str) -> Error {
         let Some(call) = self.calls.get(index as usize) else {
-            return Error::new(format!("Thread {tid} ({name}) has answered nonsense."));
+            return refused(format!("Thread {tid} ({name}) has answered nonsense."));
         };
         let what = format!("Cannot {} on thread {tid} ({name})", call.purpose);
         if errno == 0 {
             let message = format!("{what}: {} had another result than it must have.", call.name);
-            return Error { syscall: Some(call.name), ..Error::new(message) };
+            return Error { syscall: Some(call.name), ..refused(message) };
         }
         let advice = "Look for a seccomp filter or a security module that forbids it.";
-        Error::of_call(call.name, errno, &what, advice)
+        failed(call.name, Errno::from_raw(errno), &what, advice)
     }
 }
 
@@ -124,7 +125,7 @@ extern "C" fn on_signal(_: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_vo
     // or for ever; getpid, gettid, write and the calls of an order are
     // async-signal-safe.
     unsafe {
-        let errno = *libc::__errno_location();
+        let errno = *errno_location();
         let ours = (*info).si_code == libc::SI_TKILL && (*info).si_pid() == libc::getpid();
         let me = libc::syscall(libc::SYS_gettid) as c_int;
         if ours && ASKED.compare_exchange(me, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
@@ -137,7 +138,7 @@ extern "C" fn on_signal(_: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_vo
             let one = 1_u64.to_ne_bytes();
             libc::write(ANSWERED.load(Ordering::SeqCst), one.as_ptr().cast(), one.len());
         }
-        *libc::__errno_location() = errno;
+        *errno_location() = errno;
     }
 }
 
@@ -151,7 +152,7 @@ pub struct AllThreads {
 impl AllThreads {
     /// Makes sure that every thread can be reached, before anything is changed:
     /// setresuid(3) would wait for ever for one that cannot.
-    pub fn reach(tasks: Tasks) -> Result<Self, Error> {
+    pub fn reach(tasks: Tasks) -> Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let answered =
             EventFd::from_flags(flags).map_err(|error| cannot_reach("eventfd", error))?;
@@ -167,7 +168,7 @@ impl AllThreads {
 
     /// Has every thread carry out the order, this one first: threads that begin
     /// later inherit what it has changed.
-    pub fn command(&mut self, order: Order) -> Result<(), Error> {
+    pub fn command(&mut self, order: Order) -> Result<()> {
         let me = nix::unistd::gettid().as_raw() as u32;
         order.carry_out().map_err(|(index, errno)| order.failed(index, errno, me, "this one"))?;
 
@@ -205,23 +206,12 @@ fn cannot_reach(syscall: &'static str, errno: Errno) -> Error {
         Errno::EAGAIN => "Raise the limit `sigpending`: this user has too many signals queued.",
         _ => "Look for a seccomp filter that forbids it.",
     };
-    Error::of_call(
-        syscall,
-        errno as i32,
-        "Cannot reach every thread to drop its privileges",
-        advice,
-    )
+    failed(syscall, errno, "Cannot reach every thread to drop its privileges", advice)
 }
 
 /// Has one other thread carry out the order. One that ends meanwhile owes
 /// nothing.
-fn ask(
-    tasks: &Tasks,
-    answered: &EventFd,
-    order: &Order,
-    tid: u32,
-    late: &mut bool,
-) -> Result<(), Error> {
+fn ask(tasks: &Tasks, answered: &EventFd, order: &Order, tid: u32, late: &mut bool) -> Result<()> {
     ASKED.store(tid as i32, Ordering::SeqCst);
     // SAFETY: takes numbers alone; the handler is in place.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, SIGNAL) };
@@ -243,7 +233,7 @@ fn ask(
         if begun.elapsed() > PATIENCE {
             *late = true;
             let name = tasks.name_of(tid);
-            return Err(Error::new(format!(
+            return Err(refused(format!(
                 "Cannot drop privileges: thread {tid} ({name:?}) cannot be reached, so it would \
                  keep them. It is stopped, or blocks signal {SIGNAL}, with which the C library \
                  changes the ids of all threads. End it first, or do not block that signal."
@@ -263,7 +253,7 @@ fn ask(
 impl Action {
     /// As the C library gives it to the kernel, with the restorer that returns
     /// from a handler: set for a signal that nobody uses, and read back.
-    fn of_our_handler() -> Result<Self, Errno> {
+    fn of_our_handler() -> std::result::Result<Self, Errno> {
         let spare = libc::SIGRTMAX();
         // SAFETY: zero is a value of sigaction; the handler is
         // async-signal-safe; what was there is put back.
@@ -283,7 +273,7 @@ impl Action {
     }
 
     /// Puts it in place for [`SIGNAL`]; returns what was there.
-    fn install(&self) -> Result<Self, Errno> {
+    fn install(&self) -> std::result::Result<Self, Errno> {
         Self::exchange(SIGNAL, Some(self))
     }
 }

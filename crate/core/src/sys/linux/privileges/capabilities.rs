@@ -6,8 +6,10 @@
 use nix::errno::Errno;
 
 use super::all_threads::{Call, Expected, Order};
-use super::threads::{Sets, Thread};
-use super::{Capability, Error};
+use super::threads::{Credentials, Sets};
+use crate::error::Result;
+use crate::privileges::Capability;
+use crate::privileges::errors::refused;
 
 /// Right to change group ids and supplementary groups.
 pub const SETGID: u64 = 1 << 6;
@@ -25,26 +27,23 @@ pub fn set_of(list: &[Capability]) -> u64 {
 
 /// Refuses, while nothing is changed yet, what cannot be done on one of the
 /// threads.
-pub fn check(keep: &[Capability], threads: &[Thread]) -> Result<(), Error> {
-    let refused = |syscall, errno: Errno, message: String| {
-        Err(Error {
-            errno: Some(errno as i32),
-            syscall: Some(syscall),
-            ..Error::new(format!("Cannot keep the capabilities asked for: {message}"))
-        })
+pub fn check(keep: &[Capability], threads: &[Credentials]) -> Result<()> {
+    let cannot = |syscall, errno: Errno, message: String| {
+        let message = format!("Cannot keep the capabilities asked for: {message}");
+        Err(refused(message).with(Some(syscall), errno as i32))
     };
     for Capability { name, bit } in keep {
         // SAFETY: takes numbers alone.
         if unsafe { libc::prctl(libc::PR_CAPBSET_READ, *bit as libc::c_ulong, 0, 0, 0) } < 0 {
             let message = format!("this kernel does not know {name}. Leave it out.");
-            return refused("prctl", Errno::EINVAL, message);
+            return cannot("prctl", Errno::EINVAL, message);
         }
         if threads.iter().any(|thread| !thread.capabilities.permitted & (1 << bit) != 0) {
             let message = format!(
                 "this process has not got {name} itself. Start it as root, or with that capability \
                  (in a container, add it there), or leave it out."
             );
-            return refused("capset", Errno::EPERM, message);
+            return cannot("capset", Errno::EPERM, message);
         }
     }
     // SAFETY: takes numbers alone.
@@ -54,7 +53,7 @@ pub fn check(keep: &[Capability], threads: &[Thread]) -> Result<(), Error> {
     };
     if !keep.is_empty() && ambient < 0 {
         let message = "this kernel has no ambient capabilities. Use Linux 4.3 or newer.".into();
-        return refused("prctl", Errno::EINVAL, message);
+        return cannot("prctl", Errno::EINVAL, message);
     }
     let surplus = surplus(set_of(keep), threads);
     if surplus != 0 && threads.iter().any(|t| t.capabilities.effective & SETPCAP == 0) {
@@ -62,19 +61,19 @@ pub fn check(keep: &[Capability], threads: &[Thread]) -> Result<(), Error> {
              the daemon as root, or leave out `capabilities`: a process without any has none to \
              keep."
             .into();
-        return refused("prctl", Errno::EPERM, message);
+        return cannot("prctl", Errno::EPERM, message);
     }
     Ok(())
 }
 
 /// What some thread's bounding set has and must lose.
-fn surplus(keep: u64, threads: &[Thread]) -> u64 {
+fn surplus(keep: u64, threads: &[Credentials]) -> u64 {
     threads.iter().fold(0, |set, thread| set | thread.capabilities.bounding) & !keep
 }
 
 /// Before the ids change, which takes away the right to do it: the bounding
 /// set. And what is to be kept is kept while they change.
-pub fn before_the_change(keep: u64, threads: &[Thread]) -> Order {
+pub fn before_the_change(keep: u64, threads: &[Credentials]) -> Order {
     let mut order = Order::default();
     let surplus = surplus(keep, threads);
     for bit in (0..64).filter(|bit| surplus & (1 << bit) != 0) {

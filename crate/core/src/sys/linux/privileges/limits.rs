@@ -6,7 +6,10 @@ use std::fs;
 use nix::errno::Errno;
 
 use super::threads::Tasks;
-use super::{Error, Limit, UNLIMITED};
+use crate::error::{Error, Result};
+use crate::privileges::errors::{failed, refused};
+use crate::privileges::{Limit, UNLIMITED};
+use crate::sys::errno_of;
 
 fn resource(name: &str) -> Option<i32> {
     let resource = match name {
@@ -32,13 +35,12 @@ fn resource(name: &str) -> Option<i32> {
 }
 
 /// Sets one limit.
-pub fn set(limit: &Limit) -> Result<(), Error> {
+pub fn set(limit: &Limit) -> Result<()> {
     let name = &limit.name;
     let what = format!("Cannot set the limit `{name}`");
-    let unknown = || Error::new(format!("{what}: this system does not know it."));
+    let unknown = || refused(format!("{what}: this system does not know it."));
     let resource = resource(name).ok_or_else(unknown)?;
-    let now =
-        get(resource).map_err(|error| Error::of_call("getrlimit", error as i32, &what, ""))?;
+    let now = get(resource).map_err(|error| failed("getrlimit", error, &what, ""))?;
     let wanted = (limit.soft.unwrap_or(now.0), limit.hard.unwrap_or(now.1));
     let both = libc::rlimit { rlim_cur: wanted.0, rlim_max: wanted.1 };
     // SAFETY: setrlimit reads the structure.
@@ -56,18 +58,18 @@ pub fn set(limit: &Limit) -> Result<(), Error> {
                 number(wanted.1)
             ),
         };
-        Error::of_call("setrlimit", error as i32, &what, &advice)
+        failed("setrlimit", error, &what, &advice)
     })?;
     match get(resource) {
         Ok(found) if found == wanted => Ok(()),
-        _ => Err(Error {
-            syscall: Some("setrlimit"),
-            ..Error::new(format!("{what}: the kernel took another one."))
-        }),
+        _ => {
+            let message = format!("{what}: the kernel took another one.");
+            Err(Error { syscall: Some("setrlimit"), ..refused(message) })
+        }
     }
 }
 
-fn get(resource: i32) -> Result<(u64, u64), Errno> {
+fn get(resource: i32) -> std::result::Result<(u64, u64), Errno> {
     let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: getrlimit fills in the structure.
     let result = unsafe { libc::getrlimit(resource as _, &mut found) };
@@ -80,11 +82,11 @@ fn number(limit: u64) -> String {
 
 /// Sets the nice value of every thread: on Linux it belongs to a thread
 /// (setpriority(2), "C library/kernel differences").
-pub fn set_nice(tasks: &mut Tasks, nice: i32) -> Result<(), Error> {
+pub fn set_nice(tasks: &mut Tasks, nice: i32) -> Result<()> {
     let fail = |syscall, error: Errno| {
         let what = format!("Cannot set the nice value to {nice}");
         let advice = "To lower it takes root, CAP_SYS_NICE or RLIMIT_NICE.";
-        Error::of_call(syscall, error as i32, &what, advice)
+        failed(syscall, error, &what, advice)
     };
     tasks.each(|_, tid| {
         // SAFETY: takes numbers alone.
@@ -106,21 +108,19 @@ pub fn set_nice(tasks: &mut Tasks, nice: i32) -> Result<(), Error> {
 }
 
 /// Sets `oom_score_adj` of proc_pid_oom_score_adj(5).
-pub fn set_oom_score_adjust(value: i32) -> Result<(), Error> {
+pub fn set_oom_score_adjust(value: i32) -> Result<()> {
     let path = "/proc/self/oom_score_adj";
-    let fail = |syscall, error: std::io::Error| {
-        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    let fail = |syscall, errno| {
         let what = format!("Cannot write {value} to {path}");
         let advice = "To go below what it was takes CAP_SYS_RESOURCE.";
-        let error = Error::of_call(syscall, errno, &what, advice);
-        Error { path: Some(path.to_owned()), ..error }
+        failed(syscall, errno, &what, advice).at(path.as_ref())
     };
-    fs::write(path, value.to_string()).map_err(|error| fail("write", error))?;
-    let found = fs::read(path).map_err(|error| fail("read", error))?;
+    fs::write(path, value.to_string()).map_err(|error| fail("write", errno_of(&error)))?;
+    let found = fs::read(path).map_err(|error| fail("read", errno_of(&error)))?;
     if found.trim_ascii() == value.to_string().as_bytes() {
         return Ok(());
     }
-    Err(fail("write", std::io::Error::from_raw_os_error(libc::EINVAL)))
+    Err(fail("write", Errno::EINVAL))
 }
 
 #[cfg(test)]

@@ -1,26 +1,28 @@
 //! The drop itself, on Linux: the order of its steps, and the proof.
 
-use std::time::Duration;
-
 use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
 
-use super::all_threads::AllThreads;
+use super::all_threads::{AllThreads, Order};
 use super::capabilities::{self, SETGID, SETUID, SYS_CHROOT, prctl};
-use super::chroot::Root;
+use super::chroot::{Root, load_time_zone};
 use super::landlock::Ruleset;
-use super::threads::{Tasks, Thread};
-use super::{
-    Confinement, Dropped, Error, Target, Whom, give_files, io_uring, limits, try_to_regain,
-};
-use crate::daemon::LIFE;
+use super::threads::{Credentials, Tasks};
+use super::{io_uring, limits};
+use crate::accounts;
+use crate::error::Result;
+use crate::privileges::errors::{after_a_change, failed, refused};
+use crate::privileges::files::give_files;
+use crate::privileges::regain::{is_refused, try_to_regain};
+use crate::privileges::target::{Target, unknown};
+use crate::privileges::{ChangeRoot, Confinement, Dropped, Whom};
 use crate::sys::FileId;
-use crate::{accounts, syslog};
 
-/// The logger may be asked to take a connection, before the root changes, for
-/// this long.
-const LOGGER: Duration = Duration::from_millis(200);
-
-pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped, Error> {
+/// Carries out the drop. `change_root` is given what changes the root directory, and calls it.
+pub fn carry_out(
+    whom: Option<&Whom>,
+    confinement: &Confinement,
+    change_root: ChangeRoot<'_>,
+) -> Result<Dropped> {
     // While nothing has changed: without /proc there will be no proof, names
     // are looked up with the files outside of a new root, and what cannot be
     // done at all is refused.
@@ -36,24 +38,25 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
         Some(path) => Some(Root::open(path, tasks.raw_fd())?),
         None => None,
     };
-    let mut plan = Plan::make(target.as_ref(), groups, becomes, confinement, &threads, root)?;
+    let mut sequence =
+        Sequence::plan(target.as_ref(), groups, becomes, confinement, &threads, root)?;
     let mut all_threads = AllThreads::reach(tasks)?;
     let mut warnings = match (whom, &target) {
         (Some(whom), Some(target)) if becomes => give_files(whom, target),
         _ => Vec::new(),
     };
 
-    warnings.extend(plan.carry_out(&mut all_threads)?);
-    let identity = target.as_ref().map(|target| target.identity(plan.groups.clone()));
+    warnings.extend(sequence.carry_out(&mut all_threads, change_root)?);
+    let identity = target.as_ref().map(|target| target.identity(sequence.groups.clone()));
     warnings.extend(target.into_iter().flat_map(|target| target.warnings));
     Ok(Dropped { identity, warnings })
 }
 
 /// The supplementary groups that the process is to have, and whether it has to
 /// become the target: where it has not got the right to, it must be it already.
-fn groups_for(target: &mut Target, threads: &[Thread]) -> Result<(Vec<u32>, bool), Error> {
+fn groups_for(target: &mut Target, threads: &[Credentials]) -> Result<(Vec<u32>, bool)> {
     let groups = match &target.account {
-        Some(account) => accounts::groups_of(&account.name, target.group.gid)?,
+        Some(account) => accounts::groups_of(&account.name, target.group.gid).map_err(unknown)?,
         None => Vec::new(),
     };
     // Of every thread: where one may and another may not, the C library ends
@@ -66,19 +69,17 @@ fn groups_for(target: &mut Target, threads: &[Thread]) -> Result<(Vec<u32>, bool
 }
 
 /// The groups the process has, if it is the right user and group already.
-fn as_it_is(target: &mut Target, threads: &[Thread], expected: &[u32]) -> Result<Vec<u32>, Error> {
+fn as_it_is(target: &mut Target, threads: &[Credentials], expected: &[u32]) -> Result<Vec<u32>> {
     let (uids, gids) = ([target.uid; 4], [target.group.gid; 4]);
     if !threads.iter().all(|thread| thread.uids == uids && thread.gids == gids) {
-        return Err(Error {
-            errno: Some(libc::EPERM),
-            ..Error::new(format!(
-                "Not permitted to drop privileges to {target}: this process runs as uid {}, \
-                 gid {}, and has not got CAP_SETUID and CAP_SETGID. Start it as root, or as \
-                 that user and group, or leave out user and group.",
-                nix::unistd::geteuid(),
-                nix::unistd::getegid()
-            ))
-        });
+        let message = format!(
+            "Not permitted to drop privileges to {target}: this process runs as uid {}, \
+             gid {}, and has not got CAP_SETUID and CAP_SETGID. Start it as root, or as \
+             that user and group, or leave out user and group.",
+            nix::unistd::geteuid(),
+            nix::unistd::getegid()
+        );
+        return Err(refused(message).with(None, libc::EPERM));
     }
     // Those of any thread; the proof then sees whether all have the same.
     let mut groups: Vec<u32> = threads.iter().flat_map(|thread| thread.groups.clone()).collect();
@@ -100,28 +101,28 @@ fn as_it_is(target: &mut Target, threads: &[Thread], expected: &[u32]) -> Result
 }
 
 /// All that must be known before anything is changed.
-struct Plan<'a> {
+struct Sequence<'a> {
     target: Option<&'a Target>,
     groups: Vec<u32>,
     /// The ids have to change.
     becomes: bool,
     confinement: &'a Confinement,
-    threads: &'a [Thread],
+    threads: &'a [Credentials],
     root: Option<Root>,
     /// The capabilities that are left, in all sets; `None`: they are not touched.
     keep: Option<u64>,
     no_new_privileges: bool,
 }
 
-impl<'a> Plan<'a> {
-    fn make(
+impl<'a> Sequence<'a> {
+    fn plan(
         target: Option<&'a Target>,
         groups: Vec<u32>,
         becomes: bool,
         confinement: &'a Confinement,
-        threads: &'a [Thread],
+        threads: &'a [Credentials],
         root: Option<Root>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self> {
         let Confinement { capabilities, .. } = confinement;
         let leaves_root = target.is_some_and(|target| target.uid != 0);
         if let Some(keep) = capabilities {
@@ -134,26 +135,26 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns warnings.
-    fn carry_out(&mut self, all_threads: &mut AllThreads) -> Result<Vec<String>, Error> {
+    fn carry_out(
+        &mut self,
+        all_threads: &mut AllThreads,
+        change_root: ChangeRoot<'_>,
+    ) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
-        self.as_root(all_threads, &mut warnings)?;
+        self.as_root(all_threads, change_root, &mut warnings)?;
         let ruleset = match &self.confinement.landlock {
             Some(landlock) => Ruleset::make(landlock, &mut warnings)?,
             None => None,
         };
         self.confinement.limits.iter().try_for_each(limits::set)?;
         let parent = Parent::meet();
-        self.give_up(all_threads, ruleset.as_ref()).map_err(Error::after_a_change)?;
+        self.give_up(all_threads, ruleset.as_ref()).map_err(after_a_change)?;
         parent.keep_in_touch();
         Ok(warnings)
     }
 
     /// From here on there is no way back, and none to go on if one step fails.
-    fn give_up(
-        &self,
-        all_threads: &mut AllThreads,
-        ruleset: Option<&Ruleset>,
-    ) -> Result<(), Error> {
+    fn give_up(&self, all_threads: &mut AllThreads, ruleset: Option<&Ruleset>) -> Result<()> {
         if self.confinement.capabilities.is_some() {
             let keep = self.keep.unwrap_or(0);
             all_threads.command(capabilities::before_the_change(keep, self.threads))?;
@@ -165,6 +166,10 @@ impl<'a> Plan<'a> {
         self.prove(all_threads.tasks())?;
         if let Some(target) = self.target {
             let keep = self.keep.unwrap_or(0);
+            if target.uid != 0 && keep & SETUID == 0 {
+                // SAFETY: takes numbers alone.
+                is_refused("setresuid", unsafe { libc::setresuid(u32::MAX, 0, u32::MAX) })?;
+            }
             try_to_regain(target, keep & SETUID != 0, keep & SETGID != 0)?;
             // What the attempts have not changed, if they failed as they must.
             self.prove(all_threads.tasks())?;
@@ -178,8 +183,9 @@ impl<'a> Plan<'a> {
     fn as_root(
         &mut self,
         all_threads: &mut AllThreads,
+        change_root: ChangeRoot<'_>,
         warnings: &mut Vec<String>,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         if let Some(value) = self.confinement.oom_score_adjust {
             limits::set_oom_score_adjust(value)?;
         }
@@ -187,9 +193,8 @@ impl<'a> Plan<'a> {
             limits::set_nice(all_threads.tasks(), nice)?;
         }
         let Some(root) = &mut self.root else { return Ok(()) };
-        super::chroot::load_time_zone();
-        syslog::connect(LOGGER);
-        LIFE.change_root(|| root.enter())?;
+        load_time_zone();
+        change_root(&|| root.enter())?;
         root.prove_that_nothing_leads_out()?;
         if self.may_leave_a_root() {
             warnings.push(
@@ -202,12 +207,12 @@ impl<'a> Plan<'a> {
     }
 
     fn may_leave_a_root(&self) -> bool {
-        let has = |thread: &Thread| thread.capabilities.permitted & SYS_CHROOT != 0;
+        let has = |thread: &Credentials| thread.capabilities.permitted & SYS_CHROOT != 0;
         self.keep.map_or_else(|| self.threads.iter().any(has), |keep| keep & SYS_CHROOT != 0)
     }
 
-    fn give_up_the_rest(&self, all_threads: &mut AllThreads) -> Result<(), Error> {
-        let mut order = super::all_threads::Order::default();
+    fn give_up_the_rest(&self, all_threads: &mut AllThreads) -> Result<()> {
+        let mut order = Order::default();
         if let Some(keep) = self.keep {
             capabilities::after_the_change(keep, &mut order);
         }
@@ -218,13 +223,13 @@ impl<'a> Plan<'a> {
         all_threads.command(order)
     }
 
-    fn prove(&self, tasks: &mut Tasks) -> Result<(), Error> {
+    fn prove(&self, tasks: &mut Tasks) -> Result<()> {
         let fail = |tid: u32, name: &str, left: &str| {
             let what = self.target.map_or_else(
                 || "Giving up privileges".to_owned(),
                 |target| format!("Dropping privileges to {target}"),
             );
-            Err(Error::new(format!("{what} did not reach thread {tid} ({name:?}): it has {left}.")))
+            Err(refused(format!("{what} did not reach thread {tid} ({name:?}): it has {left}.")))
         };
         for thread in tasks.all()? {
             if let Some(left) = self.left_over(&thread) {
@@ -243,8 +248,8 @@ impl<'a> Plan<'a> {
     }
 
     /// What a thread has and should not have.
-    fn left_over(&self, thread: &Thread) -> Option<String> {
-        let Thread { uids, gids, .. } = thread;
+    fn left_over(&self, thread: &Credentials) -> Option<String> {
+        let Credentials { uids, gids, .. } = thread;
         if let Some(target) = self.target {
             if *uids != [target.uid; 4] {
                 let kinds = "(real, effective, saved, file system)";
@@ -296,7 +301,7 @@ impl Parent {
 
 /// initgroups(3) is getgrouplist(3) and setgroups(2). In two steps the user
 /// database is asked before anything changes, and what to expect is known.
-fn become_target(target: &Target, groups: &[u32]) -> Result<(), Error> {
+fn become_target(target: &Target, groups: &[u32]) -> Result<()> {
     let what = format!("Cannot drop privileges to {target}");
     let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.group.gid));
     let list: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
@@ -304,12 +309,10 @@ fn become_target(target: &Target, groups: &[u32]) -> Result<(), Error> {
     setgroups(&list).map_err(|error| {
         let advice = "In a user namespace, check its /proc/self/setgroups and that every group of \
             the user is mapped there.";
-        Error::of_call("setgroups", error as i32, &what, advice)
+        failed("setgroups", error, &what, advice)
     })?;
-    setresgid(gid, gid, gid)
-        .map_err(|error| Error::of_call("setresgid", error as i32, &what, unmapped))?;
-    setresuid(uid, uid, uid)
-        .map_err(|error| Error::of_call("setresuid", error as i32, &what, unmapped))
+    setresgid(gid, gid, gid).map_err(|error| failed("setresgid", error, &what, unmapped))?;
+    setresuid(uid, uid, uid).map_err(|error| failed("setresuid", error, &what, unmapped))
 }
 
 #[cfg(test)]
@@ -330,14 +333,14 @@ mod tests {
         let (user, root) = (target(10), target(0));
         let confinement = Confinement::default();
         let plan =
-            |target| Plan::make(target, vec![20, 30], true, &confinement, &[], None).unwrap();
-        let left = |thread: Thread| plan(Some(&user)).left_over(&thread);
-        let good = Thread {
+            |target| Sequence::plan(target, vec![20, 30], true, &confinement, &[], None).unwrap();
+        let left = |thread: Credentials| plan(Some(&user)).left_over(&thread);
+        let good = Credentials {
             uids: [10; 4],
             gids: [20; 4],
             groups: vec![20, 30],
             no_new_privileges: Some(true),
-            ..Thread::default()
+            ..Credentials::default()
         };
         assert_eq!(left(good.clone()), None);
         for index in 0..4 {
@@ -349,15 +352,17 @@ mod tests {
             assert!(left(bad).unwrap().contains("group ids"));
         }
         for groups in [vec![20], vec![20, 30, 40], vec![]] {
-            assert!(left(Thread { groups, ..good.clone() }).unwrap().contains("supplementary"));
+            assert!(
+                left(Credentials { groups, ..good.clone() }).unwrap().contains("supplementary")
+            );
         }
-        let privileged = Thread { no_new_privileges: Some(false), ..good.clone() };
+        let privileged = Credentials { no_new_privileges: Some(false), ..good.clone() };
         assert!(left(privileged).unwrap().contains("no_new_privs"));
         let capabilities = Sets { permitted: 1 << 10, ..Sets::default() };
-        let capable = Thread { capabilities, ..good };
+        let capable = Credentials { capabilities, ..good };
         assert!(left(capable.clone()).unwrap().contains("permitted capabilities 0x400"));
         // Root asked for: it may have them.
-        let root_thread = Thread { uids: [0; 4], no_new_privileges: Some(false), ..capable };
+        let root_thread = Credentials { uids: [0; 4], no_new_privileges: Some(false), ..capable };
         assert_eq!(plan(Some(&root)).left_over(&root_thread), None);
         // Nobody asked for anything.
         assert_eq!(plan(None).left_over(&root_thread), None);

@@ -4,19 +4,28 @@
 use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::unistd::{getegid, geteuid, getgid, getuid, setgid, setuid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getuid, setgid, setuid};
 
-use super::*;
+use crate::error::Result;
+use crate::privileges::errors::{after_a_change, failed, refused};
+use crate::privileges::files::give_files;
+use crate::privileges::regain::try_to_regain;
+use crate::privileges::target::Target;
+use crate::privileges::{ChangeRoot, Confinement, Dropped, Whom};
 
-/// Only ids here: the rest is Linux's.
-pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped, Error> {
+/// Changes the ids. All else that may be asked for is Linux's, and refused.
+pub fn carry_out(
+    whom: Option<&Whom>,
+    confinement: &Confinement,
+    _change_root: ChangeRoot<'_>,
+) -> Result<Dropped> {
     let alone = Confinement { no_new_privileges: Some(false), ..Confinement::default() };
     let asked = Confinement {
         no_new_privileges: confinement.no_new_privileges.or(Some(false)),
         ..confinement.clone()
     };
     if asked != alone {
-        return Err(Error::new(
+        return Err(refused(
             "Only ids can be changed on this system: leave out chroot, capabilities, \
              noNewPrivileges, limits, nice, oomScoreAdjust and landlock.",
         ));
@@ -32,28 +41,26 @@ pub fn carry_out(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropp
         target.warnings.extend(given);
         change(&target, uid, gid)?;
     } else if !there() {
-        return Err(Error {
-            errno: Some(libc::EPERM),
-            ..Error::new(format!(
-                "Not permitted to drop privileges to {target}: this process runs as uid {}. \
-                 Start it as root, or as that user and group, or leave out user and group.",
-                geteuid()
-            ))
-        });
+        let message = format!(
+            "Not permitted to drop privileges to {target}: this process runs as uid {}. \
+             Start it as root, or as that user and group, or leave out user and group.",
+            geteuid()
+        );
+        return Err(refused(message).with(None, libc::EPERM));
     }
     if !there() {
-        return Err(Error::new(format!("The ids are not those of {target}.")).after_a_change());
+        return Err(after_a_change(refused(format!("The ids are not those of {target}."))));
     }
-    try_to_regain(&target, false, false).map_err(Error::after_a_change)?;
-    let groups = current_groups().map_err(Error::after_a_change)?;
+    try_to_regain(&target, false, false).map_err(after_a_change)?;
+    let groups = current_groups().map_err(after_a_change)?;
     let identity = target.identity(groups);
     Ok(Dropped { identity: Some(identity), warnings: target.warnings })
 }
 
-fn change(target: &Target, uid: Uid, gid: Gid) -> Result<(), Error> {
-    let failed = |call, error: Errno| {
+fn change(target: &Target, uid: Uid, gid: Gid) -> Result<()> {
+    let failed = |call, errno: Errno| {
         let what = format!("Cannot drop privileges to {target}");
-        Error::of_call(call, error as i32, &what, "Check that the process runs as root.")
+        failed(call, errno, &what, "Check that the process runs as root.")
     };
     let result = match &target.account {
         Some(account) => {
@@ -66,16 +73,16 @@ fn change(target: &Target, uid: Uid, gid: Gid) -> Result<(), Error> {
         None => unsafe { libc::setgroups(0, std::ptr::null()) },
     };
     Errno::result(result).map_err(|error| failed("initgroups", error))?;
-    setgid(gid).map_err(|error| failed("setgid", error).after_a_change())?;
-    setuid(uid).map_err(|error| failed("setuid", error).after_a_change())
+    setgid(gid).map_err(|errno| after_a_change(failed("setgid", errno)))?;
+    setuid(uid).map_err(|errno| after_a_change(failed("setuid", errno)))
 }
 
-fn current_groups() -> Result<Vec<u32>, Error> {
+fn current_groups() -> Result<Vec<u32>> {
     let mut groups = [0; 1024];
     // SAFETY: there is room for 1024 groups.
     let count = unsafe { libc::getgroups(1024, groups.as_mut_ptr()) };
     let count = Errno::result(count)
-        .map_err(|error| Error::of_call("getgroups", error as i32, "Cannot read the groups", ""))?;
+        .map_err(|errno| failed("getgroups", errno, "Cannot read the groups", ""))?;
     let mut groups = groups[..usize::try_from(count).unwrap_or(0)].to_vec();
     groups.sort_unstable();
     groups.dedup();

@@ -13,7 +13,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag};
 
 use super::all_threads::{Call, Expected, Order};
-use super::{Error, Landlock};
+use crate::error::{Error, Result};
+use crate::privileges::Landlock;
+use crate::privileges::errors::{failed, refused};
 use crate::sys::again;
 use crate::walk::{Failure, Found, Last, Trusted, kind, walk};
 
@@ -92,27 +94,23 @@ pub struct Ruleset {
 impl Ruleset {
     /// Makes the rules; nothing is restricted yet. `None` where the kernel has
     /// no Landlock, and that is a warning.
-    pub fn make(asked: &Landlock, warnings: &mut Vec<String>) -> Result<Option<Self>, Error> {
+    pub fn make(asked: &Landlock, warnings: &mut Vec<String>) -> Result<Option<Self>> {
         Self::make_for(abi(), asked, warnings)
     }
 
     fn make_for(
-        abi: Result<i32, Errno>,
+        abi: std::result::Result<i32, Errno>,
         asked: &Landlock,
         warnings: &mut Vec<String>,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Option<Self>> {
         let lacking = lacking(abi, asked);
         if let Some((what, errno)) = lacking {
             let message = format!("Landlock cannot restrict all that was asked for: {what}");
             if !asked.best_effort {
-                return Err(Error {
-                    errno: Some(errno as i32),
-                    syscall: Some("landlock_create_ruleset"),
-                    ..Error::new(format!(
-                        "{message}. Use a newer kernel, or allow it with `bestEffort: true` in \
-                         `landlock`."
-                    ))
-                });
+                let message = format!(
+                    "{message}. Use a newer kernel, or allow it with `bestEffort: true` in `landlock`."
+                );
+                return Err(refused(message).with(Some("landlock_create_ruleset"), errno as i32));
             }
             warnings.push(format!("{message}. Going on without."));
         }
@@ -125,7 +123,7 @@ impl Ruleset {
         // SAFETY: landlock_create_ruleset(2) reads `size` bytes of the structure.
         let fd =
             unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size, 0) };
-        let fd = Errno::result(fd).map_err(|error| failed("landlock_create_ruleset", error))?;
+        let fd = Errno::result(fd).map_err(|error| no_rules("landlock_create_ruleset", error))?;
         // SAFETY: the kernel has just given us this descriptor.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let probe = attr.files & READ_DIR != 0;
@@ -136,7 +134,7 @@ impl Ruleset {
         Ok(Some(ruleset))
     }
 
-    fn allow(&mut self, asked: &Landlock, handled: &RulesetAttr) -> Result<(), Error> {
+    fn allow(&mut self, asked: &Landlock, handled: &RulesetAttr) -> Result<()> {
         for (paths, allowed) in [
             (&asked.read, READ),
             (&asked.write, ALLOWED_TO_WRITE),
@@ -159,28 +157,27 @@ impl Ruleset {
             for port in ports.iter().flatten() {
                 let rule = NetPortAttr { allowed, port: u64::from(*port) };
                 self.add(NET_PORT, (&raw const rule).cast())
-                    .map_err(|error| failed("landlock_add_rule", error))?;
+                    .map_err(|error| no_rules("landlock_add_rule", error))?;
             }
         }
         Ok(())
     }
 
     /// Whether it is the root directory.
-    fn allow_path(&self, path: &Path, allowed: u64) -> Result<bool, Error> {
+    fn allow_path(&self, path: &Path, allowed: u64) -> Result<bool> {
         let fail = |syscall, error: Errno| {
             let what = format!("Cannot keep {} within reach", path.display());
             let advice = "Create it, or leave it out of `landlock`.";
-            let error = Error::of_call(syscall, error as i32, &what, advice);
-            Error { path: Some(path.display().to_string()), ..error }
+            failed(syscall, error, &what, advice).at(path)
         };
         // A link of another user's would widen at will what is within reach.
         let walked = walk(path, Trusted::caller(), Last::Followed);
         let Found { fd: parent, stat: found, .. } = walked.map_err(|failure| match failure {
             Failure::Os(call, error) => fail(call, error),
             Failure::Link(link) => {
-                let (path, why, advice) = (path.display(), link.why(), link.advice(None));
-                let text = format!("Refusing to keep {path} within reach: {why}. {advice}.");
-                Error { path: Some(path.to_string()), ..Error::new(text) }
+                let (shown, why, advice) = (path.display(), link.why(), link.advice(None));
+                let text = format!("Refusing to keep {shown} within reach: {why}. {advice}.");
+                refused(text).at(path)
             }
         })?;
         let is_directory = kind(&found) == SFlag::S_IFDIR;
@@ -194,7 +191,7 @@ impl Ruleset {
         Ok((root.st_dev, root.st_ino) == (found.st_dev, found.st_ino))
     }
 
-    fn add(&self, kind: libc::c_int, rule: *const libc::c_void) -> Result<(), Errno> {
+    fn add(&self, kind: libc::c_int, rule: *const libc::c_void) -> std::result::Result<(), Errno> {
         let fd = self.fd.as_raw_fd();
         // SAFETY: `rule` points to the structure of that kind of rule.
         let result = unsafe { libc::syscall(libc::SYS_landlock_add_rule, fd, kind, rule, 0) };
@@ -236,12 +233,12 @@ fn probe_flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
 }
 
-fn failed(syscall: &'static str, error: Errno) -> Error {
-    Error::of_call(syscall, error as i32, "Cannot make Landlock's rules", "Look at `landlock`.")
+fn no_rules(syscall: &'static str, errno: Errno) -> Error {
+    failed(syscall, errno, "Cannot make Landlock's rules", "Look at `landlock`.")
 }
 
 /// The version of Landlock that the kernel has.
-fn abi() -> Result<i32, Errno> {
+fn abi() -> std::result::Result<i32, Errno> {
     let none: *const RulesetAttr = std::ptr::null();
     // SAFETY: without a structure, the call only tells the version.
     let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, VERSION) };
@@ -249,7 +246,7 @@ fn abi() -> Result<i32, Errno> {
 }
 
 /// What of the request this version of Landlock cannot restrict.
-fn lacking(abi: Result<i32, Errno>, asked: &Landlock) -> Option<(String, Errno)> {
+fn lacking(abi: std::result::Result<i32, Errno>, asked: &Landlock) -> Option<(String, Errno)> {
     let abi = match abi {
         Ok(abi) => abi,
         Err(Errno::EOPNOTSUPP) => {

@@ -9,9 +9,9 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{chdir, chroot, fchdir};
 
-use super::Error;
-use crate::sys::FileId;
-use crate::sys::again;
+use crate::error::{Error, Result};
+use crate::privileges::errors::{failed, refused};
+use crate::sys::{FileId, again};
 use crate::walk::{Failure, Found, Last, Trusted, kind, walk};
 
 /// The directory that is to become the root.
@@ -27,16 +27,16 @@ pub struct Root {
 
 impl Root {
     /// Opens and checks it; nothing is changed yet.
-    pub fn open(asked: &Path, tasks: RawFd) -> Result<Self, Error> {
-        let fail = |syscall, error: Errno| failed(asked, syscall, error as i32);
+    pub fn open(asked: &Path, tasks: RawFd) -> Result<Self> {
+        let fail = |syscall, error: Errno| cannot_enter(asked, syscall, error);
         // Nobody but root may put another directory there, or a file in it that
         // a privileged program would believe (sshd_config(5), ChrootDirectory).
         let root = walk(asked, Trusted::ROOT, Last::Followed).map_err(|failure| match failure {
             Failure::Os(call, error) => fail(call, error),
             Failure::Link(link) => {
-                let (asked, why, advice) = (asked.display(), link.why(), link.advice(None));
-                let text = format!("Refusing the new root directory {asked}: {why}. {advice}.");
-                Error { path: Some(asked.to_string()), ..Error::new(text) }
+                let (shown, why, advice) = (asked.display(), link.why(), link.advice(None));
+                let text = format!("Refusing the new root directory {shown}: {why}. {advice}.");
+                refused(text).at(asked)
             }
         })?;
         if kind(&root.stat) != SFlag::S_IFDIR {
@@ -45,16 +45,14 @@ impl Root {
         let is_others = !Trusted::ROOT.includes(root.stat.st_uid) || root.stat.st_mode & 0o022 != 0;
         let above = root.unsteady.as_ref().map(|unsteady| &unsteady.path);
         if let Some(directory) = above.or(is_others.then_some(&root.path)) {
-            return Err(Error {
-                path: Some(directory.display().to_string()),
-                ..Error::new(format!(
-                    "Refusing the new root directory {}: others than root could change {}. \
-                     Every directory on the way to it must belong to root, and be writable by \
-                     root alone (chown root, chmod go-w).",
-                    asked.display(),
-                    directory.display()
-                ))
-            });
+            let message = format!(
+                "Refusing the new root directory {}: others than root could change {}. \
+                 Every directory on the way to it must belong to root, and be writable by \
+                 root alone (chown root, chmod go-w).",
+                asked.display(),
+                directory.display()
+            );
+            return Err(refused(message).at(directory));
         }
         let Found { fd: directory, stat: found, path, .. } = root;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -70,9 +68,9 @@ impl Root {
     /// openat(2) with "..", from a directory outside, leads out of the root.
     fn refuse_ways_out(
         &mut self,
-        is_inside: impl Fn(&Self, &str) -> Result<bool, Errno>,
-    ) -> Result<(), Error> {
-        let fail = |path: &Path, errno: Errno| failed(path, "open", errno as i32);
+        is_inside: impl Fn(&Self, &str) -> std::result::Result<bool, Errno>,
+    ) -> Result<()> {
+        let fail = |path: &Path, errno: Errno| cannot_enter(path, "open", errno);
         let mut fds = Vec::new();
         for entry in self.descriptors.iter() {
             let entry = entry.map_err(|errno| fail(&self.path, errno))?;
@@ -89,7 +87,7 @@ impl Root {
             };
             if !inside.map_err(|errno| fail(&self.path, errno))? {
                 let target = readlinkat(&self.descriptors, name.as_str()).unwrap_or_default();
-                return Err(Error::new(format!(
+                return Err(refused(format!(
                     "Cannot change the root directory: descriptor {fd} is the directory {}, and \
                      through it the new root can be left. Close it before privileges are dropped, \
                      or leave it out of `keepFds`.",
@@ -101,7 +99,7 @@ impl Root {
     }
 
     /// By its path, as long as nothing has changed: so that it can be told in time.
-    fn is_beneath(&self, fd: &str) -> Result<bool, Errno> {
+    fn is_beneath(&self, fd: &str) -> std::result::Result<bool, Errno> {
         match readlinkat(&self.descriptors, fd) {
             Ok(target) => Ok(Path::new(&target).starts_with(&self.path)),
             Err(Errno::ENOENT) => Ok(true),
@@ -111,7 +109,7 @@ impl Root {
     }
 
     /// By going up as far as it goes, in the new root: so that nothing is left out.
-    fn ends_at_the_root(&self, fd: &str) -> Result<bool, Errno> {
+    fn ends_at_the_root(&self, fd: &str) -> std::result::Result<bool, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let identity = |fd: &OwnedFd| fstat(fd).map(|found| FileId::from(&found));
         let mut at = openat(&self.descriptors, fd, flags, Mode::empty())?;
@@ -125,14 +123,14 @@ impl Root {
     }
 
     /// That no directory outside is open, in the new root: one may have been opened meanwhile.
-    pub fn prove_that_nothing_leads_out(&mut self) -> Result<(), Error> {
+    pub fn prove_that_nothing_leads_out(&mut self) -> Result<()> {
         self.refuse_ways_out(|root, fd| root.ends_at_the_root(fd))
     }
 
     /// Makes it the root of all threads, which share it (clone(2), CLONE_FS),
     /// and the working directory.
-    pub fn enter(&self) -> Result<(), Error> {
-        let fail = |syscall| move |error: Errno| failed(&self.path, syscall, error as i32);
+    pub fn enter(&self) -> Result<()> {
+        let fail = |syscall| move |error: Errno| cannot_enter(&self.path, syscall, error);
         again(|| fchdir(&self.directory)).map_err(fail("fchdir"))?;
         again(|| chroot(".")).map_err(fail("chroot"))?;
         again(|| chdir("/")).map_err(fail("chdir"))
@@ -143,15 +141,14 @@ impl Root {
     }
 }
 
-fn failed(path: &Path, syscall: &'static str, errno: i32) -> Error {
+fn cannot_enter(path: &Path, syscall: &'static str, errno: Errno) -> Error {
     let what = format!("Cannot make {} the root directory", path.display());
-    let advice = match Errno::from_raw(errno) {
+    let advice = match errno {
         Errno::EPERM => "It takes root, or CAP_SYS_CHROOT.",
         Errno::ENOENT => "Create it.",
         _ => "Give a directory with `chroot`.",
     };
-    let error = Error::of_call(syscall, errno, &what, advice);
-    Error { path: Some(path.display().to_string()), ..error }
+    failed(syscall, errno, &what, advice).at(path)
 }
 
 /// Reads /etc/localtime, as long as it can be: localtime_r(3) does so once.

@@ -12,8 +12,9 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
-use super::Error;
-use crate::sys::FileId;
+use crate::error::{Error, Result};
+use crate::privileges::errors::{failed, refused};
+use crate::sys::{FileId, errno_of};
 
 /// So many lists must have named nobody new: the kernel's list may lack a thread
 /// while another one ends (2 of 10 000, when one always does).
@@ -21,7 +22,7 @@ const QUIET: u32 = 3;
 
 /// The credentials of one thread, from its `status` of proc_pid_status(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Thread {
+pub struct Credentials {
     pub tid: u32,
     pub name: String,
     /// Real, effective, saved, file system.
@@ -51,7 +52,7 @@ pub struct Sets {
 pub struct Tasks(Dir);
 
 impl Tasks {
-    pub fn open() -> Result<Self, Error> {
+    pub fn open() -> Result<Self> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let open = || Dir::open("/proc/self/task", flags, Mode::empty());
         let dir = crate::sys::again(open).map_err(unreadable)?;
@@ -62,7 +63,7 @@ impl Tasks {
         };
         let status = tasks.read("../status").map_err(unreadable)?;
         if is_foreign(&String::from_utf8_lossy(&status)) {
-            return Err(Error::new(
+            return Err(refused(
                 "Cannot drop privileges: /proc is that of another pid namespace, and its numbers \
                  of threads mean nothing here. Mount it anew (mount -t proc proc /proc).",
             ));
@@ -77,10 +78,7 @@ impl Tasks {
     /// Calls with the id of every thread, each once. A thread that begins
     /// meanwhile is not left out: the list is read again until it has often
     /// enough named nobody new.
-    pub fn each(
-        &mut self,
-        mut call: impl FnMut(&Self, u32) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn each(&mut self, mut call: impl FnMut(&Self, u32) -> Result<()>) -> Result<()> {
         let mut seen = BTreeSet::new();
         let mut quiet = 0;
         while quiet < QUIET {
@@ -93,7 +91,7 @@ impl Tasks {
         if seen.is_empty() { Err(unreadable(Errno::ENOENT)) } else { Ok(()) }
     }
 
-    fn ids(&mut self) -> Result<Vec<u32>, Error> {
+    fn ids(&mut self) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for entry in self.0.iter() {
             let entry = entry.map_err(unreadable)?;
@@ -103,7 +101,7 @@ impl Tasks {
     }
 
     /// Every thread of this process; one that ends meanwhile is left out.
-    pub fn all(&mut self) -> Result<Vec<Thread>, Error> {
+    pub fn all(&mut self) -> Result<Vec<Credentials>> {
         let mut threads = Vec::new();
         self.each(|tasks, tid| {
             if let Some(status) = unless_gone(tasks.read(&format!("{tid}/status")))? {
@@ -117,7 +115,7 @@ impl Tasks {
 
     /// The root directory of a thread: not the process's, after unshare(2) with
     /// CLONE_FS.
-    pub fn root_of(&self, tid: u32) -> Result<Option<FileId>, Error> {
+    pub fn root_of(&self, tid: u32) -> Result<Option<FileId>> {
         let path = format!("{tid}/root");
         let found = fstatat(self.0.as_fd(), path.as_str(), AtFlags::empty());
         Ok(unless_gone(found.map_err(io::Error::from))?.map(|found| FileId::from(&found)))
@@ -151,7 +149,7 @@ fn is_foreign(status: &str) -> bool {
     line.is_some_and(|numbers| numbers.split_whitespace().count() != 1)
 }
 
-fn unless_gone<T>(result: io::Result<T>) -> Result<Option<T>, Error> {
+fn unless_gone<T>(result: io::Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
@@ -160,21 +158,21 @@ fn unless_gone<T>(result: io::Result<T>) -> Result<Option<T>, Error> {
 }
 
 fn unreadable(error: impl Into<io::Error>) -> Error {
-    let errno = error.into().raw_os_error().unwrap_or(libc::EIO);
+    let errno = errno_of(&error.into());
     let what = "Cannot drop privileges: /proc/self/task, which proves that every thread has \
         dropped them, cannot be read";
     let advice = match errno {
-        libc::EMFILE => "Raise the limit `nofile`.",
+        Errno::EMFILE => "Raise the limit `nofile`.",
         _ => {
             "Mount /proc where the daemon runs. In a chroot or under Landlock privileges are not \
              dropped a second time."
         }
     };
-    Error::of_call("open", errno, what, advice)
+    failed("open", errno, what, advice)
 }
 
 /// `None` where a line is missing or is not what it should be.
-fn parse(tid: u32, status: &str) -> Option<Thread> {
+fn parse(tid: u32, status: &str) -> Option<Credentials> {
     let lines: BTreeMap<&str, &str> =
         status.lines().filter_map(|line| line.split_once(':')).collect();
     let numbers = |key: &str| -> Option<Vec<u32>> {
@@ -184,7 +182,7 @@ fn parse(tid: u32, status: &str) -> Option<Thread> {
     let mut groups = numbers("Groups")?;
     groups.sort_unstable();
     groups.dedup();
-    Some(Thread {
+    Some(Credentials {
         tid,
         name: lines.get("Name")?.trim().to_owned(),
         uids: numbers("Uid")?.try_into().ok()?,

@@ -7,13 +7,14 @@
 use std::path::Path;
 use std::{fs, io};
 
-use super::Error;
-use super::threads::Thread;
-use crate::sys::procfs;
+use super::threads::Credentials;
+use crate::error::{Error, Result};
+use crate::privileges::errors::{failed, refused};
+use crate::sys::{errno_of, procfs};
 
 /// Refuses to go on where there is such a thread. UV_USE_IO_URING may be gone from
 /// the environment, and its thread be there.
-pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
+pub fn refuse(threads: &[Credentials]) -> Result<()> {
     let thread = threads.iter().find(|thread| thread.name.starts_with("iou-"));
     let found = match thread {
         Some(thread) => format!("thread {:?} ({})", thread.name, thread.tid),
@@ -23,7 +24,7 @@ pub fn refuse(threads: &[Thread]) -> Result<(), Error> {
             None => return Ok(()),
         },
     };
-    Err(Error::new(format!(
+    Err(refused(format!(
         "Cannot drop privileges: io_uring's {found} would keep them. Start the daemon with \
          UV_USE_IO_URING=0, and use no io_uring before privileges are dropped."
     )))
@@ -54,7 +55,6 @@ fn ring_with_a_thread() -> io::Result<Option<String>> {
 }
 
 fn unreadable(error: io::Error) -> Error {
-    let errno = error.raw_os_error().unwrap_or(libc::EIO);
     let what = "Cannot drop privileges: /proc/self/fd, which tells of io_uring, cannot be read";
-    Error::of_call("open", errno, what, "Mount /proc where the daemon runs.")
+    failed("open", errno_of(&error), what, "Mount /proc where the daemon runs.")
 }
