@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use tsdaemonize_core::output::line::{self, Line};
 use tsdaemonize_core::pidfile::parse_pid;
 use tsdaemonize_core::start::frames::{Frame, receive, send};
-use tsdaemonize_core::syslog::format::{Fields, LONGEST, Record, facility, severity};
-use tsdaemonize_core::syslog::journal::Format;
-use tsdaemonize_core::syslog::rfc3164::Rfc3164;
-use tsdaemonize_core::syslog::rfc5424::Rfc5424;
+use tsdaemonize_core::syslog::format::journal::Format;
+use tsdaemonize_core::syslog::format::rfc3164::Rfc3164;
+use tsdaemonize_core::syslog::format::rfc5424::Rfc5424;
+use tsdaemonize_core::syslog::message::{Fields, LONGEST, Record, facility, severity};
 use tsdaemonize_core::syslog::{Config, Remote, Transport};
 
 fn config(ident: &str) -> Config {

@@ -102,7 +102,7 @@ pub fn syslog_log_fields(
 /// every message. The queue's lock is not held meanwhile: V8 may collect garbage here.
 fn with_text(value: Unknown<'_>, longest: usize, f: impl FnOnce(&[u8])) {
     MESSAGE.with_borrow_mut(|buffer| {
-        let mut room = longest.min(syslog::format::LONGEST);
+        let mut room = longest.min(syslog::message::LONGEST);
         loop {
             // There must be room for a NUL as well. Where the next character does not fit, up to 3 bytes stay
             // unused.

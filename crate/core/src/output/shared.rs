@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use super::maps::Spare;
 use super::ring::Ring;
-use crate::syslog::local::TOGETHER;
+use crate::syslog::transport::local::TOGETHER;
 use crate::zone::Zone;
 
 /// Of each pipe, so many bytes may wait for the logger: as many as the queue has. Memory only where they

@@ -1,20 +1,27 @@
 //! Syslog that never blocks the event loop and loses nothing that it could keep.
 //!
 //! [`log`] reads the clock and copies the text into a bounded queue; that is all that the event loop
-//! pays. A native thread ([`sender`]) takes what has gathered, formats it ([`format`](mod@format),
-//! [`rfc3164`], [`rfc5424`], [`journal`]) and sends it to the logger ([`local`], [`remote`],
-//! [`journal`]), many messages to a system call and in their order. While the logger is missing,
+//! pays. A native thread ([`sender`]) takes what has gathered, formats it ([`format`](mod@format)) and
+//! sends it to the logger ([`transport`]), many messages to a system call and in their order. While the logger is missing,
 //! full or being restarted, messages wait in the queue. When the queue is full, the newest are
 //! counted, and one line says how many were dropped.
 
-pub mod format;
-pub mod journal;
-pub mod local;
+pub mod format {
+    //! What a message looks like, by transport.
+
+    pub mod journal;
+    pub mod rfc3164;
+    pub mod rfc5424;
+}
+pub mod message;
 pub(crate) mod queue;
-pub mod remote;
-pub mod rfc3164;
-pub mod rfc5424;
 pub mod sender;
+pub mod transport {
+    //! The ways to a logger.
+
+    pub mod local;
+    pub mod tcp;
+}
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,7 +70,7 @@ pub struct Remote {
 fn look() {
     static LOOKED: AtomicBool = AtomicBool::new(false);
     if !LOOKED.swap(true, Ordering::SeqCst) || sys::is_main_thread() {
-        journal::look();
+        format::journal::look();
     }
 }
 
@@ -75,19 +82,23 @@ impl Transport {
 
     /// To the journal: at this socket, or at its own.
     pub fn journal(path: Option<PathBuf>) -> Self {
-        Self::Journal(path.unwrap_or_else(|| PathBuf::from(journal::SOCKET)))
+        Self::Journal(path.unwrap_or_else(|| PathBuf::from(format::journal::SOCKET)))
     }
 
     /// Where messages go if nothing else was asked for: to the journal, where it reads our stdout or
     /// stderr anyhow (systemd.exec(5), `$JOURNAL_STREAM`), else to the local logger.
     pub fn default_here() -> Self {
         look();
-        if journal::reads(1) || journal::reads(2) { Self::journal(None) } else { Self::local(None) }
+        if format::journal::reads(1) || format::journal::reads(2) {
+            Self::journal(None)
+        } else {
+            Self::local(None)
+        }
     }
 
     /// The longest text of a message, in bytes. The journal takes more than a queue can hold.
     fn longest(&self) -> usize {
-        if matches!(self, Self::Journal(_)) { CAPACITY / 2 } else { format::LONGEST }
+        if matches!(self, Self::Journal(_)) { CAPACITY / 2 } else { message::LONGEST }
     }
 }
 
@@ -111,7 +122,7 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 /// setlogmask(3): bit n lets priority n through.
 static MASK: AtomicI32 = AtomicI32::new(0xff);
 /// The longest text that the transport takes.
-static LIMIT: AtomicUsize = AtomicUsize::new(format::LONGEST);
+static LIMIT: AtomicUsize = AtomicUsize::new(message::LONGEST);
 
 /// What the last `openlog` has set; the thread may not be there yet.
 pub(crate) fn newest_config() -> Arc<Config> {
@@ -184,7 +195,7 @@ pub fn close() {
 }
 
 fn seconds(time: SystemTime) -> i64 {
-    format::second(time) as i64
+    message::second(time) as i64
 }
 
 /// setlogmask(3): returns the mask before; 0 changes nothing.
@@ -205,7 +216,7 @@ pub fn longest() -> usize {
 /// syslog(3): takes the message into the queue. Never blocks on anything but the queue's lock.
 pub fn log(priority: i32, text: &[u8]) {
     if is_let_through(priority) {
-        let text = format::cut(text, longest());
+        let text = message::cut(text, longest());
         QUEUE.push(priority, text, &[], |_| {});
     }
 }
@@ -217,8 +228,8 @@ pub fn log_fields<'a>(
     fields: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) {
     if is_let_through(priority) {
-        let text = format::cut(text, longest());
-        let fields = format::Fields::pack(fields);
+        let text = message::cut(text, longest());
+        let fields = message::Fields::pack(fields);
         QUEUE.push(priority, text, &fields, |_| {});
     }
 }
@@ -226,7 +237,7 @@ pub fn log_fields<'a>(
 /// [`log`]; `note` gets which message it becomes, before that can be sent: it has been when so many have.
 /// `false` where it is masked or was dropped.
 pub fn log_noting(priority: i32, text: &[u8], note: impl FnOnce(u64)) -> bool {
-    is_let_through(priority) && QUEUE.push(priority, format::cut(text, longest()), &[], note)
+    is_let_through(priority) && QUEUE.push(priority, message::cut(text, longest()), &[], note)
 }
 
 /// [`log`], then [`flush_last`]: the last words of a dying process.
@@ -263,7 +274,7 @@ pub fn missing() -> Option<PathBuf> {
         return None;
     };
     // The connection stays where the path is out of reach by now (chroot(2)).
-    (!connected && local::Local::connect(path).is_err()).then(|| path.clone())
+    (!connected && transport::local::Local::connect(path).is_err()).then(|| path.clone())
 }
 
 /// Whether what is written to stderr goes where messages go: to the journal.
@@ -309,6 +320,6 @@ impl Config {
 
     /// To the journal, and so does what is written to stderr.
     fn goes_to_stderr(&self) -> bool {
-        matches!(self.transport, Transport::Journal(_)) && journal::reads(2)
+        matches!(self.transport, Transport::Journal(_)) && format::journal::reads(2)
     }
 }

@@ -15,11 +15,11 @@ use ::syslog::{LogFormat, Logger};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::format::{Fields, Formatter, Record, cut, facility, plain, severity};
-use super::journal::Journal;
-use super::local::{Local, PATIENCE, TOGETHER};
+use super::format::journal::Journal;
+use super::message::{Fields, Formatter, Record, cut, facility, plain, severity};
 use super::queue::{Batch, Entry};
-use super::remote::{Tcp, Udp};
+use super::transport::local::{Local, PATIENCE, TOGETHER};
+use super::transport::tcp::{Tcp, Udp};
 use super::{Config, QUEUE, TOLD, Transport};
 use crate::thread;
 

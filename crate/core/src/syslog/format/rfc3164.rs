@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use ::syslog::{LogFormat, Severity};
 
-use super::Config;
-use super::format::{
+use super::super::Config;
+use super::super::message::{
     LONGEST, LONGEST_FIELDS, Record, escape, local_time, quoted_fields, second, tag,
 };
 use crate::zone::{Local, MONTHS};
@@ -65,9 +65,9 @@ impl LogFormat<Record<'_>> for Rfc3164 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use super::super::Transport;
-    use super::super::format::Fields;
     use super::*;
+    use crate::syslog::Transport;
+    use crate::syslog::message::Fields;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn line(options: i32, facility: i32, text: &str, fields: &[(&str, &str)]) -> String {

@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::syslog::{LogFormat, Severity};
 
-use super::format::{LONGEST_FIELDS, Record, escape, local_time, pid, quoted_field, second};
-use super::{Config, Remote};
+use super::super::message::{
+    LONGEST_FIELDS, Record, escape, local_time, pid, quoted_field, second,
+};
+use super::super::{Config, Remote};
 use crate::zone::Local;
 
 /// What RFC 5424 takes of each: HOSTNAME, APP-NAME, and an SD-NAME.
@@ -112,9 +114,9 @@ fn printable(text: &str, longest: usize) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use super::super::Transport;
-    use super::super::format::Fields;
     use super::*;
+    use crate::syslog::Transport;
+    use crate::syslog::message::Fields;
     use std::time::Duration;
 
     fn line(ident: &str, text: &str, fields: &[(&str, &str)]) -> String {

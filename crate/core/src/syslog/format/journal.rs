@@ -17,9 +17,10 @@ use ::syslog::{LogFormat, Severity};
 use nix::errno::Errno;
 use nix::sys::socket::SockType;
 
-use super::format::{Record, escape, local_time, pid, second, without_controls};
-use super::local::{send_datagrams, unix_socket};
-use super::{Config, rfc3164};
+use super::super::Config;
+use super::super::message::{Record, escape, local_time, pid, second, without_controls};
+use super::super::transport::local::{send_datagrams, unix_socket};
+use super::rfc3164;
 
 /// The socket.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
@@ -174,9 +175,9 @@ impl Journal {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use super::super::Transport;
-    use super::super::format::Fields;
     use super::*;
+    use crate::syslog::Transport;
+    use crate::syslog::message::Fields;
 
     #[test]
     fn no_text_and_no_value_forges_a_field() {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, getsockopt, setsockopt, shutdown, sockopt};
 
-use super::Remote;
+use super::super::Remote;
 use super::local::{Stream, send_datagrams, set_patience};
 
 /// For a host to answer a connection.

@@ -8,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::syslog::{Facility, LogFormat, Severity};
 
-use super::rfc3164::Rfc3164;
-use super::rfc5424::Rfc5424;
-use super::{Config, Transport, journal};
+use super::format::journal;
+use super::format::rfc3164::Rfc3164;
+use super::format::rfc5424::Rfc5424;
+use super::{Config, Transport};
 use crate::zone::{self, Local};
 
 /// The longest text of a message to a syslog server, in bytes after escaping.
