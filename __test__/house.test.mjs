@@ -101,9 +101,9 @@ for (const [file, line, expected] of [
 
 const CORE = 'core/src/'
 /** Rooms of the core in which files still go in circles. */
-const KNOTTED = ['output', 'syslog']
+const KNOTTED = []
 /** Rooms of the core that still ask which system is compiled. */
-const ASKING = ['output', 'syslog']
+const ASKING = []
 /** Where it may be asked for which system is compiled; the tracer is for one alone. */
 const MAY_ASK = /^(core\/src\/sys\/|core\/tests\/|faults\/|\w+\/build\.rs$)/
 

@@ -1,31 +1,27 @@
-//! Local time without localtime(3) where it is needed.
+//! Local time where localtime(3) may not be called.
 //!
-//! localtime(3) reads the environment, which JavaScript may change meanwhile, and takes a lock: no other
-//! thread than JavaScript's may call it, and no child of fork. So the offsets of the coming years are
-//! looked up before, and the rest is arithmetic.
+//! localtime(3) reads the environment, which JavaScript may change meanwhile, and takes a lock: no thread
+//! but JavaScript's may call it, and no child of fork. So the offsets of the coming years are looked up
+//! before, and the rest is arithmetic.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use crate::sys;
 
-/// Years that the table is made for. After them the last offset goes on.
+/// The table is made for so many years. After them the last offset goes on.
 const YEARS: i64 = 8;
 const DAY: i64 = 86_400;
 const WEEK: i64 = 7 * DAY;
-/// The months' names.
-pub const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The zone of this process, as it was last looked up.
-static HERE: RwLock<Zone> = RwLock::new(Zone { changes: [(i64::MIN, 0); 32], count: 1 });
+static HERE: RwLock<Zone> = RwLock::new(Zone::fixed(0));
 /// The second of the last look.
 static LOOKED: AtomicI64 = AtomicI64::new(NEVER);
 const NEVER: i64 = i64::MIN;
 
 /// Looks, once a second, whether local time is still what it was: TZ may have been changed. Does nothing
-/// in other threads than the main one, unless none has looked yet.
+/// in a thread that is not the main one, unless none has looked yet.
 pub fn look(now: i64) {
     let last = LOOKED.load(Ordering::Relaxed);
     if last != now && (last == NEVER || sys::is_main_thread()) {
@@ -44,9 +40,10 @@ pub fn here() -> Zone {
     *HERE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From when on local time is so many seconds ahead of UTC.
+/// How many seconds local time is ahead of UTC, and from when on.
 #[derive(Debug, Clone, Copy)]
 pub struct Zone {
+    /// From a second on, the seconds ahead of UTC.
     changes: [(i64, i64); 32],
     count: usize,
 }
@@ -71,9 +68,14 @@ pub struct Local {
 }
 
 impl Zone {
-    /// Of this process, from now on.
+    /// A zone that is always so many seconds ahead of UTC.
+    pub const fn fixed(offset: i64) -> Self {
+        Self { changes: [(i64::MIN, offset); 32], count: 1 }
+    }
+
+    /// The zone of this process, from now on. By localtime(3).
     pub fn look_up(now: i64) -> Self {
-        let mut zone = Self { changes: [(i64::MIN, offset(now)); 32], count: 1 };
+        let mut zone = Self::fixed(offset(now));
         let mut from = now;
         while from < now + YEARS * 366 * DAY && zone.count < zone.changes.len() {
             let to = from + WEEK;
@@ -102,15 +104,6 @@ impl Zone {
         let (year, month, day) = date(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         Local { year, month, day, hour, minute, second, offset }
-    }
-
-    /// `Nov 24 09:22:01 `. No allocation, no lock.
-    pub fn stamp(&self, now: i64, mut to: &mut [u8]) -> usize {
-        let Local { month, day, hour, minute, second, .. } = self.local(now);
-        let month = MONTHS.get(month).copied().unwrap_or("Jan");
-        let before = to.len();
-        let _ = write!(to, "{month} {day:2} {hour:02}:{minute:02}:{second:02} ");
-        before - to.len()
     }
 }
 
@@ -152,15 +145,8 @@ fn date(day: i64) -> (i64, usize, i64) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-
-    fn text(zone: &Zone, now: i64) -> String {
-        let mut buffer = [0u8; 32];
-        let length = zone.stamp(now, &mut buffer);
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
-    }
 
     fn by_libc(now: i64) -> Local {
         // SAFETY: as in `offset`.
@@ -192,13 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_clock_is_found_to_the_second() {
-        let zone = Zone { changes: [(i64::MIN, 3600); 32], count: 1 };
-        assert_eq!(text(&zone, 1_743_296_399), "Mar 30 01:59:59 ");
-        let mut summer = zone;
-        summer.changes[1] = (1_743_296_400, 7200);
-        summer.count = 2;
-        assert_eq!(text(&summer, 1_743_296_399), "Mar 30 01:59:59 ");
-        assert_eq!(text(&summer, 1_743_296_400), "Mar 30 03:00:00 ");
+    fn a_change_of_the_clock_counts_from_its_second_on() {
+        let mut zone = Zone::fixed(3600);
+        zone.changes[1] = (1_743_296_400, 7200);
+        zone.count = 2;
+        let time = |second| {
+            let local = zone.local(second);
+            (local.hour, local.minute, local.second)
+        };
+        assert_eq!(time(1_743_296_399), (1, 59, 59));
+        assert_eq!(time(1_743_296_400), (3, 0, 0));
     }
 }

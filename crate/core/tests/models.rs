@@ -6,6 +6,8 @@
 
 #[path = "../src/output/line.rs"]
 mod line;
+#[path = "../src/syslog/message.rs"]
+mod message;
 #[allow(unused_imports, reason = "only its cell is needed")]
 #[path = "../src/sync.rs"]
 mod of_std;
@@ -20,32 +22,34 @@ mod signal_safe {
     }
 }
 
+mod sys {
+    pub unsafe fn remove_pages(_start: usize, _size: usize) {}
+}
+
 mod syslog {
-    pub(crate) use crate::queue;
+    pub(crate) use crate::{message, queue};
+}
+
+mod zone {
+    pub fn look(_now: i64) {}
 }
 
 /// What the queue knows of the rest of the core.
-#[derive(Debug, Clone)]
-pub struct Config {
-    transport: u8,
-}
+mod config {
+    #[derive(Debug, Clone)]
+    pub struct Config {
+        pub transport: u8,
+    }
 
-impl Config {
-    fn unopened() -> Self {
-        Self { transport: 0 }
+    impl Config {
+        pub fn unopened() -> Self {
+            Self { transport: 0 }
+        }
     }
 }
 
 fn note_sent(done: u64) {
     SENT.fetch_max(done, sync::Ordering::SeqCst);
-}
-
-fn note_time(_time: std::time::SystemTime) {}
-
-fn note_opening(_config: &Config) {}
-
-fn start_sender() -> bool {
-    true
 }
 
 loom::lazy_static! {
@@ -244,7 +248,7 @@ fn texts(batch: &mut Batch) -> (Vec<String>, usize) {
     (texts, bytes.len())
 }
 
-/// Daemon and keeper: `printed` is in two pipes, the thread reads so many bytes at a time, another sends,
+/// Daemon and relay: `printed` is in two pipes, the thread reads so many bytes at a time, another sends,
 /// and both may die between any two things that they do. Each line arrives, once, in its order.
 fn dies_whenever<const BYTES: usize, const MARKS: usize>(printed: [&'static str; 2], most: usize) {
     explore(2, move || {
@@ -252,7 +256,7 @@ fn dies_whenever<const BYTES: usize, const MARKS: usize>(printed: [&'static str;
             printed.map(|text| text.bytes().collect::<VecDeque<u8>>()),
         ));
         let ring = Arc::new(Ring::<BYTES, MARKS>::new());
-        let queue = Arc::new(empty_queue!());
+        let queue = Arc::new(empty_queue!(|| true));
         let logger = Arc::new(loom::sync::Mutex::new(Vec::new()));
 
         let reader = {
@@ -276,20 +280,20 @@ fn dies_whenever<const BYTES: usize, const MARKS: usize>(printed: [&'static str;
             daemon_thread(move || {
                 let mut batch = Batch::default();
                 for _ in 0..2 {
-                    queue.take_more(&mut batch);
+                    queue.add_entries(&mut batch);
                     let (texts, bytes) = texts(&mut batch);
                     let count = texts.len();
                     // One system call: the kernel says how many it took even if the caller is dead then.
                     seen(|| logger.lock().unwrap().extend(texts));
-                    queue.note_done(count, bytes);
+                    queue.note_done(count, bytes, note_sent);
                 }
             })
         };
-        let keeper = thread(move || {
+        let relay = thread(move || {
             kill_daemon();
             let sent = logger.lock().unwrap().clone();
             let mut all = sent.clone();
-            keep(&ring, &mut pipes.lock().unwrap(), sent.len() as u64, &mut all);
+            relay_rest(&ring, &mut pipes.lock().unwrap(), sent.len() as u64, &mut all);
             for text in printed {
                 let expected: Vec<&str> =
                     text.split('\n').filter(|line| !line.is_empty()).collect();
@@ -301,13 +305,13 @@ fn dies_whenever<const BYTES: usize, const MARKS: usize>(printed: [&'static str;
                 printed.iter().map(|text| text.split_terminator('\n').count()).sum();
             assert_eq!(all.len(), expected, "{all:?}");
         });
-        keeper.join().unwrap();
+        relay.join().unwrap();
         reader.join().unwrap();
         sender.join().unwrap();
     });
 }
 
-/// As `streams::reader` does.
+/// Reads as the daemon's thread does.
 fn read<const BYTES: usize, const MARKS: usize>(
     pipes: &loom::sync::Mutex<[VecDeque<u8>; 2]>,
     ring: &Ring<BYTES, MARKS>,
@@ -316,7 +320,7 @@ fn read<const BYTES: usize, const MARKS: usize>(
     line: &mut Line,
     most: usize,
 ) -> usize {
-    let places = ring.read(pipe, most, |memory| {
+    let offsets = ring.read(pipe, most, |memory| {
         seen(|| {
             let mut pipes = pipes.lock().unwrap();
             let count = memory.len().min(pipes[pipe].len());
@@ -326,10 +330,10 @@ fn read<const BYTES: usize, const MARKS: usize>(
             Ok::<_, ()>(count)
         })
     });
-    let places = places.unwrap();
-    let count = places.end - places.start;
-    for place in places {
-        line.take(ring.byte(pipe, place), &mut |text, bytes| {
+    let offsets = offsets.unwrap();
+    let count = offsets.end - offsets.start;
+    for offset in offsets {
+        line.push(ring.byte(pipe, offset), &mut |text, bytes| {
             let ticket = ring.mark(pipe, bytes);
             let note = |number| ticket.store(number, Ordering::SeqCst);
             if !queue.push(6, text, &[], note) {
@@ -340,8 +344,8 @@ fn read<const BYTES: usize, const MARKS: usize>(
     count as usize
 }
 
-/// As `streams::keeper` does.
-fn keep<const BYTES: usize, const MARKS: usize>(
+/// Sends what is left, as the relay does.
+fn relay_rest<const BYTES: usize, const MARKS: usize>(
     ring: &Ring<BYTES, MARKS>,
     pipes: &mut [VecDeque<u8>; 2],
     sent: u64,
@@ -350,16 +354,16 @@ fn keep<const BYTES: usize, const MARKS: usize>(
     let mut send = |text: &[u8], _: usize| all.push(String::from_utf8(text.to_vec()).unwrap());
     let left = ring.left(
         |ticket| is_sent(ticket, sent),
-        |pipe, places| {
+        |pipe, offsets| {
             let mut line = Line::new();
-            places.for_each(|place| line.take(ring.byte(pipe, place), &mut send));
+            offsets.for_each(|offset| line.push(ring.byte(pipe, offset), &mut send));
             line.end(&mut send);
         },
     );
-    for (pipe, places) in left.into_iter().enumerate() {
+    for (pipe, offsets) in left.into_iter().enumerate() {
         let mut line = Line::new();
-        places.for_each(|place| line.take(ring.byte(pipe, place), &mut send));
-        pipes[pipe].drain(..).for_each(|byte| line.take(byte, &mut send));
+        offsets.for_each(|offset| line.push(ring.byte(pipe, offset), &mut send));
+        pipes[pipe].drain(..).for_each(|byte| line.push(byte, &mut send));
         line.end(&mut send);
     }
 }
@@ -387,16 +391,16 @@ fn the_same_with_both_pipes() {
 #[test]
 fn each_message_leaves_the_queue_once_and_no_thread_sleeps_beside_one() {
     explore(3, || {
-        let queue = Arc::new(empty_queue!());
+        let queue = Arc::new(empty_queue!(|| true));
         let threads = ["a", "b"].map(|text| {
             let queue = Arc::clone(&queue);
             loom::thread::spawn(move || assert!(queue.push(6, text.as_bytes(), &[], |_| {})))
         });
         let (mut batch, mut all) = (Batch::default(), Vec::new());
         while all.len() < 2 {
-            queue.take_waiting(&mut batch);
+            queue.wait_for_entries(&mut batch);
             let (texts, bytes) = texts(&mut batch);
-            queue.note_done(texts.len(), bytes);
+            queue.note_done(texts.len(), bytes, note_sent);
             all.extend(texts);
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -409,7 +413,7 @@ fn each_message_leaves_the_queue_once_and_no_thread_sleeps_beside_one() {
 #[test]
 fn a_message_is_noted_before_it_can_be_sent() {
     explore(3, || {
-        let queue = Arc::new(empty_queue!());
+        let queue = Arc::new(empty_queue!(|| true));
         let ticket = Arc::new(AtomicU64::new(0));
         let thread = {
             let (queue, ticket) = (Arc::clone(&queue), Arc::clone(&ticket));
@@ -419,7 +423,7 @@ fn a_message_is_noted_before_it_can_be_sent() {
         };
         let mut batch = Batch::default();
         while texts(&mut batch).0.is_empty() {
-            queue.take_waiting(&mut batch);
+            queue.wait_for_entries(&mut batch);
         }
         assert_eq!(ticket.load(Ordering::SeqCst), 1);
         thread.join().unwrap();
@@ -429,20 +433,20 @@ fn a_message_is_noted_before_it_can_be_sent() {
 /// A flush, and a thread that sends, which finds no logger at first if it `pauses`.
 fn flush(pauses: bool) {
     explore(3, move || {
-        let queue = Arc::new(empty_queue!());
+        let queue = Arc::new(empty_queue!(|| true));
         let thread = {
             let queue = Arc::clone(&queue);
             loom::thread::spawn(move || {
                 let mut batch = Batch::default();
                 let mut done = 0;
                 while done == 0 {
-                    queue.take_waiting(&mut batch);
+                    queue.wait_for_entries(&mut batch);
                     let (texts, bytes) = texts(&mut batch);
                     done = texts.len();
                     if done > 0 && pauses {
                         queue.pause(LONG);
                     }
-                    queue.note_done(done, bytes);
+                    queue.note_done(done, bytes, note_sent);
                 }
             })
         };

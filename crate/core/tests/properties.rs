@@ -8,55 +8,46 @@ use std::time::SystemTime;
 
 use ::syslog::LogFormat;
 use proptest::prelude::*;
-use tsdaemonize_core::output::line::{self, Line};
+use tsdaemonize_core::output::line::Line;
 use tsdaemonize_core::pidfile::parse_pid;
 use tsdaemonize_core::start::frames::{Frame, receive, send};
-use tsdaemonize_core::syslog::format::journal::Format;
-use tsdaemonize_core::syslog::format::rfc3164::Rfc3164;
-use tsdaemonize_core::syslog::format::rfc5424::Rfc5424;
+use tsdaemonize_core::syslog::format::Formatter;
 use tsdaemonize_core::syslog::message::{Fields, LONGEST, Record, facility, severity};
 use tsdaemonize_core::syslog::{Config, Remote, Transport};
 
-fn config(ident: &str) -> Config {
-    Config {
+fn written(
+    ident: &str,
+    transport: Transport,
+    priority: i32,
+    text: &[u8],
+    packed: &[u8],
+) -> Vec<u8> {
+    let mut formatter = Formatter::new(&Config {
         ident: ident.into(),
         options: 0,
         facility: libc::LOG_DAEMON,
-        transport: Transport::Local("/dev/log".into()),
+        transport,
         attached: false,
-    }
-}
-
-fn written<'a>(
-    formatter: &impl LogFormat<Record<'a>>,
-    priority: i32,
-    text: &'a [u8],
-    packed: &'a [u8],
-) -> Vec<u8> {
+    });
     let mut line = Vec::new();
     let time = SystemTime::UNIX_EPOCH;
+    formatter.set_time(time);
     let record = Record { facility: facility(priority), time, text, fields: Fields(packed) };
     formatter.format(&mut line, severity(priority), record).unwrap();
     line
 }
 
 fn formatted(priority: i32, text: &[u8], packed: &[u8]) -> Vec<u8> {
-    let mut formatter = Rfc3164::new(&config("fuzz"));
-    formatter.set_time(SystemTime::UNIX_EPOCH);
-    written(&formatter, priority, text, packed)
+    written("fuzz", Transport::Local("/dev/log".into()), priority, text, packed)
 }
 
 fn formatted_5424(ident: &str, text: &[u8], packed: &[u8]) -> Vec<u8> {
     let remote = Remote { host: "localhost".into(), port: 514, sd_id: "fields@32473".into() };
-    let mut formatter = Rfc5424::new(&config(ident), &remote);
-    formatter.set_time(SystemTime::UNIX_EPOCH);
-    written(&formatter, libc::LOG_INFO, text, packed)
+    written(ident, Transport::Udp(remote), libc::LOG_INFO, text, packed)
 }
 
 fn formatted_for_the_journal(ident: &str, text: &[u8], packed: &[u8]) -> Vec<u8> {
-    let mut formatter = Format::new(&config(ident));
-    formatter.set_time(SystemTime::UNIX_EPOCH);
-    written(&formatter, libc::LOG_INFO, text, packed)
+    written(ident, Transport::Journal("journal".into()), libc::LOG_INFO, text, packed)
 }
 
 /// Name and value.
@@ -265,13 +256,13 @@ proptest! {
         let mut messages: Vec<Vec<u8>> = Vec::new();
         let mut out = |text: &[u8], _: usize| messages.push(text.to_vec());
         let all = printed.repeat(times);
-        all.iter().for_each(|byte| line.take(*byte, &mut out));
+        all.iter().for_each(|byte| line.push(*byte, &mut out));
         line.end(&mut out);
         prop_assert!(line.is_empty());
         for message in &messages {
             let text = std::str::from_utf8(message);
             prop_assert!(text.is_ok_and(|text| !text.is_empty() && !text.chars().any(char::is_control)));
-            prop_assert!(message.len() <= line::LONGEST);
+            prop_assert!(message.len() <= LONGEST);
         }
         let newlines = all.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
         prop_assert!(messages.len() >= newlines);

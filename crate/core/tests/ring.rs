@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use tsdaemonize_core::output::line::{LONGEST, Line};
+use tsdaemonize_core::output::line::Line;
 use tsdaemonize_core::output::ring::{GONE, Ring, is_sent};
 use tsdaemonize_core::output::shared::{BYTES, MARKS, Shared};
+use tsdaemonize_core::syslog::message::LONGEST;
 
 /// Small, so that all of it is used many times over; a line and a chunk fit.
 type Small = Ring<{ 32 << 10 }, 64>;
@@ -44,13 +45,13 @@ impl<'a, const BYTES: usize, const MARKS: usize> Daemon<'a, BYTES, MARKS> {
         self.pipes[pipe].extend(bytes);
     }
 
-    /// As `streams::reader` does; `noted`: the daemon lives on.
+    /// Reads as the daemon's thread does; `noted`: the daemon lives on.
     fn read(&mut self, pipe: usize, most: usize, noted: bool) -> usize {
         let from = &mut self.pipes[pipe];
         let model = &mut self.models[pipe];
         let expected = &mut self.expected[pipe];
         let mut got = Vec::new();
-        let places = self.ring.read(pipe, most, |memory| {
+        let offsets = self.ring.read(pipe, most, |memory| {
             let mut count = memory.len().min(from.len());
             if !noted {
                 // What is in no text is not seen where it comes last.
@@ -62,12 +63,12 @@ impl<'a, const BYTES: usize, const MARKS: usize> Daemon<'a, BYTES, MARKS> {
             memory[..count].copy_from_slice(&got);
             if noted { Ok(count) } else { Err(()) }
         });
-        got.iter().for_each(|byte| model.take(*byte, &mut |text, _| expected.push(text.to_vec())));
-        let Ok(places) = places else { return got.len() };
-        assert_eq!((places.end - places.start) as usize, got.len());
+        got.iter().for_each(|byte| model.push(*byte, &mut |text, _| expected.push(text.to_vec())));
+        let Ok(offsets) = offsets else { return got.len() };
+        assert_eq!((offsets.end - offsets.start) as usize, got.len());
         let (ring, line, queue) = (self.ring, &mut self.lines[pipe], &mut self.queue);
-        for place in places {
-            line.take(ring.byte(pipe, place), &mut |text, bytes| {
+        for offset in offsets {
+            line.push(ring.byte(pipe, offset), &mut |text, bytes| {
                 hand_on(ring, queue, pipe, text, bytes);
             });
         }
@@ -100,24 +101,24 @@ impl<'a, const BYTES: usize, const MARKS: usize> Daemon<'a, BYTES, MARKS> {
         let (ring, sent) = (self.ring, self.sent as u64);
         let left = ring.left(
             |ticket| is_sent(ticket, sent),
-            |pipe, places| {
+            |pipe, offsets| {
                 let mut line = Line::new();
                 let send = &mut |text: &[u8], _: usize| kept[pipe].push(text.to_vec());
-                places.for_each(|place| line.take(ring.byte(pipe, place), send));
+                offsets.for_each(|offset| line.push(ring.byte(pipe, offset), send));
                 line.end(send);
             },
         );
-        for (pipe, places) in left.into_iter().enumerate() {
+        for (pipe, offsets) in left.into_iter().enumerate() {
             let mut line = Line::new();
             let send = &mut |text: &[u8], _: usize| kept[pipe].push(text.to_vec());
-            places.for_each(|place| line.take(ring.byte(pipe, place), send));
-            self.pipes[pipe].iter().for_each(|byte| line.take(*byte, send));
+            offsets.for_each(|offset| line.push(ring.byte(pipe, offset), send));
+            self.pipes[pipe].iter().for_each(|byte| line.push(*byte, send));
             line.end(send);
             let expected = &mut self.expected[pipe];
             let rest = std::mem::take(&mut self.pipes[pipe]);
             let model = &mut self.models[pipe];
             let push = &mut |text: &[u8], _: usize| expected.push(text.to_vec());
-            rest.iter().for_each(|byte| model.take(*byte, push));
+            rest.iter().for_each(|byte| model.push(*byte, push));
             model.end(push);
         }
         let [out, err] = kept;
@@ -201,7 +202,7 @@ proptest! {
     fn whatever_is_printed_and_whenever_the_daemon_dies_each_message_arrives_once(
         steps in steps(), in_read in any::<bool>(), most in 1..20_000usize
     ) {
-        let shared = Shared::map().unwrap();
+        let shared = Shared::map("ring").unwrap();
         let mut daemon = Daemon::new(&shared.ring);
         run(&mut daemon, steps, |_| {});
         if in_read {
@@ -258,7 +259,7 @@ proptest! {
 /// Bursts, and all is sent before the next one.
 #[test]
 fn bursts_of_the_shortest_lines_go_round_and_round() {
-    let shared = Shared::map().unwrap();
+    let shared = Shared::map("ring").unwrap();
     let mut daemon = Daemon::new(&shared.ring);
     for burst in 0..400 {
         let lines: String =
@@ -301,16 +302,16 @@ fn what_lies_in_a_ring_is_never_trusted() {
         let mut bytes = 0;
         let left = ring.left(
             |ticket| is_sent(ticket, 3),
-            |pipe, places| {
-                for place in places {
-                    ring.byte(pipe, place);
+            |pipe, offsets| {
+                for offset in offsets {
+                    ring.byte(pipe, offset);
                     bytes += 1;
                 }
             },
         );
-        for (pipe, places) in left.into_iter().enumerate() {
-            for place in places {
-                ring.byte(pipe, place);
+        for (pipe, offsets) in left.into_iter().enumerate() {
+            for offset in offsets {
+                ring.byte(pipe, offset);
                 bytes += 1;
             }
         }

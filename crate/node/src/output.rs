@@ -7,7 +7,7 @@ use napi_derive::napi;
 
 use tsdaemonize_core::daemon;
 use tsdaemonize_core::error::{Code, Error};
-use tsdaemonize_core::output::{log_file, standard, to_syslog};
+use tsdaemonize_core::output::{self, log_file, standard};
 
 use crate::error::thrown;
 
@@ -55,7 +55,7 @@ pub fn output_start(env: &Env, name: String) -> napi::Result<()> {
 /// From now on what is written to this descriptor, 1 or 2, becomes syslog messages.
 #[napi(catch_unwind)]
 pub fn output_redirect(env: &Env, number: i32) -> napi::Result<()> {
-    let redirected = to_syslog::redirect(number);
+    let redirected = output::redirect(number);
     redirected.map_err(|error| failed(env, "Cannot redirect the output", "dup2", &error))
 }
 
@@ -64,7 +64,7 @@ pub fn output_redirect(env: &Env, number: i32) -> napi::Result<()> {
 #[napi(catch_unwind)]
 pub fn output_write(env: &Env, number: i32, bytes: &[u8], from: u32) -> napi::Result<u32> {
     let rest = bytes.get(from as usize..).unwrap_or(&[]);
-    let written = to_syslog::write(number, rest);
+    let written = output::write(number, rest);
     written.map_err(|error| failed(env, "Cannot write what the daemon prints", "write", &error))?;
     Ok(rest.len() as u32)
 }

@@ -45,7 +45,7 @@ pub fn syslog_open(
     transport: Option<NativeTransport>,
     attached: bool,
 ) {
-    let transport = transport.map_or_else(Transport::default_here, Transport::from);
+    let transport = transport.map_or_else(syslog::default_transport, Transport::from);
     daemon::open_log(syslog::Config { ident, options, facility, transport, attached });
 }
 
@@ -64,7 +64,7 @@ pub fn syslog_close() {
 /// setlogmask(3).
 #[napi(catch_unwind)]
 pub fn syslog_set_mask(mask: i32) -> i32 {
-    daemon::set_log_mask(mask)
+    syslog::set_mask(mask)
 }
 
 thread_local! {

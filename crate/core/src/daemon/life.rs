@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::farewell::Farewell;
 use crate::error::Result;
 use crate::instance::places::{self, Candidate};
-use crate::output::{standard, to_syslog};
+use crate::output::{self, standard};
 use crate::pidfile::PidFile;
 use crate::start::hand_over::{self, Answer, HandOver};
 use crate::syslog;
@@ -174,7 +174,7 @@ impl Life {
     pub fn finish(&self) {
         if self.owner.get() == Some(&std::process::id()) {
             let _ = catch_unwind(|| {
-                to_syslog::drain(LAST);
+                output::drain(LAST);
                 if !self.flushed_in_vain.load(Ordering::SeqCst) {
                     syslog::flush_last(LAST);
                 }

@@ -13,5 +13,5 @@ pub use self::blocked_loop::{BLOCKED_LOOP, BlockedLoop, Settings};
 pub use self::life::{LIFE, Life};
 pub use self::stages::{
     begin, drop_privileges, flush_log, let_signals_in, open_log, outlive_guardian, print_to_syslog,
-    ready, set_log_mask, watch_pidfile,
+    ready, watch_pidfile,
 };

@@ -6,7 +6,7 @@ use super::blocked_loop::{self, BLOCKED_LOOP};
 use super::life::LIFE;
 use super::signals;
 use crate::error::{Code, Error, Result};
-use crate::output::{standard, to_syslog};
+use crate::output::{self, standard};
 use crate::privileges::{self, Confinement, Dropped, Whom};
 use crate::start::hand_over;
 use crate::syslog::{self, Config};
@@ -15,14 +15,6 @@ use crate::syslog::{self, Config};
 pub fn open_log(config: Config) {
     LIFE.prepare_end();
     syslog::open(config);
-    to_syslog::set_destination();
-}
-
-/// setlogmask(3), for what is printed as well. Returns the mask that was there before.
-pub fn set_log_mask(mask: i32) -> i32 {
-    let before = syslog::set_mask(mask);
-    to_syslog::note_mask(syslog::set_mask(0));
-    before
 }
 
 /// Sends what waits in the log; `false` when the time was up first. At the end of a process (`last`) a logger
@@ -42,7 +34,7 @@ pub fn begin(settings: blocked_loop::Settings) -> Result<()> {
 
 /// Prepares for what this process prints to become syslog messages.
 pub fn print_to_syslog(name: &str) -> Result<()> {
-    to_syslog::start(name).map_err(|(call, errno)| {
+    output::start(name).map_err(|(call, errno)| {
         if errno == libc::ENOTSUP {
             let message =
                 "What a daemon prints can become syslog messages on Linux only: name a file";
@@ -65,9 +57,9 @@ pub fn let_signals_in() {
 /// Becomes the user and the group, and gives up what else was asked for, on every thread. The process that
 /// sends the daemon's last words is replaced by one without privileges.
 pub fn drop_privileges(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped> {
-    to_syslog::retire();
+    output::retire();
     let dropped = privileges::drop(whom, confinement);
-    let revived = to_syslog::revive();
+    let revived = output::revive();
     let dropped = dropped?;
     revived.map_err(|errno| {
         let message = "Privileges were dropped, but the process that sends the daemon's last words \

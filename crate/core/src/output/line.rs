@@ -2,13 +2,11 @@
 //!
 //! What is no text is escaped (`#033`) as soon as it is read: control characters, those of Latin 1
 //! included (U+0080 to U+009F), and bytes that are not UTF-8. So nothing that is printed can ever
-//! pass for anything but a line's text. What is given out with a text is how many of the bytes it was
-//! made of: made of the same bytes once more, it is the same.
+//! pass for anything but a line's text. Each text is given out with the number of bytes that it was made
+//! of: made of the same bytes once more, it is the same.
 
 use crate::signal_safe::now_ms;
-
-/// The longest text of one message, escaped; a longer line becomes several.
-pub const LONGEST: usize = 8 << 10;
+use crate::syslog::message::{LONGEST, octal};
 
 /// A line that is not complete yet.
 #[derive(Debug)]
@@ -20,35 +18,35 @@ pub struct Line {
     /// The beginning of a character of several bytes.
     character: [u8; 4],
     begun: usize,
-    /// So many bytes were taken since the last text, but for that character's.
+    /// How many bytes came since the last text, those of `character` not included.
     bytes: usize,
 }
 
 impl Line {
-    /// Of which there is nothing.
+    /// An empty line.
     #[allow(clippy::new_without_default, reason = "a large one, which is made in one place")]
     pub const fn new() -> Self {
         Self { since: 0, text: [0; LONGEST], length: 0, character: [0; 4], begun: 0, bytes: 0 }
     }
 
-    /// There is nothing of it.
+    /// Whether nothing of it came yet.
     pub fn is_empty(&self) -> bool {
         self.length == 0 && self.begun == 0
     }
 
-    /// When the first of these began that has something.
+    /// When the first of these began that is not empty.
     pub fn first_of(lines: &[Self; 2]) -> Option<i64> {
         lines.iter().filter(|line| !line.is_empty()).map(|line| line.since).min()
     }
 
-    /// There is something of it, and that began before.
+    /// Whether it is not empty, and began before this time.
     pub fn is_idle(&self, before: i64) -> bool {
         !self.is_empty() && self.since <= before
     }
 
-    /// Takes a byte. A line that is complete, or as long as can be, goes `out`: its text, and of how many
+    /// Adds a byte. A line that is complete, or as long as can be, goes `out`: its text, and of how many
     /// bytes it was made. An empty line is none; its bytes count for the next one.
-    pub fn take(&mut self, byte: u8, out: &mut impl FnMut(&[u8], usize)) {
+    pub fn push(&mut self, byte: u8, out: &mut impl FnMut(&[u8], usize)) {
         if self.is_empty() {
             self.since = now_ms();
         }
@@ -68,11 +66,11 @@ impl Line {
                 self.character = [byte, 0, 0, 0];
                 self.begun = 1;
             }
-            _ => self.add(&escaped(byte), 1, out),
+            _ => self.add(&octal(byte), 1, out),
         }
     }
 
-    /// The next byte of a character.
+    /// Adds a byte to a character that has begun.
     fn go_on(&mut self, byte: u8, out: &mut impl FnMut(&[u8], usize)) {
         if let Some(next) = self.character.get_mut(self.begun) {
             *next = byte;
@@ -90,12 +88,12 @@ impl Line {
         }
     }
 
-    /// What began as a character and is none.
+    /// Escapes what began as a character and is none.
     fn escape_character(&mut self, out: &mut impl FnMut(&[u8], usize)) {
         let (character, begun) = (self.character, self.begun);
         self.begun = 0;
         for byte in character.iter().take(begun) {
-            self.add(&escaped(*byte), 1, out);
+            self.add(&octal(*byte), 1, out);
         }
     }
 
@@ -110,13 +108,13 @@ impl Line {
         self.bytes += bytes;
     }
 
-    /// Of an empty line: how many bytes were taken since the last text, all of empty lines. They are not
-    /// counted any more.
+    /// How many bytes came since the last text, where all were those of empty lines. They are not counted
+    /// any more.
     pub fn pass_over(&mut self) -> usize {
         if self.is_empty() { std::mem::take(&mut self.bytes) } else { 0 }
     }
 
-    /// The line ends here.
+    /// Ends the line.
     pub fn end(&mut self, out: &mut impl FnMut(&[u8], usize)) {
         self.escape_character(out);
         self.flush(out);
@@ -132,10 +130,6 @@ impl Line {
     }
 }
 
-fn escaped(byte: u8) -> [u8; 4] {
-    [b'#', b'0' + (byte >> 6), b'0' + ((byte >> 3) & 7), b'0' + (byte & 7)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +140,7 @@ mod tests {
         let mut out =
             |text: &[u8], _: usize| lines.push(String::from_utf8_lossy(text).into_owned());
         for byte in printed {
-            line.take(*byte, &mut out);
+            line.push(*byte, &mut out);
         }
         line.end(&mut out);
         assert!(line.is_empty());

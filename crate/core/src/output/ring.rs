@@ -5,7 +5,7 @@
 //! sent, mark and bytes are freed. So no length and no kind lies among the bytes: a message is made of
 //! them anew, by [`super::line`], whenever it is needed.
 //!
-//! Only the daemon writes here. When it is dead the keeper, which only reads, finds all that was not
+//! Only the daemon writes here. When it is dead the relay, which only reads, finds all that was not
 //! sent: the daemon may die between any two instructions, and each change is whole with one store, in
 //! an order that makes sense at each step. A system call that reads a pipe ends before the process that
 //! called it does, but what it returns may never be noted: so the memory that it reads into is full of a
@@ -14,29 +14,30 @@
 use std::ops::Range;
 
 use crate::sync::{AtomicU64, Ordering, UnsafeCell};
+use crate::sys;
 
-/// A message's ticket before it is handed on.
+/// The ticket of a message before it is handed on.
 pub const WAITS: u64 = 0;
-/// That of one that nobody need send any more: masked, counted as dropped, or empty.
+/// The ticket of a message that nobody need send any more: masked, counted as dropped, or empty.
 pub const GONE: u64 = u64::MAX;
 
-/// Whether a message need not be sent any more, when so many have been.
+/// Whether the message with this ticket need not be sent any more, when so many have been.
 pub fn is_sent(ticket: u64, sent: u64) -> bool {
     ticket != WAITS && (ticket == GONE || ticket <= sent)
 }
 
-/// What memory is full of that nothing was read into.
+/// The byte that memory is full of into which nothing was read.
 const BLANK: u8 = 0xff;
 /// An empty ring is begun anew behind such a part of it, so that a calm daemon uses only its first pages.
 const CALM: usize = 128;
 
-/// Of each of two pipes the newest `BYTES` bytes, and the marks of the newest `MARKS` messages. Zeroes
-/// are an empty one.
+/// The newest `BYTES` bytes of each of two pipes, and the marks of the newest `MARKS` messages. Zeroes
+/// are an empty ring.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Ring<const BYTES: usize, const MARKS: usize> {
     pipes: [Pipe<BYTES>; 2],
-    /// So many messages were marked, ever, and so many of them are freed.
+    /// How many messages were marked, ever, and how many of them are freed.
     head: AtomicU64,
     tail: AtomicU64,
     marks: [Mark; MARKS],
@@ -45,12 +46,12 @@ pub struct Ring<const BYTES: usize, const MARKS: usize> {
 #[derive(Debug)]
 #[repr(C)]
 struct Pipe<const BYTES: usize> {
-    /// So many bytes were read, ever, and so many of them are freed.
+    /// How many bytes were read, ever, and how many of them are freed.
     head: AtomicU64,
     tail: AtomicU64,
     /// Behind `head` the memory is [`BLANK`] up to here.
     blank: AtomicU64,
-    /// Where the newest message ends. The daemon's alone.
+    /// Where the newest message ends. Only the daemon uses it.
     marked: AtomicU64,
     bytes: UnsafeCell<[u8; BYTES]>,
 }
@@ -63,11 +64,11 @@ struct Mark {
 }
 
 // SAFETY: all but the bytes is atomic. They are read and written by one thread of the daemon; after its
-// death, by the keeper.
+// death, by the relay.
 unsafe impl<const BYTES: usize, const MARKS: usize> Sync for Ring<BYTES, MARKS> {}
 
 impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
-    /// An empty one, of a process's own.
+    /// An empty ring, in memory that is not shared.
     #[allow(clippy::new_without_default, reason = "a stack may have no room for a ring")]
     pub fn new() -> Self {
         Self {
@@ -89,7 +90,7 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
 
     /// Reads up to `most` bytes of a pipe, by `read`, which is given the memory for them and says how many
     /// there were. Makes room first: the oldest messages are freed, and wait in the queue alone. Returns
-    /// where the bytes are.
+    /// the offsets of the bytes.
     pub fn read<E>(
         &self,
         pipe: usize,
@@ -101,12 +102,12 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
         pipe.read(most, read)
     }
 
-    /// The byte at a place where [`Ring::read`] has put one.
-    pub fn byte(&self, pipe: usize, place: u64) -> u8 {
-        self.pipes[pipe & 1].byte(place)
+    /// The byte at an offset at which [`Ring::read`] has put one.
+    pub fn byte(&self, pipe: usize, offset: u64) -> u8 {
+        self.pipes[pipe & 1].byte(offset)
     }
 
-    /// The next message of a pipe ends after so many bytes more. Returns its ticket, to be set before it
+    /// Marks the next message of a pipe, which has so many bytes. Returns its ticket, to be set before it
     /// can be sent. Makes room for the mark first, as [`Ring::read`] does.
     pub fn mark(&self, pipe: usize, bytes: usize) -> &AtomicU64 {
         let head = self.head.load(Ordering::SeqCst);
@@ -123,7 +124,7 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
         &mark.ticket
     }
 
-    /// Frees what was sent. Whether there was any.
+    /// Frees what was sent; says whether there was any.
     pub fn free(&self, is_sent: impl Fn(u64) -> bool) -> bool {
         let mut freed = false;
         while self.has_marks() {
@@ -145,13 +146,14 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
         self.tail.load(Ordering::SeqCst) < self.head.load(Ordering::SeqCst)
     }
 
-    /// Frees the oldest message, its bytes first: a mark whose bytes are freed counts for nothing.
+    /// Frees the oldest message, its bytes first: a mark whose bytes are freed counts for nothing. Says
+    /// whether there was one.
     fn free_oldest(&self) -> bool {
         let tail = self.tail.load(Ordering::SeqCst);
         if !self.has_marks() {
             return false;
         }
-        let (pipe, end) = self.mark_at(tail).place();
+        let (pipe, end) = self.mark_at(tail).pipe_and_end();
         self.pipes[pipe].tail.store(end, Ordering::SeqCst);
         self.tail.store(tail + 1, Ordering::SeqCst);
         true
@@ -161,7 +163,7 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
         &self.marks[(number % MARKS as u64) as usize]
     }
 
-    /// As [`Pipe::begin_anew`].
+    /// As [`Pipe::begin_anew`], for the marks.
     fn begin_anew(&self) {
         if let Some(next) = anew(&self.head, &self.tail, MARKS) {
             self.tail.store(next, Ordering::SeqCst);
@@ -170,8 +172,8 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
         }
     }
 
-    /// For the keeper, when the daemon is dead: tells the messages that were not sent, each with its pipe
-    /// and where its bytes are. Returns where those are of which there is no message yet, by pipe.
+    /// For the relay, when the daemon is dead: tells the messages that were not sent, each with its pipe
+    /// and the offsets of its bytes. Returns, by pipe, the offsets of the bytes that are of no message yet.
     pub fn left(
         &self,
         is_sent: impl Fn(u64) -> bool,
@@ -182,7 +184,7 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
         let (tail, head) = (self.tail.load(Ordering::SeqCst), self.head.load(Ordering::SeqCst));
         for number in tail.max(head.saturating_sub(MARKS as u64))..head {
             let mark = self.mark_at(number);
-            let (pipe, end) = mark.place();
+            let (pipe, end) = mark.pipe_and_end();
             let left = &mut left[pipe];
             if !left.contains(&end.wrapping_sub(1)) {
                 continue;
@@ -197,7 +199,7 @@ impl<const BYTES: usize, const MARKS: usize> Ring<BYTES, MARKS> {
 }
 
 impl Mark {
-    fn place(&self) -> (usize, u64) {
+    fn pipe_and_end(&self) -> (usize, u64) {
         let end = self.end.load(Ordering::SeqCst);
         ((end & 1) as usize, end >> 1)
     }
@@ -218,7 +220,7 @@ impl<const BYTES: usize> Pipe<BYTES> {
         let at = (head % BYTES as u64) as usize;
         let size = most.min(self.room()).min(BYTES - at);
         let got = self.bytes.with_mut(|bytes| {
-            // SAFETY: of the daemon only the calling thread uses the bytes; the keeper does when that
+            // SAFETY: of the daemon only the calling thread uses the bytes; the relay does when that
             // is dead. The part is within the ring, and not what waits in it: `size` is bounded by both.
             let part = unsafe { std::slice::from_raw_parts_mut(bytes.cast::<u8>().add(at), size) };
             let end = head + size as u64;
@@ -233,22 +235,22 @@ impl<const BYTES: usize> Pipe<BYTES> {
         Ok(head..end)
     }
 
-    fn byte(&self, place: u64) -> u8 {
+    fn byte(&self, offset: u64) -> u8 {
         // SAFETY: as in `read`.
-        self.bytes.with(|bytes| unsafe { (*bytes)[(place % BYTES as u64) as usize] })
+        self.bytes.with(|bytes| unsafe { (*bytes)[(offset % BYTES as u64) as usize] })
     }
 
-    /// What is there, when the daemon is dead: what it was reading then included.
+    /// The offsets of what is there when the daemon is dead, what it was reading then included.
     fn left(&self) -> Range<u64> {
         let tail = self.tail.load(Ordering::SeqCst);
         let head = self.head.load(Ordering::SeqCst).max(tail);
         let blank = self.blank.load(Ordering::SeqCst).min(head.saturating_add(BYTES as u64));
-        let read = (head..blank).rev().find(|place| self.byte(*place) != BLANK);
+        let read = (head..blank).rev().find(|offset| self.byte(*offset) != BLANK);
         let head = read.map_or(head, |last| last + 1);
         tail.max(head.saturating_sub(BYTES as u64))..head
     }
 
-    /// If it is empty, and not calm. First nothing waits, then it is elsewhere.
+    /// Begins anew, if it is empty and its calm part is used up. First nothing waits, then it is elsewhere.
     fn begin_anew(&self) {
         if let Some(next) = anew(&self.head, &self.tail, BYTES) {
             self.marked.store(next, Ordering::SeqCst);
@@ -266,14 +268,13 @@ fn anew(head: &AtomicU64, tail: &AtomicU64, size: usize) -> Option<u64> {
     (is_empty && head % size > size / CALM as u64).then(|| head.next_multiple_of(size))
 }
 
-/// The pages that a burst has needed: an empty ring's, but for the calm part.
+/// Gives back the pages that a burst has needed: those of an empty ring that are not in its calm part.
 fn give_back(start: usize, size: usize) {
     const PAGE: usize = 64 << 10;
     let begin = (start + size / CALM).next_multiple_of(PAGE);
     let end = (start + size) / PAGE * PAGE;
     if end > begin {
-        // SAFETY: these pages lie within the ring, in which there is nothing. Read again, they are
-        // zeroes; of memory that is not shared the kernel takes none.
-        unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_REMOVE) };
+        // SAFETY: these pages lie within the ring, in which there is nothing.
+        unsafe { sys::remove_pages(begin, end - begin) };
     }
 }

@@ -1,23 +1,20 @@
 //! What all formats share: the message, its fields, and how text is escaped and cut.
 //!
-//! Control characters are escaped as `#012`, so that no message can forge another, and none can
-//! send a terminal its commands; a long text is cut between two characters.
+//! Control characters are escaped as `#012`, so that no message can forge another, and none can send
+//! a terminal its commands. A long text is cut between two characters. Nothing here allocates, but for
+//! [`Fields::pack`]: a process that may not do so writes its messages with the same functions.
 
-use std::io::Write;
+use std::io::{Result, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ::syslog::{Facility, LogFormat, Severity};
+use ::syslog::{Facility, Severity};
 
-use super::format::journal;
-use super::format::rfc3164::Rfc3164;
-use super::format::rfc5424::Rfc5424;
-use super::{Config, Transport};
-use crate::zone::{self, Local};
-
-/// The longest text of a message to a syslog server, in bytes after escaping.
+/// The longest text of a message, in bytes after escaping.
 pub const LONGEST: usize = 8 << 10;
-/// Of which fields take no more than this.
+/// The fields of a message take no more than this.
 pub const LONGEST_FIELDS: usize = LONGEST / 2;
+/// In a priority: stderr has this message already, so that it is not shown there again.
+pub const TOLD: i32 = 1 << 16;
 
 /// What a message is made of, beside its severity.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +25,12 @@ pub struct Record<'a> {
     pub time: SystemTime,
     /// The text; not necessarily UTF-8.
     pub text: &'a [u8],
-    /// What belongs to it.
+    /// Names and values that belong to it.
     pub fields: Fields<'a>,
 }
 
 impl Record<'_> {
-    /// The facility's bits, of a record that may leave it to the configured one.
+    /// The facility's bits, where a record may leave them to the configured ones.
     pub fn facility_or(&self, configured: i32) -> i32 {
         if self.facility == 0 { configured } else { self.facility }
     }
@@ -43,7 +40,7 @@ impl Record<'_> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fields<'a>(pub &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl Fields<'_> {
     /// Packs them.
     pub fn pack<'b>(fields: impl IntoIterator<Item = (&'b str, &'b str)>) -> Vec<u8> {
         let mut packed = Vec::new();
@@ -70,81 +67,6 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The format that a transport takes.
-#[derive(Debug)]
-pub enum Formatter {
-    /// For the local logger.
-    Rfc3164(Rfc3164),
-    /// For a remote one.
-    Rfc5424(Rfc5424),
-    /// For the journal.
-    Journal(journal::Format),
-}
-
-impl Formatter {
-    /// The formatter for a configuration.
-    pub fn new(config: &Config) -> Self {
-        match &config.transport {
-            Transport::Local(_) => Self::Rfc3164(Rfc3164::new(config)),
-            Transport::Udp(remote) | Transport::Tcp(remote) => {
-                Self::Rfc5424(Rfc5424::new(config, remote))
-            }
-            Transport::Journal(_) => Self::Journal(journal::Format::new(config)),
-        }
-    }
-
-    /// Looks up the local time of the next message.
-    pub fn set_time(&mut self, time: SystemTime) {
-        match self {
-            Self::Rfc3164(format) => format.set_time(time),
-            Self::Rfc5424(format) => format.set_time(time),
-            Self::Journal(format) => format.set_time(time),
-        }
-    }
-}
-
-impl LogFormat<Record<'_>> for Formatter {
-    fn format<W: Write>(
-        &self,
-        w: &mut W,
-        severity: Severity,
-        record: Record<'_>,
-    ) -> ::syslog::Result<()> {
-        match self {
-            Self::Rfc3164(format) => format.format(w, severity, record),
-            Self::Rfc5424(format) => format.format(w, severity, record),
-            Self::Journal(format) => format.format(w, severity, record),
-        }
-    }
-}
-
-/// As stderr and the console get it: without priority and time.
-pub fn plain(config: &Config, record: Record<'_>) -> Vec<u8> {
-    let mut line = tag(config).into_bytes();
-    let fields = quoted_fields(record.fields, LONGEST_FIELDS);
-    let text = escape(record.text, LONGEST - fields.len());
-    line.extend_from_slice(text.as_ref());
-    line.extend_from_slice(&fields);
-    line.push(b'\n');
-    line
-}
-
-/// `ident[pid]: `, the pid as LOG_PID asks.
-pub fn tag(config: &Config) -> String {
-    let ident = without_controls(&config.ident);
-    pid(config).map_or_else(|| format!("{ident}: "), |pid| format!("{ident}[{pid}]: "))
-}
-
-/// The ident as it is written.
-pub fn without_controls(ident: &str) -> String {
-    ident.chars().filter(|c| !c.is_control()).collect()
-}
-
-/// The process's id, if LOG_PID asks for it.
-pub fn pid(config: &Config) -> Option<u32> {
-    (config.options & libc::LOG_PID != 0).then(std::process::id)
-}
-
 /// The severity of a priority: its low three bits.
 pub fn severity(priority: i32) -> Severity {
     match priority & 7 {
@@ -165,62 +87,70 @@ pub fn facility(priority: i32) -> i32 {
 }
 
 /// The seconds since the epoch.
-pub fn second(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+pub fn second(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-/// The local time of a second.
-pub fn local_time(second: u64) -> Local {
-    zone::here().local(i64::try_from(second).unwrap_or(0))
+/// A byte as it is written where it is no text: `#012`.
+pub fn octal(byte: u8) -> [u8; 4] {
+    [b'#', b'0' + (byte >> 6), b'0' + ((byte >> 3) & 7), b'0' + (byte & 7)]
 }
 
-/// Text as it is written: borrowed where there is nothing to escape.
-pub type Escaped<'a> = std::borrow::Cow<'a, [u8]>;
-
-/// The text, escaped, and cut to so many bytes. What is not UTF-8 is passed on as it is: it has no
-/// control characters, and the logger has its own way with it.
-pub fn escape(text: &[u8], longest: usize) -> Escaped<'_> {
-    let Some(first) = next_control(text, 0) else { return cut(text, longest).into() };
-    let mut line = Vec::with_capacity((text.len() + text.len() / 8).min(longest));
-    let mut from = 0;
-    let mut control = Some(first);
+/// Writes text with its control characters escaped, and a backslash before each byte of `quoted`, as far
+/// as it goes into `room` bytes. Returns how many bytes were written. What is not UTF-8 is passed on as it
+/// is: it has no control characters, and the logger has its own way with it.
+pub fn write_escaped(
+    to: &mut impl Write,
+    text: &[u8],
+    quoted: &[u8],
+    room: usize,
+) -> Result<usize> {
+    let (mut rest, mut left) = (text, room);
     loop {
-        let plain = text.get(from..control.unwrap_or(text.len())).unwrap_or(&[]);
-        let room = longest - line.len();
-        line.extend_from_slice(cut(plain, room));
-        let Some(at) = control else { break };
-        let bytes = text.get(at..at + control_length(text, at)).unwrap_or(&[]);
-        if plain.len() > room || line.len() + 4 * bytes.len() > longest {
+        let (plain, special) = rest.split_at(plain_length(rest, quoted));
+        let fitting = cut(plain, left);
+        to.write_all(fitting)?;
+        left -= fitting.len();
+        let (bytes, after) = special.split_at(special_length(special, quoted));
+        let [first, ..] = bytes else { break };
+        let is_quoted = quoted.contains(first);
+        let length = if is_quoted { 2 } else { 4 * bytes.len() };
+        if fitting.len() < plain.len() || length > left {
             break;
         }
-        for byte in bytes {
-            line.push(b'#');
-            line.extend([byte >> 6, (byte >> 3) & 7, byte & 7].map(|digit| b'0' + digit));
+        if is_quoted {
+            to.write_all(&[b'\\', *first])?;
+        } else {
+            bytes.iter().try_for_each(|byte| to.write_all(&octal(*byte)))?;
         }
-        from = at + bytes.len();
-        control = next_control(text, from);
+        (rest, left) = (after, left - length);
     }
-    line.into()
+    Ok(room - left)
 }
 
-/// Where the next control character begins: of ASCII, or of Latin 1 (U+0080 to U+009F: a terminal
-/// takes U+009B for an escape sequence, and some readers U+0085 for the end of a line).
-fn next_control(text: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        at += text.get(at..)?.iter().position(|b| *b < 0x20 || *b == 0x7f || *b == 0xc2)?;
-        if control_length(text, at) > 0 {
-            return Some(at);
+/// How many bytes come before the first that is not written as it is.
+fn plain_length(text: &[u8], quoted: &[u8]) -> usize {
+    let mut at = 0;
+    let may_be_special =
+        |byte: &u8| *byte < 0x20 || *byte == 0x7f || *byte == 0xc2 || quoted.contains(byte);
+    while let Some(found) = text.get(at..).and_then(|rest| rest.iter().position(may_be_special)) {
+        at += found;
+        if special_length(text.get(at..).unwrap_or(&[]), quoted) > 0 {
+            return at;
         }
         at += 1;
     }
+    text.len()
 }
 
-fn control_length(text: &[u8], at: usize) -> usize {
-    match (text.get(at), text.get(at + 1)) {
-        (Some(0xc2), Some(0x80..=0x9f)) => 2,
-        (Some(0xc2), _) => 0,
-        _ => 1,
+/// How many bytes the special character has that a text begins with; 0 where it is none. Control
+/// characters are those of ASCII, and of Latin 1 (U+0080 to U+009F: a terminal takes U+009B for an escape
+/// sequence, and some readers U+0085 for the end of a line).
+fn special_length(text: &[u8], quoted: &[u8]) -> usize {
+    match text {
+        [0xc2, 0x80..=0x9f, ..] => 2,
+        [byte, ..] if *byte < 0x20 || *byte == 0x7f || quoted.contains(byte) => 1,
+        _ => 0,
     }
 }
 
@@ -236,46 +166,48 @@ pub fn cut(text: &[u8], longest: usize) -> &[u8] {
     text.get(..at).unwrap_or(text)
 }
 
-/// ` name="value"` for each: as people write fields into a line. Those that do not fit are left out.
-pub fn quoted_fields(fields: Fields<'_>, longest: usize) -> Vec<u8> {
-    let mut written = Vec::new();
+/// Writes ` name="value"` for each field, with a backslash before each byte of `quoted`. Names are cut to
+/// so many bytes, a value where the room ends; a field for which there is no room is left out. Returns how
+/// many bytes were written.
+pub fn write_fields(
+    to: &mut impl Write,
+    fields: Fields<'_>,
+    longest_name: usize,
+    quoted: &[u8],
+    room: usize,
+) -> Result<usize> {
+    let mut left = room;
     for (name, value) in fields {
-        quoted_field(&mut written, name, value, b"\"\\", longest);
+        let name = name.get(..longest_name).unwrap_or(name);
+        let frame = name.len() + b" =\"\"".len();
+        let Some(room) = left.checked_sub(frame) else { continue };
+        to.write_all(b" ")?;
+        to.write_all(name)?;
+        to.write_all(b"=\"")?;
+        let length = write_escaped(to, value, quoted, room)?;
+        to.write_all(b"\"")?;
+        left -= frame + length;
     }
-    written
-}
-
-/// Appends ` name="value"`, with a backslash before the special characters of the value, which is
-/// cut where the room ends.
-pub fn quoted_field(to: &mut Vec<u8>, name: &[u8], value: &[u8], special: &[u8], longest: usize) {
-    let frame = name.len() + 4;
-    let Some(room) = longest.checked_sub(to.len() + frame) else { return };
-    let mut quoted = Vec::with_capacity(value.len().min(room));
-    for byte in escape(value, room).iter() {
-        if special.contains(byte) {
-            quoted.push(b'\\');
-        }
-        quoted.push(*byte);
-    }
-    if quoted.len() > room {
-        quoted.truncate(cut(&quoted, room).len());
-        // Not between a backslash and what it escapes.
-        let backslashes = quoted.iter().rev().take_while(|byte| **byte == b'\\').count();
-        quoted.truncate(quoted.len() - backslashes % 2);
-    }
-    to.push(b' ');
-    to.extend_from_slice(name);
-    to.extend_from_slice(b"=\"");
-    to.extend_from_slice(&quoted);
-    to.push(b'"');
+    Ok(room - left)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
     fn escaped(text: &[u8]) -> Vec<u8> {
-        escape(text, LONGEST).into_owned()
+        let mut line = Vec::new();
+        let length = write_escaped(&mut line, text, b"", LONGEST).unwrap();
+        assert_eq!(length, line.len());
+        line
+    }
+
+    fn quoted(fields: Fields<'_>, longest: usize) -> Vec<u8> {
+        let mut line = Vec::new();
+        let length = write_fields(&mut line, fields, usize::MAX, b"\"\\", longest).unwrap();
+        assert_eq!(length, line.len());
+        line
     }
 
     #[test]
@@ -319,9 +251,19 @@ mod tests {
     #[test]
     fn a_value_cannot_end_its_quotes() {
         let packed = Fields::pack([("a", "x\" b=\"y\\"), ("c", "\n")]);
-        let written = quoted_fields(Fields(&packed), LONGEST);
+        let written = quoted(Fields(&packed), LONGEST);
         assert_eq!(written, br##" a="x\" b=\"y\\" c="#012""##);
         let packed = Fields::pack([("a", "\\\\\\\\\\\\"), ("b", "left out")]);
-        assert_eq!(quoted_fields(Fields(&packed), 10), br#" a="\\\\""#);
+        assert_eq!(quoted(Fields(&packed), 10), br#" a="\\\\""#);
+    }
+
+    #[test]
+    fn a_value_is_not_cut_within_an_escape() {
+        let packed = Fields::pack([("a", "xy\n")]);
+        for longest in 5..11 {
+            let value = &"xy"[..2.min(longest - 5)];
+            assert_eq!(quoted(Fields(&packed), longest), format!(" a=\"{value}\"").as_bytes());
+        }
+        assert_eq!(quoted(Fields(&packed), 11), br##" a="xy#012""##);
     }
 }

@@ -1,12 +1,13 @@
-//! The queue between those who log and the thread that sends: bounded, in order, and known of each
+//! The queue between those who log and the thread that sends. It is bounded and in order, and knows of each
 //! message whether it has left.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Config, note_opening, note_sent, note_time, start_sender};
+use super::config::Config;
 use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
+use crate::zone;
 
 /// The queue holds so many bytes of message text.
 pub const CAPACITY: usize = 8 << 20;
@@ -31,7 +32,7 @@ pub struct Stats {
     pub queued_bytes: usize,
     /// Messages that were handed to the logger.
     pub sent: u64,
-    /// Messages that the full queue did not take.
+    /// Messages for which the queue had no room.
     pub dropped: u64,
 }
 
@@ -57,10 +58,12 @@ pub(crate) struct Batch {
     pub text: Vec<u8>,
 }
 
-/// The queue, empty.
+/// The queue, empty, whose thread is started by the function given, which says whether it could be. A macro,
+/// since with loom's types it is no constant.
 macro_rules! empty_queue {
-    () => {
+    ($start_sender:expr) => {
         $crate::syslog::queue::Queue {
+            start_sender: $start_sender,
             waiting: Mutex::new(None),
             filled: Condvar::new(),
             drained: Condvar::new(),
@@ -74,16 +77,18 @@ pub(crate) use empty_queue;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// Called once, with the lock: whoever logs first needs the thread.
+    pub start_sender: fn() -> bool,
     pub waiting: Mutex<Option<Waiting>>,
     /// The thread waits here for messages.
     pub filled: Condvar,
     /// Flushes wait here for the queue to be empty.
     pub drained: Condvar,
-    /// How many of the messages that were taken have left, and their bytes. Outside of the lock, so that
-    /// the thread does not take it for every few messages.
+    /// How many of the accepted messages have left, and their bytes. Outside of the lock, so that the thread
+    /// does not need it for every few messages.
     pub done: AtomicU64,
     pub done_bytes: AtomicU64,
-    /// How many flushes wait.
+    /// How many flushes are waiting.
     pub flushes: AtomicUsize,
 }
 
@@ -91,11 +96,11 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     batch: Batch,
-    /// All messages that were ever taken, and their bytes. See [`Queue::done`].
-    taken: u64,
-    taken_bytes: u64,
+    /// How many messages were ever accepted, and their bytes. See [`Queue::done`].
+    accepted: u64,
+    accepted_bytes: u64,
     dropped: u64,
-    /// Dropped since the last message that was taken; a line is owed for them.
+    /// How many were dropped since the last message that was accepted; a line is owed for them.
     gap: u64,
     connected: bool,
     /// The logger could not be reached when it was last tried.
@@ -103,7 +108,7 @@ pub(crate) struct Waiting {
     /// The logger was reached at least once.
     reached: bool,
     config: Arc<Config>,
-    /// So often there was an `openlog`.
+    /// How often there was an `openlog`.
     opened: u64,
     sender: Sender,
     sleep: Sleep,
@@ -117,7 +122,7 @@ enum Sender {
     Refused,
 }
 
-/// What the thread does, the deeper the later.
+/// How deeply the thread sleeps, from not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sleep {
     /// It works.
@@ -145,22 +150,22 @@ impl Queue {
     }
 
     fn queued(&self, waiting: &Waiting) -> usize {
-        (waiting.taken - self.done.load(Ordering::SeqCst)) as usize
+        (waiting.accepted - self.done.load(Ordering::SeqCst)) as usize
     }
 
     fn queued_bytes(&self, waiting: &Waiting) -> usize {
-        (waiting.taken_bytes - self.done_bytes.load(Ordering::SeqCst)) as usize
+        (waiting.accepted_bytes - self.done_bytes.load(Ordering::SeqCst)) as usize
     }
 
-    /// Takes a message. `note` gets which one it is, before anybody can send it: it has been sent when so
-    /// many have. Whether it was taken.
+    /// Adds a message; says whether there was room for it. `note` is told which one it is, before anybody
+    /// can send it: it has been sent when so many have.
     pub fn push(&self, priority: i32, text: &[u8], fields: &[u8], note: impl FnOnce(u64)) -> bool {
         self.with(|waiting| {
             let bytes = self.queued_bytes(waiting) + text.len() + fields.len();
             let fits = bytes <= CAPACITY && self.queued(waiting) < MOST;
             if fits {
                 waiting.tell_gap();
-                note(waiting.taken + 1);
+                note(waiting.accepted + 1);
                 waiting.append(priority, text, fields);
             } else {
                 waiting.gap += 1;
@@ -175,14 +180,21 @@ impl Queue {
     /// Has the thread started, if it was not tried before; whether there is one.
     pub fn start(&self) -> bool {
         self.with(|waiting| {
-            waiting.start();
+            self.start_once(waiting);
             waiting.sender == Sender::Thread
         })
     }
 
-    /// Wakes the thread if it sleeps as deep as that, or deeper.
+    fn start_once(&self, waiting: &mut Waiting) {
+        if waiting.sender == Sender::None {
+            let started = (self.start_sender)();
+            waiting.sender = if started { Sender::Thread } else { Sender::Refused };
+        }
+    }
+
+    /// Wakes the thread if it sleeps as deeply as that, or more.
     fn wake(&self, waiting: &mut Waiting, from: Sleep) {
-        waiting.start();
+        self.start_once(waiting);
         if waiting.sleep >= from {
             waiting.sleep = Sleep::No;
             self.filled.notify_one();
@@ -193,8 +205,8 @@ impl Queue {
         self.queued(waiting) == 0 && waiting.gap == 0
     }
 
-    /// Waits for entries, and takes them all. For the thread.
-    pub fn take_waiting(&self, into: &mut Batch) {
+    /// Waits for entries, and moves them all into an empty batch. For the thread.
+    pub fn wait_for_entries(&self, into: &mut Batch) {
         let mut guard = self.lock();
         let mut lingered = false;
         loop {
@@ -216,9 +228,9 @@ impl Queue {
         }
     }
 
-    /// Takes what waits now, behind what `into` holds. For a thread that has not sent all of that yet,
-    /// and so tells of no gap: it is not over.
-    pub fn take_more(&self, into: &mut Batch) {
+    /// Moves what waits now behind what `into` holds. For a thread that has not sent all of that yet, and
+    /// so tells of no gap: it is not over.
+    pub fn add_entries(&self, into: &mut Batch) {
         let more = self.with(|waiting| std::mem::take(&mut waiting.batch));
         into.entries.extend(more.entries);
         into.text.extend_from_slice(&more.text);
@@ -236,11 +248,12 @@ impl Queue {
         }
     }
 
-    /// `count` messages with `bytes` of text have left.
-    pub fn note_done(&self, count: usize, bytes: usize) {
+    /// `count` messages with `bytes` of text have left. `note` is told how many have by now, before a flush
+    /// can know it.
+    pub fn note_done(&self, count: usize, bytes: usize, note: impl FnOnce(u64)) {
         self.done_bytes.fetch_add(bytes as u64, Ordering::SeqCst);
         let done = self.done.fetch_add(count as u64, Ordering::SeqCst) + count as u64;
-        note_sent(done);
+        note(done);
         // Whoever flushes counts itself first, and then looks at what is done: one of the two is seen.
         if self.flushes.load(Ordering::SeqCst) > 0 {
             self.with(|_| self.drained.notify_all());
@@ -274,10 +287,11 @@ impl Queue {
         self.with(|waiting| waiting.reached)
     }
 
-    /// openlog(3); `at_once`: the thread is to connect now.
-    pub fn open(&self, config: Config, at_once: bool) {
+    /// openlog(3); `at_once`: the thread is to connect now. `note` is told of the configuration, of several
+    /// in their order.
+    pub fn open(&self, config: Config, at_once: bool, note: impl FnOnce(&Config)) {
         self.with(|waiting| {
-            note_opening(&config);
+            note(&config);
             let elsewhere = config.transport != waiting.config.transport;
             waiting.reached &= !elsewhere;
             waiting.config = Arc::new(config);
@@ -302,8 +316,8 @@ impl Queue {
     /// Whether the thread has done what there was, or cannot.
     pub fn is_at_rest(&self) -> bool {
         let at_rest = |waiting: &Waiting| {
-            let taken = waiting.batch.entries.is_empty() && waiting.sleep != Sleep::No;
-            waiting.unreachable || taken
+            let is_done = waiting.batch.entries.is_empty() && waiting.sleep != Sleep::No;
+            waiting.unreachable || is_done
         };
         self.ask(at_rest).unwrap_or(true)
     }
@@ -379,8 +393,8 @@ impl Waiting {
         let opening = Entry::Open(Arc::clone(&config), 0);
         Self {
             batch: Batch { entries: VecDeque::from([opening]), text: Vec::new() },
-            taken: 0,
-            taken_bytes: 0,
+            accepted: 0,
+            accepted_bytes: 0,
             dropped: 0,
             gap: 0,
             connected: false,
@@ -393,21 +407,15 @@ impl Waiting {
         }
     }
 
-    fn start(&mut self) {
-        if self.sender == Sender::None {
-            self.sender = if start_sender() { Sender::Thread } else { Sender::Refused };
-        }
-    }
-
     fn append(&mut self, priority: i32, text: &[u8], fields: &[u8]) {
         let time = SystemTime::now();
-        note_time(time);
+        zone::look(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64));
         let entry = Entry::Message { priority, time, text: text.len(), fields: fields.len() };
         self.batch.entries.push_back(entry);
         self.batch.text.extend_from_slice(text);
         self.batch.text.extend_from_slice(fields);
-        self.taken += 1;
-        self.taken_bytes += (text.len() + fields.len()) as u64;
+        self.accepted += 1;
+        self.accepted_bytes += (text.len() + fields.len()) as u64;
     }
 
     /// What `openlog` and `closelog` ask for. Between two messages only what is left of it counts: so a

@@ -1,62 +1,50 @@
 //! The thread that formats and sends.
 //!
-//! What it took from the queue stays in a [`Window`] until it has arrived, and is formatted only as
-//! it is sent: a message that must go once more, to another place even, is made anew.
+//! What comes from the queue stays in a [`Window`] until it has arrived, and is formatted only as it is
+//! sent: a message that must go once more, even to another logger, is formatted anew.
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ::syslog::{LogFormat, Logger};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::format::journal::Journal;
-use super::message::{Fields, Formatter, Record, cut, facility, plain, severity};
-use super::queue::{Batch, Entry};
-use super::transport::local::{Local, PATIENCE, TOGETHER};
-use super::transport::tcp::{Tcp, Udp};
-use super::{Config, QUEUE, TOLD, Transport};
+use super::config::Config;
+use super::delivery::Installed;
+use super::format::{Formatter, plain};
+use super::journal_stream::JournalStream;
+use super::message::{Fields, Record, TOLD, cut, facility, severity};
+use super::queue::{Batch, Entry, Queue};
+use super::transport::{self, Connection, PATIENCE};
+use crate::sys::Flight;
 use crate::thread;
 
-/// Between two tries to reach a logger: this at first, doubled up to the longest.
+/// The time between two tries to reach a logger: at first, and, as it is doubled, at most.
 const RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-/// While it waits, LOG_PERROR has messages on stderr within this.
+/// While the sender waits, a message with LOG_PERROR is on stderr within this.
 const PRINTING: Duration = Duration::from_millis(100);
-/// So many messages may be on their way to a logger that acknowledges them; whether they have
-/// arrived is looked at this often.
+/// So many messages may be on their way to a logger that acknowledges them, and this often the sender
+/// looks whether they have arrived.
 const ON_THE_WAY: usize = 4096;
 const ARRIVAL: Duration = Duration::from_millis(2);
 /// A message that the logger finds too long is cut in halves, down to this.
 const SHORTEST_CUT: usize = 480;
-/// What one burst needed is not kept for ever.
+/// How much memory is kept for the next messages, whatever a burst has needed.
 const KEPT: usize = 256 << 10;
-
-/// Starts the thread; `false` where none can be had.
-pub fn start() -> bool {
-    let run = || {
-        Sender::new().run(None);
-    };
-    thread::spawn("syslog", run).is_ok()
-}
-
-/// Without a thread: sends what waits, in the caller's, for as long as `timeout`.
-pub fn send_here(timeout: Duration) -> bool {
-    static HERE: Mutex<Option<Sender>> = Mutex::new(None);
-    let mut here = HERE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    here.get_or_insert_with(Sender::new).run(Some(Instant::now() + timeout))
-}
 
 /// Messages in their order, from the first that has not arrived.
 #[derive(Debug, Default)]
 struct Window {
     batch: Batch,
-    /// Bytes of text at the front that are done with.
+    /// How many bytes of text at the front are not needed any more.
     begin: usize,
 }
 
@@ -100,85 +88,68 @@ impl Window {
     }
 
     /// Waits for messages. For an empty window.
-    fn refill(&mut self) {
+    fn refill(&mut self, queue: &Queue) {
         self.begin = 0;
         self.batch.text.clear();
         self.batch.entries.shrink_to(KEPT / size_of::<Entry>());
         self.batch.text.shrink_to(KEPT);
-        QUEUE.take_waiting(&mut self.batch);
+        queue.wait_for_entries(&mut self.batch);
     }
 }
 
-/// A way to the logger.
+/// What the sender has in common with those who log.
 #[derive(Debug)]
-enum Connection {
-    Local(Local),
-    Udp(Udp),
-    Tcp(Tcp),
-    Journal(Journal),
+pub struct Common {
+    /// What is to be sent.
+    pub(crate) queue: Queue,
+    /// Where it is counted for another process.
+    pub(crate) installed: Installed,
+    /// Whether stderr is where messages go.
+    pub(crate) journal_stream: JournalStream,
 }
 
-impl Connection {
-    fn open(transport: &Transport) -> Result<Self, Errno> {
-        Ok(match transport {
-            Transport::Local(path) => Self::Local(Local::connect(path)?),
-            Transport::Udp(remote) => Self::Udp(Udp::connect(remote)?),
-            Transport::Tcp(remote) => Self::Tcp(Tcp::connect(remote)?),
-            Transport::Journal(path) => Self::Journal(Journal::connect(path)?),
-        })
-    }
-
-    fn send(&mut self, messages: &[&[u8]]) -> Result<usize, Errno> {
-        match self {
-            Self::Local(local) => local.send(messages),
-            Self::Udp(udp) => udp.send(messages),
-            Self::Tcp(tcp) => tcp.send(messages),
-            Self::Journal(journal) => journal.send(messages),
-        }
-    }
-
-    /// How many of the `taken` messages have arrived, as far as one can know.
-    fn delivered(&mut self, taken: usize) -> usize {
-        if let Self::Tcp(tcp) = self { tcp.delivered() } else { taken }
-    }
-
-    fn check(&mut self) -> Result<(), Errno> {
-        if let Self::Tcp(tcp) = self { tcp.check() } else { Ok(()) }
+impl Common {
+    /// Whether what is written to stderr goes where messages go: to the journal.
+    pub fn reaches_stderr(&self, config: &Config) -> bool {
+        config.transport.is_journal() && self.journal_stream.reads(2)
     }
 }
 
-struct Sender {
+/// Sends what is in the queue.
+pub struct Sender {
+    common: &'static Common,
     config: Arc<Config>,
     logger: Logger<Vec<u8>, Formatter>,
-    connection: Option<Connection>,
+    connection: Option<Box<dyn Connection>>,
     /// Something went by this connection.
     proven: bool,
     retry: Duration,
     window: Window,
-    /// Messages at the window's front that are on their way.
-    taken: usize,
-    /// Behind them: messages that are formatted, where each ends in the logger's backend, and the
-    /// first that has not been sent.
+    /// How many messages at the window's front are on their way.
+    on_the_way: usize,
+    /// The messages behind them that are formatted: where each begins and ends in the logger's backend.
     lines: VecDeque<(usize, usize)>,
-    /// Messages at the window's front that stderr, or the console, has already.
+    /// How many messages at the window's front stderr, or the console, has already.
     printed: usize,
     consoled: usize,
-    /// The configuration of this `openlog` was put in place before its turn.
+    /// The number of an `openlog` whose configuration counts before its turn.
     ahead: u64,
 }
 
 impl Sender {
-    fn new() -> Self {
-        let config = super::newest_config();
+    /// One that has sent nothing yet.
+    pub fn new(common: &'static Common) -> Self {
+        let config = common.queue.newest_config().0;
         let logger = Logger::new(Vec::new(), Formatter::new(&config));
         Self {
+            common,
             config,
             logger,
             connection: None,
             proven: false,
             retry: RETRY,
             window: Window::default(),
-            taken: 0,
+            on_the_way: 0,
             lines: VecDeque::new(),
             printed: 0,
             consoled: 0,
@@ -186,35 +157,43 @@ impl Sender {
         }
     }
 
+    /// Starts the thread; `false` where none can be made.
+    pub fn start(common: &'static Common) -> bool {
+        let run = move || {
+            Self::new(common).run(None);
+        };
+        thread::spawn("syslog", run).is_ok()
+    }
+
     /// Sends for ever; or, with a deadline, until all is sent (`true`) or the time is up. What is not
     /// sent by then is kept for the next time.
-    fn run(&mut self, deadline: Option<Instant>) -> bool {
+    pub fn run(&mut self, deadline: Option<Instant>) -> bool {
         loop {
-            self.take_controls();
+            self.obey_controls();
             if self.window.batch.entries.is_empty() {
-                if deadline.is_some() && QUEUE.is_drained() {
+                if deadline.is_some() && self.common.queue.is_drained() {
                     return true;
                 }
-                self.window.refill();
+                self.window.refill(&self.common.queue);
                 continue;
             }
             self.print();
             match self.send_some() {
                 Ok(()) => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(Errno::ENOBUFS | Errno::ENOMEM) => QUEUE.pause(PATIENCE),
+                Err(Errno::ENOBUFS | Errno::ENOMEM) => self.common.queue.pause(PATIENCE),
                 Err(Errno::EMSGSIZE) => self.shorten(),
                 Err(_) if deadline.is_some_and(|at| Instant::now() >= at) => self.disconnect(),
                 Err(errno) => self.lost(errno),
             }
             if deadline.is_some_and(|at| Instant::now() >= at) {
-                return QUEUE.is_drained();
+                return self.common.queue.is_drained();
             }
         }
     }
 
-    /// What stands at the window's front and is no message.
-    fn take_controls(&mut self) {
+    /// Does what is asked for at the window's front, before the next message.
+    fn obey_controls(&mut self) {
         while let Some(entry) = self.window.remove_control() {
             match entry {
                 Entry::Open(config, number) if number > self.ahead => self.open(config),
@@ -231,13 +210,9 @@ impl Sender {
         }
         self.logger.formatter = Formatter::new(&config);
         self.config = config;
-        if self.has(libc::LOG_NDELAY) && self.connect().is_err() {
-            QUEUE.note_connection(false);
+        if self.config.has(libc::LOG_NDELAY) && self.connect().is_err() {
+            self.common.queue.note_connection(false);
         }
-    }
-
-    fn has(&self, option: i32) -> bool {
-        self.config.options & option != 0
     }
 
     fn send_some(&mut self) -> Result<(), Errno> {
@@ -252,12 +227,15 @@ impl Sender {
         } else {
             let bytes = &self.logger.backend;
             let line = |(from, to): &(usize, usize)| bytes.get(*from..*to).unwrap_or(&[]);
-            sent = connection.send(&self.lines.iter().map(line).collect::<Vec<_>>())?;
+            let lines: Vec<_> = self.lines.iter().map(line).collect();
+            let done = self.common.queue.done.load(Ordering::SeqCst);
+            let installed = &self.common.installed;
+            sent = installed.in_sight(done, |flight| connection.send(&lines, flight))?;
             self.lines.drain(..sent);
-            self.taken += sent;
+            self.on_the_way += sent;
             self.prove();
         }
-        let delivered = self.connection.as_mut().map_or(0, |c| c.delivered(self.taken));
+        let delivered = self.connection.as_mut().map_or(0, |c| c.delivered(self.on_the_way));
         self.done(delivered);
         if sent == 0 && delivered == 0 {
             self.wait_for_more();
@@ -267,9 +245,9 @@ impl Sender {
 
     fn connect(&mut self) -> Result<(), Errno> {
         if self.connection.is_none() {
-            let connection = Connection::open(&self.config.transport)?;
-            if !matches!(connection, Connection::Udp(_)) {
-                QUEUE.note_connection(true);
+            let connection = transport::open(&self.config.transport)?;
+            if connection.is_answered() {
+                self.common.queue.note_connection(true);
             }
             self.connection = Some(connection);
             self.proven = false;
@@ -277,32 +255,32 @@ impl Sender {
         Ok(())
     }
 
-    /// Something went.
+    /// Notes that something went.
     fn prove(&mut self) {
         if !self.proven {
             self.proven = true;
             self.retry = RETRY;
-            QUEUE.note_connection(true);
+            self.common.queue.note_connection(true);
         }
     }
 
-    /// All is on its way: waits for it to arrive, or for more to send.
+    /// Waits for what is on its way to arrive, or for more to send.
     fn wait_for_more(&mut self) {
-        QUEUE.take_more(&mut self.window.batch);
-        if self.taken >= ON_THE_WAY || self.window.messages().nth(self.taken).is_none() {
-            QUEUE.pause(ARRIVAL);
+        self.common.queue.add_entries(&mut self.window.batch);
+        if self.on_the_way >= ON_THE_WAY || self.window.messages().nth(self.on_the_way).is_none() {
+            self.common.queue.pause(ARRIVAL);
         }
     }
 
     /// LOG_PERROR: stderr gets each message once, and waits for no logger.
     fn print(&mut self) {
-        if !self.has(libc::LOG_PERROR) {
+        if !self.config.has(libc::LOG_PERROR) {
             return;
         }
         for (index, (priority, record)) in self.window.messages().enumerate().skip(self.printed) {
             self.printed = index + 1;
-            if priority & TOLD == 0 && !self.config.goes_to_stderr() {
-                write_stderr(&plain(&self.config, record));
+            if priority & TOLD == 0 && !self.common.reaches_stderr(&self.config) {
+                write_stderr(&plain(&self.config, &record));
             }
         }
     }
@@ -311,19 +289,19 @@ impl Sender {
     fn back_off(&mut self) {
         let end = Instant::now() + self.retry;
         self.retry = (self.retry * 2).min(LONGEST_RETRY);
-        while self.has(libc::LOG_PERROR) && Instant::now() + PRINTING < end {
-            QUEUE.pause(PRINTING);
-            QUEUE.take_more(&mut self.window.batch);
+        while self.config.has(libc::LOG_PERROR) && Instant::now() + PRINTING < end {
+            self.common.queue.pause(PRINTING);
+            self.common.queue.add_entries(&mut self.window.batch);
             self.print();
         }
-        QUEUE.pause(end.saturating_duration_since(Instant::now()));
+        self.common.queue.pause(end.saturating_duration_since(Instant::now()));
     }
 
     /// Formats the next messages.
     fn format(&mut self) {
         self.logger.backend.clear();
-        let room = TOGETHER.min(ON_THE_WAY.saturating_sub(self.taken));
-        for (priority, record) in self.window.messages().skip(self.taken).take(room) {
+        let room = Flight::TOGETHER.min(ON_THE_WAY.saturating_sub(self.on_the_way));
+        for (priority, record) in self.window.messages().skip(self.on_the_way).take(room) {
             let from = self.logger.backend.len();
             self.logger.formatter.set_time(record.time);
             let Logger { formatter, backend } = &mut self.logger;
@@ -335,14 +313,15 @@ impl Sender {
     fn done(&mut self, count: usize) {
         if count > 0 {
             let bytes = self.window.remove(count);
-            self.taken = self.taken.saturating_sub(count);
+            self.on_the_way = self.on_the_way.saturating_sub(count);
             self.printed = self.printed.saturating_sub(count);
             self.consoled = self.consoled.saturating_sub(count);
-            QUEUE.note_done(count, bytes);
+            let installed = &self.common.installed;
+            self.common.queue.note_done(count, bytes, |done| installed.note_sent(done));
         }
     }
 
-    /// The logger takes no message of this size.
+    /// Cuts the first message: the logger finds it too long.
     fn shorten(&mut self) {
         let Some((from, to)) = self.lines.front_mut() else { return };
         let line = self.logger.backend.get(*from..*to).unwrap_or(&[]);
@@ -350,44 +329,48 @@ impl Sender {
             *to = *from + cut(line, line.len() / 2).len();
         } else {
             self.lines.pop_front();
-            self.taken += 1;
-            let delivered = self.taken;
+            self.on_the_way += 1;
+            let delivered = self.on_the_way;
             self.done(delivered);
         }
     }
 
-    /// What is on its way and has not arrived goes once more.
+    /// Closes the connection. What is on its way and has not arrived goes once more.
     fn disconnect(&mut self) {
         if let Some(mut connection) = self.connection.take() {
-            let delivered = connection.delivered(self.taken);
+            let delivered = connection.delivered(self.on_the_way);
             self.done(delivered);
         }
-        self.taken = 0;
+        self.on_the_way = 0;
         self.lines.clear();
-        QUEUE.note_connection(false);
+        self.common.queue.note_connection(false);
     }
 
-    /// The logger cannot be reached.
+    /// Does what there is to do where the logger cannot be reached.
     fn lost(&mut self, errno: Errno) {
         let stood = self.connection.is_some() && self.proven;
         self.disconnect();
-        let (newest, number) = QUEUE.newest_config();
+        let (newest, number) = self.common.queue.newest_config();
         if newest.transport != self.config.transport && self.retry == LONGEST_RETRY {
             // The program has turned to another one since: what waits in vain goes there as well.
             self.open(newest);
             self.ahead = number;
             return;
         }
-        let local = matches!(self.config.transport, Transport::Local(_) | Transport::Journal(_));
-        if local && errno == Errno::ENOENT && self.config.attached && !QUEUE.was_reached() {
+        let is_local = self.config.transport.path().is_some();
+        if is_local
+            && errno == Errno::ENOENT
+            && self.config.attached
+            && !self.common.queue.was_reached()
+        {
             return self.show_on_stderr();
         }
         if stood {
             // Once at once: a logger that was restarted may be there already.
             return;
         }
-        if self.has(libc::LOG_CONS) {
-            QUEUE.take_more(&mut self.window.batch);
+        if self.config.has(libc::LOG_CONS) {
+            self.common.queue.add_entries(&mut self.window.batch);
             self.show_on_console();
         }
         self.back_off();
@@ -400,7 +383,7 @@ impl Sender {
         for (index, (priority, record)) in self.window.messages().enumerate() {
             count = index + 1;
             if index >= self.printed && priority & TOLD == 0 {
-                write_stderr(&plain(&self.config, record));
+                write_stderr(&plain(&self.config, &record));
             }
         }
         self.printed = count;
@@ -414,7 +397,7 @@ impl Sender {
         let Ok(mut console) = console else { return };
         for (index, (_, record)) in self.window.messages().enumerate().skip(self.consoled) {
             self.consoled = index + 1;
-            let _ = console.write_all(&plain(&self.config, record));
+            let _ = console.write_all(&plain(&self.config, &record));
         }
     }
 }

@@ -2,24 +2,28 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 
-use crate::sys::{FileId, again};
+use crate::sys::{FileId, again, errno_of};
 
 /// memfd_create(2), close-on-exec: a file without a name, for what the daemon prints.
 pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     memfd_with(name, libc::MFD_CLOEXEC)
 }
 
-/// The same, for a file that is sealed before it is given away (fcntl(2), F_ADD_SEALS).
-pub fn sealable_memfd(name: &CStr) -> Result<OwnedFd, Errno> {
-    memfd_with(name, libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
+/// A file without a name that nobody can change any more (fcntl(2), F_ADD_SEALS), with these bytes in it.
+pub fn sealed_file(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut file = File::from(memfd_with(name, libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)?);
+    file.write_all(bytes).map_err(|error| errno_of(&error))?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(file.into())
 }
 
 fn memfd_with(name: &CStr, flags: libc::c_uint) -> Result<OwnedFd, Errno> {

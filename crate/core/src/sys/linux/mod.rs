@@ -6,6 +6,9 @@
 mod children;
 mod clone;
 mod files;
+mod flight;
+pub mod maps;
+mod outlive;
 mod own;
 mod pids;
 pub(crate) mod privileges;
@@ -21,6 +24,8 @@ mod watch;
 pub use self::children::*;
 pub use self::clone::*;
 pub use self::files::*;
+pub use self::flight::*;
+pub use self::outlive::*;
 pub use self::own::*;
 pub use self::pids::*;
 pub use self::process::*;

@@ -5,6 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, socket};
 
+/// The local logger's socket.
+pub const LOCAL_LOGGER: &str = "/dev/log";
+
 /// To a socket whose other end is gone: an error and no SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 

@@ -20,6 +20,11 @@ impl Wake {
         (self.0.as_fd(), self.0.as_fd().as_raw_fd())
     }
 
+    /// Wakes it.
+    pub fn wake(&self) {
+        let _ = self.0.write(1);
+    }
+
     /// It has woken.
     pub fn clear(&self) {
         let _ = self.0.read();

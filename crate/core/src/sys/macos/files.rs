@@ -20,6 +20,11 @@ pub fn memfd(_name: &CStr) -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
+/// No file can be sealed, and a message that needs one is too long.
+pub fn sealed_file(_name: &CStr, _bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    Err(Errno::EMSGSIZE)
+}
+
 pub(super) fn set_flags(file: &OwnedFd, nonblocking: bool) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     if nonblocking {

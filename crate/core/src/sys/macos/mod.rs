@@ -5,9 +5,12 @@
 
 mod children;
 mod files;
+mod flight;
 mod fork;
 mod kqueue;
 mod libproc;
+pub mod maps;
+mod outlive;
 mod own;
 mod pids;
 pub(crate) mod privileges;
@@ -20,7 +23,9 @@ mod watch;
 
 pub use self::children::*;
 pub use self::files::*;
+pub use self::flight::*;
 pub use self::fork::*;
+pub use self::outlive::*;
 pub use self::own::*;
 pub use self::pids::*;
 pub use self::process::*;

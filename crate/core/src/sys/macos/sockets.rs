@@ -7,6 +7,9 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, so
 
 use super::files::set_flags;
 
+/// The local logger's socket.
+pub const LOCAL_LOGGER: &str = "/var/run/syslog";
+
 /// To a socket whose other end is gone: an error. Node ignores SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::empty();
 

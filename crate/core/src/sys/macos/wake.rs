@@ -1,6 +1,6 @@
 //! How one thread wakes another that polls.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -27,6 +27,11 @@ impl Wake {
     /// To poll; and, its number, to write 8 bytes to in a signal handler.
     pub fn descriptors(&self) -> (BorrowedFd<'_>, RawFd) {
         (self.0.as_fd(), self.1.as_raw_fd())
+    }
+
+    /// Wakes it.
+    pub fn wake(&self) {
+        let _ = (&self.1).write(&[1]);
     }
 
     /// It has woken.

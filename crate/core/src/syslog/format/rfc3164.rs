@@ -3,103 +3,91 @@
 //!
 //! `<30>Nov 24 09:22:01 clock[4711]: text`, and behind the text its fields, ` name="value"`.
 
-use std::io::Write;
-use std::time::SystemTime;
+use std::io::{Result, Write, sink};
 
-use ::syslog::{LogFormat, Severity};
+use ::syslog::Severity;
 
-use super::super::Config;
-use super::super::message::{
-    LONGEST, LONGEST_FIELDS, Record, escape, local_time, quoted_fields, second, tag,
-};
-use crate::zone::{Local, MONTHS};
+use super::header::Header;
+use crate::syslog::config::Config;
+use crate::syslog::message::{LONGEST, LONGEST_FIELDS, Record, write_escaped, write_fields};
 
-/// `Nov 24 09:22:01`.
-pub fn stamp(local: &Local) -> String {
-    let Local { month, day, hour, minute, second, .. } = local;
-    let month = MONTHS.get(*month).copied().unwrap_or("Jan");
-    format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}")
-}
-
-/// The formatter, with the time of day as it was last written out.
-#[derive(Debug, Clone)]
-pub struct Rfc3164 {
-    tag: String,
-    facility: i32,
-    second: u64,
-    stamp: String,
-}
-
-impl Rfc3164 {
-    /// A formatter for a configuration.
-    pub fn new(config: &Config) -> Self {
-        let (tag, facility) = (tag(config), config.facility);
-        Self { tag, facility, second: u64::MAX, stamp: String::new() }
+/// Writes `ident[pid]: `, the pid as LOG_PID asks.
+pub fn write_tag(to: &mut impl Write, config: &Config) -> Result<()> {
+    for letter in config.printable_ident() {
+        write!(to, "{letter}")?;
     }
-
-    /// Looks up the local time; once a second is enough.
-    pub fn set_time(&mut self, time: SystemTime) {
-        let second = second(time);
-        if second != self.second {
-            (self.second, self.stamp) = (second, stamp(&local_time(second)));
-        }
+    match config.pid() {
+        Some(pid) => write!(to, "[{pid}]: "),
+        None => to.write_all(b": "),
     }
 }
 
-impl LogFormat<Record<'_>> for Rfc3164 {
-    fn format<W: Write>(
-        &self,
-        w: &mut W,
-        severity: Severity,
-        record: Record<'_>,
-    ) -> ::syslog::Result<()> {
-        let facility = record.facility_or(self.facility);
-        let fields = quoted_fields(record.fields, LONGEST_FIELDS);
-        write!(w, "<{}>{} {}", facility | severity as i32, self.stamp, self.tag)?;
-        w.write_all(&escape(record.text, LONGEST - fields.len()))?;
-        w.write_all(&fields)?;
-        Ok(())
-    }
+/// Writes a message.
+pub fn write<T: AsRef<[u8]>>(
+    to: &mut impl Write,
+    header: &Header<T>,
+    severity: Severity,
+    record: &Record<'_>,
+) -> Result<()> {
+    write!(to, "<{}>", record.facility_or(header.facility) | severity as i32)?;
+    to.write_all(header.stamp.as_ref())?;
+    to.write_all(b" ")?;
+    to.write_all(header.tag.as_ref())?;
+    write_text(to, record)
+}
+
+/// Writes the text, and behind it the fields.
+pub fn write_text(to: &mut impl Write, record: &Record<'_>) -> Result<()> {
+    let fields = quoted_fields(&mut sink(), record)?;
+    write_escaped(to, record.text, b"", LONGEST - fields)?;
+    quoted_fields(to, record).map(drop)
+}
+
+fn quoted_fields(to: &mut impl Write, record: &Record<'_>) -> Result<usize> {
+    write_fields(to, record.fields, usize::MAX, b"\"\\", LONGEST_FIELDS)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use super::super::header::Stamp;
     use super::*;
-    use crate::syslog::Transport;
+    use crate::syslog::config::Transport;
     use crate::syslog::message::Fields;
-    use std::time::{Duration, UNIX_EPOCH};
+    use crate::zone::Zone;
+    use std::time::SystemTime;
 
     fn line(options: i32, facility: i32, text: &str, fields: &[(&str, &str)]) -> String {
-        let mut formatter = Rfc3164::new(&Config {
+        let config = Config {
             ident: "clo\nck".into(),
             options,
             facility: libc::LOG_DAEMON,
             transport: Transport::Local("".into()),
             attached: false,
-        });
-        let time = UNIX_EPOCH + Duration::from_secs(86_400 * 5 + 3600 * 12);
-        formatter.set_time(time);
+        };
+        let (tag, facility_of_all) = (Vec::new(), config.facility);
+        let mut header = Header { tag, facility: facility_of_all, stamp: Stamp::UNSET };
+        write_tag(&mut header.tag, &config).unwrap();
+        header.stamp.set(86_400 * 5 + 3600 * 12, || Zone::fixed(0));
         let packed = Fields::pack(fields.iter().copied());
-        let record = Record { facility, time, text: text.as_bytes(), fields: Fields(&packed) };
+        let (time, text, fields) = (SystemTime::UNIX_EPOCH, text.as_bytes(), Fields(&packed));
         let mut line = Vec::new();
-        formatter.format(&mut line, Severity::LOG_ERR, record).unwrap();
+        let record = Record { facility, time, text, fields };
+        write(&mut line, &header, Severity::LOG_ERR, &record).unwrap();
         String::from_utf8(line).unwrap()
     }
 
     #[test]
     fn has_priority_time_tag_and_text() {
-        let line = line(libc::LOG_PID, libc::LOG_USER, "tick", &[]);
         let pid = std::process::id();
-        assert!(line.starts_with("<11>Jan  6 ") || line.starts_with("<11>Jan  5 "), "{line}");
-        assert!(line.ends_with(&format!(" clock[{pid}]: tick")), "{line}");
+        let line = line(libc::LOG_PID, libc::LOG_USER, "tick", &[]);
+        assert_eq!(line, format!("<11>Jan  6 12:00:00 clock[{pid}]: tick"));
     }
 
     #[test]
     fn has_the_configured_facility_and_the_fields_behind_the_text() {
         let line = line(0, 0, "tick", &[("n", "1"), ("who", "a \"b\"")]);
-        assert!(line.starts_with("<27>"), "{line}");
-        assert!(line.ends_with(" clock: tick n=\"1\" who=\"a \\\"b\\\"\""), "{line}");
+        assert_eq!(line, "<27>Jan  6 12:00:00 clock: tick n=\"1\" who=\"a \\\"b\\\"\"");
     }
 
     #[test]

@@ -2,16 +2,14 @@
 //!
 //! `<30>1 2025-11-24T09:22:01.000042+01:00 host clock 4711 - [fields@32473 n="1"] text`
 
-use std::io::Write;
+use std::io::{Result, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ::syslog::{LogFormat, Severity};
+use ::syslog::Severity;
 
-use super::super::message::{
-    LONGEST_FIELDS, Record, escape, local_time, pid, quoted_field, second,
-};
-use super::super::{Config, Remote};
-use crate::zone::Local;
+use crate::syslog::config::{Config, Remote};
+use crate::syslog::message::{LONGEST_FIELDS, Record, second, write_escaped, write_fields};
+use crate::zone::{Local, Zone};
 
 /// What RFC 5424 takes of each: HOSTNAME, APP-NAME, and an SD-NAME.
 const LONGEST_HOST: usize = 255;
@@ -21,86 +19,81 @@ const LONGEST_NAME: usize = 32;
 /// longer one for a message of its own, which the text could so forge.
 const LONGEST: usize = 8096;
 
-/// The formatter, with the time of day as it was last written out.
+/// The format for a logger, with the time as it was last written out.
 #[derive(Debug, Clone)]
 pub struct Rfc5424 {
     /// ` host app pid - `
     header: String,
     sd_id: String,
     facility: i32,
-    second: u64,
+    second: i64,
     micros: u32,
+    /// `2025-11-24T09:22:01`
     stamp: String,
-    zone: String,
+    /// `+01:00`
+    offset: String,
 }
 
 impl Rfc5424 {
-    /// A formatter for a configuration.
+    /// The format for a logger.
     pub fn new(config: &Config, remote: &Remote) -> Self {
         let host = nix::unistd::gethostname().unwrap_or_default();
         let host = printable(&host.to_string_lossy(), LONGEST_HOST);
         let app = printable(&config.ident, LONGEST_APP);
-        let pid = pid(config).map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let pid = config.pid().map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         Self {
             header: format!(" {host} {app} {pid} - "),
             sd_id: remote.sd_id.clone(),
             facility: config.facility,
-            second: u64::MAX,
+            second: i64::MIN,
             micros: 0,
             stamp: String::new(),
-            zone: String::new(),
+            offset: String::new(),
         }
     }
 
-    /// Looks up the local time; once a second is enough.
-    pub fn set_time(&mut self, time: SystemTime) {
-        self.micros = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_micros());
+    /// Writes out the time of the next message. The zone is asked for where it is needed, once a second.
+    pub fn set_time(&mut self, time: SystemTime, zone: impl FnOnce() -> Zone) {
+        self.micros = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_micros());
         let second = second(time);
         if second == self.second {
             return;
         }
         self.second = second;
-        let Local { year, month, day, hour, minute, second, offset } = local_time(second);
+        let Local { year, month, day, hour, minute, second, offset } = zone().local(second);
         let month = month + 1;
         self.stamp = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
         let sign = if offset < 0 { '-' } else { '+' };
         let minutes = offset.abs() / 60;
-        self.zone = format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+        self.offset = format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
     }
 
-    fn structured_data(&self, record: Record<'_>) -> Vec<u8> {
-        let mut data = Vec::new();
-        let room = LONGEST_FIELDS - 1;
-        for (name, value) in record.fields {
-            if data.is_empty() {
-                data.push(b'[');
-                data.extend_from_slice(self.sd_id.as_bytes());
-            }
-            let name = name.get(..LONGEST_NAME).unwrap_or(name);
-            quoted_field(&mut data, name, value, b"\"\\]", room);
-        }
-        data.push(if data.is_empty() { b'-' } else { b']' });
-        data
-    }
-}
-
-impl LogFormat<Record<'_>> for Rfc5424 {
-    fn format<W: Write>(
+    /// Writes a message.
+    pub fn write(
         &self,
-        w: &mut W,
+        to: &mut impl Write,
         severity: Severity,
-        record: Record<'_>,
-    ) -> ::syslog::Result<()> {
-        let facility = record.facility_or(self.facility);
-        let priority = facility | severity as i32;
-        let Self { stamp, micros, zone, header, .. } = self;
-        let data = self.structured_data(record);
-        let mut begin = format!("<{priority}>1 {stamp}.{micros:06}{zone}{header}").into_bytes();
-        begin.extend_from_slice(&data);
+        record: &Record<'_>,
+    ) -> Result<()> {
+        let priority = record.facility_or(self.facility) | severity as i32;
+        let Self { stamp, micros, offset, header, .. } = self;
+        let mut begin = format!("<{priority}>1 {stamp}.{micros:06}{offset}{header}").into_bytes();
+        self.write_structured_data(&mut begin, record)?;
         begin.push(b' ');
-        w.write_all(&begin)?;
-        w.write_all(&escape(record.text, LONGEST.saturating_sub(begin.len())))?;
-        Ok(())
+        to.write_all(&begin)?;
+        let room = LONGEST.saturating_sub(begin.len());
+        write_escaped(to, record.text, b"", room).map(drop)
+    }
+
+    fn write_structured_data(&self, to: &mut Vec<u8>, record: &Record<'_>) -> Result<()> {
+        let mut fields = record.fields.peekable();
+        if fields.peek().is_none() {
+            return to.write_all(b"-");
+        }
+        write!(to, "[{}", self.sd_id)?;
+        let room = LONGEST_FIELDS.saturating_sub("[]".len() + self.sd_id.len());
+        write_fields(to, record.fields, LONGEST_NAME, b"\"\\]", room)?;
+        to.write_all(b"]")
     }
 }
 
@@ -115,7 +108,7 @@ fn printable(text: &str, longest: usize) -> String {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::syslog::Transport;
+    use crate::syslog::config::Transport;
     use crate::syslog::message::Fields;
     use std::time::Duration;
 
@@ -128,13 +121,13 @@ mod tests {
             transport: Transport::Udp(remote.clone()),
             attached: false,
         };
-        let mut formatter = Rfc5424::new(&config, &remote);
+        let mut format = Rfc5424::new(&config, &remote);
         let time = UNIX_EPOCH + Duration::from_micros(86_400_000_000 * 5 + 42);
-        formatter.set_time(time);
+        format.set_time(time, || Zone::fixed(-3600));
         let packed = Fields::pack(fields.iter().copied());
         let record = Record { facility: 0, time, text: text.as_bytes(), fields: Fields(&packed) };
         let mut line = Vec::new();
-        formatter.format(&mut line, Severity::LOG_INFO, record).unwrap();
+        format.write(&mut line, Severity::LOG_INFO, &record).unwrap();
         String::from_utf8(line).unwrap()
     }
 
@@ -143,7 +136,7 @@ mod tests {
         let line = line("clo ck", "tick\n", &[]);
         let parts: Vec<&str> = line.splitn(8, ' ').collect();
         assert_eq!(parts[0], "<30>1");
-        assert!(parts[1].starts_with("1970-01-0") && parts[1].contains(":00.000042"), "{line}");
+        assert_eq!(parts[1], "1970-01-05T23:00:00.000042-01:00");
         assert_eq!(parts[3..], ["clo_ck", &std::process::id().to_string(), "-", "-", "tick#012"]);
     }
 

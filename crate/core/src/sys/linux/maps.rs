@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::sys::procfs;
+use super::procfs;
 
 /// Memory that can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +11,13 @@ pub struct Spare {
     pub start: usize,
     /// Its length in bytes.
     pub length: usize,
-    /// Its content can go, but there must be memory: a library may look at it.
+    /// Its content can go, but the memory must stay: a library may look at it.
     pub must_stay: bool,
 }
 
-/// Smaller ones are not worth it.
+/// Memory of less than this is not worth the call.
 const SMALL: usize = 64 << 10;
-/// A thread's stack and what lies in it are within so many bytes; a multiple of every page's size.
+/// A thread's stack and what lies in it are within so many bytes. This is a multiple of every page's size.
 const AROUND: usize = 1 << 20;
 
 /// The private mappings without a file that hold none of the addresses needed: Buffers, the C
