@@ -16,7 +16,7 @@ const texts = (receiver, of = [6, 3]) =>
   })
 const program = ({ options = '', ...more }) =>
   sampleToReceiver({ options: `stdout: 'syslog', stderr: 'syslog', ${options}`, ...more })
-const keeperOf = (pid) =>
+const relayOf = (pid) =>
   Number(
     fs
       .readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
@@ -28,7 +28,7 @@ const keeperOf = (pid) =>
       )
       .find((child) => child && proc(Number(child))?.status.Name === 'to-syslog') ?? 0,
   )
-const ended = (p) => until(() => processesOf(p).length === 1, 'the end of daemon and keeper', 40_000)
+const ended = (p) => until(() => processesOf(p).length === 1, 'the end of daemon and relay', 40_000)
 
 test('bursts of the shortest lines after pauses arrive as they are', async (t) => {
   const p = place(t)
@@ -134,7 +134,7 @@ for (const cpus of ['0', '']) {
   })
 }
 
-test('daemon and keeper are stopped and go on, now and then: all arrives', async (t) => {
+test('daemon and relay are stopped and go on, now and then: all arrives', async (t) => {
   const p = place(t)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
   const before = "import { spawn } from 'node:child_process'"
@@ -142,9 +142,9 @@ test('daemon and keeper are stopped and go on, now and then: all arrives', async
   const { status, stderr } = await run(p, script, [], { env: local(p) })
   t.is(status, 0, stderr)
   const pid = pidIn(p)
-  const keeper = keeperOf(pid)
+  const relay = relayOf(pid)
   for (let i = 0; isAlive(pid); i++) {
-    const which = i % 3 ? pid : keeper
+    const which = i % 3 ? pid : relay
     try {
       process.kill(which, 'SIGSTOP')
       await sleep(i % 7)
@@ -152,7 +152,7 @@ test('daemon and keeper are stopped and go on, now and then: all arrives', async
     } catch {}
     await sleep(i % 11)
   }
-  process.kill(keeper, 'SIGCONT')
+  process.kill(relay, 'SIGCONT')
   await ended(p)
   await receiver.stop()
   assertPieces(t, receiver, 3000)
@@ -207,28 +207,28 @@ function assertLoud(t, receiver) {
   assertAll(t, numbers(found.filter((text) => text.startsWith('child '))), 20_000)
 }
 
-test('a keeper that is stopped holds up neither the daemon nor its children', async (t) => {
+test('a relay that is stopped holds up neither the daemon nor its children', async (t) => {
   const p = place(t)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
   p.write('child.sh', child)
   const before = "import { spawn } from 'node:child_process'"
   t.is((await run(p, p.write('a.mjs', program({ body: loud, before })), [], { env: local(p) })).status, 0)
   const pid = pidIn(p)
-  const keeper = keeperOf(pid)
-  process.kill(keeper, 'SIGSTOP')
-  await until(() => proc(keeper).state === 'T')
+  const relay = relayOf(pid)
+  process.kill(relay, 'SIGSTOP')
+  await until(() => proc(relay).state === 'T')
   fs.writeFileSync(`${p.dir}/go`, '')
   await until(() => fs.existsSync(`${p.dir}/done`), 'all to be printed', 30_000)
-  t.is(proc(keeper).state, 'T', 'it is the same, and still stopped')
+  t.is(proc(relay).state, 'T', 'it is the same, and still stopped')
   process.kill(pid, 'SIGTERM')
   await until(() => !isAlive(pid), 'the end of the daemon')
-  process.kill(keeper, 'SIGCONT')
+  process.kill(relay, 'SIGCONT')
   await ended(p)
   await receiver.stop()
   assertLoud(t, receiver)
 })
 
-test('a keeper that is killed while no process can be made is missed by nobody, and comes back', async (t) => {
+test('a relay that is killed while no process can be made is missed by nobody, and comes back', async (t) => {
   const p = place(t)
   fs.chmodSync(p.dir, 0o755)
   const dir = `${p.dir}/open`
@@ -250,18 +250,18 @@ test('a keeper that is killed while no process can be made is missed by nobody, 
     t.is(status, 0, String(stderr))
   }
   const [, before0] = /^Max processes +(\S+)/m.exec(fs.readFileSync(`/proc/${pid}/limits`, 'utf8'))
-  const keeper = keeperOf(pid)
+  const relay = relayOf(pid)
   await until(() => fs.existsSync(`${dir}/spawned`), 'the child')
   limit(0)
-  process.kill(keeper, 'SIGKILL')
-  await until(() => !isAlive(keeper))
+  process.kill(relay, 'SIGKILL')
+  await until(() => !isAlive(relay))
   const arrived = (text) => until(() => texts(receiver, [3, 4]).some((one) => text.test(one)), String(text))
   await arrived(/Cannot start the process that sends the daemon's last words: .*\. Trying again/)
   fs.writeFileSync(`${dir}/go`, '')
   await until(() => fs.existsSync(`${dir}/done`), 'all to be printed', 30_000)
-  t.is(keeperOf(pid), 0)
+  t.is(relayOf(pid), 0)
   limit(before0)
-  await until(() => keeperOf(pid) !== 0, 'another keeper', 40_000)
+  await until(() => relayOf(pid) !== 0, 'another relay', 40_000)
   process.kill(pid, 'SIGTERM')
   await until(() => !isAlive(pid), 'the end of the daemon')
   await ended(p)

@@ -138,10 +138,10 @@ asRoot(
         if (name === 'setup') t.is(thread.bounding, kept)
         t.true(thread.noNewPrivileges, name)
       }
-      const [keeper] = children
-      t.regex(fs.readFileSync(`/proc/${keeper}/limits`, 'utf8'), /^Max open files +111 +111 /m)
-      t.is(fs.readFileSync(`/proc/${keeper}/oom_score_adj`, 'utf8'), '77\n')
-      const stat = fs.readFileSync(`/proc/${keeper}/stat`, 'latin1')
+      const [relay] = children
+      t.regex(fs.readFileSync(`/proc/${relay}/limits`, 'utf8'), /^Max open files +111 +111 /m)
+      t.is(fs.readFileSync(`/proc/${relay}/oom_score_adj`, 'utf8'), '77\n')
+      const stat = fs.readFileSync(`/proc/${relay}/stat`, 'latin1')
       t.is(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16], '3')
     }
   },

@@ -48,7 +48,7 @@ test('each line that a daemon or its child prints is a message, and nothing can 
   // A line without a newline comes too, a little later.
   await until(() => texts(receiver).some(([, text]) => text === 'without its end'))
   process.kill(pidIn(p), 'SIGTERM')
-  await until(() => processesOf(p).length === 1, 'the end of daemon and keeper')
+  await until(() => processesOf(p).length === 1, 'the end of daemon and relay')
   await receiver.stop()
   const found = texts(receiver)
   const long = found.filter(([, text]) => text.includes('\u{1f600}'))
@@ -87,7 +87,7 @@ test('what V8 says when its heap is exhausted arrives, once, and so does all tha
     execArgv: ['--max-old-space-size=24'],
   })
   t.is(status, 0, stderr)
-  await until(() => processesOf(p).length === 1, 'the end of daemon and keeper', 40_000)
+  await until(() => processesOf(p).length === 1, 'the end of daemon and relay', 40_000)
   await receiver.stop()
   const found = texts(receiver)
   assertAll(t, numbers(found.map(([, text]) => text)), 20_000)
@@ -167,7 +167,7 @@ for (const [type, kind] of [
     const pid = pidIn(p)
     await until(() => !isAlive(pid), 'the end of the daemon')
     const receiver = await receive(t, p, kind, `${p.dir}/log`)
-    await until(() => processesOf(p).length === 1, 'the end of the keeper')
+    await until(() => processesOf(p).length === 1, 'the end of the relay')
     await receiver.stop()
     const found = receiver.messages()
     assertAll(t, numbers(found), 2000)
@@ -217,7 +217,7 @@ test('a logger that takes nothing does not hold up the daemon: what is too much 
   assertAll(t, kept.slice(0, 8000), 8000)
 })
 
-test('the keeper is small, holds nothing of the daemon, and is seen by nothing that waits for children', async (t) => {
+test('the relay is small, holds nothing of the daemon, and is seen by nothing that waits for children', async (t) => {
   const p = place(t)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
   const before = `import { execFileSync } from 'node:child_process'
@@ -238,14 +238,14 @@ test('the keeper is small, holds nothing of the daemon, and is seen by nothing t
   )
   t.is((await run(p, script, ['start'], { env: local(p) })).status, 0)
   const pid = pidIn(p)
-  const keeper = processesOf(p).find((one) => one !== pid && one !== receiver.pid)
-  const found = proc(keeper)
+  const relay = processesOf(p).find((one) => one !== pid && one !== receiver.pid)
+  const found = proc(relay)
   t.is(found.ppid, pid)
   t.is(found.status.Name, 'to-syslog')
-  t.regex(fs.readFileSync(`/proc/${keeper}/cmdline`, 'utf8'), /^sample: its output to syslog/)
-  t.is(fs.readlinkSync(`/proc/${keeper}/cwd`), '/')
+  t.regex(fs.readFileSync(`/proc/${relay}/cmdline`, 'utf8'), /^sample: its output to syslog/)
+  t.is(fs.readlinkSync(`/proc/${relay}/cwd`), '/')
   t.deepEqual(
-    Object.values(descriptors(keeper))
+    Object.values(descriptors(relay))
       .map((to) => to.split(':')[0])
       .sort(),
     ['pipe', 'pipe', 'pipe'],
@@ -253,27 +253,27 @@ test('the keeper is small, holds nothing of the daemon, and is seen by nothing t
   let rollup
   const kib = (name) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(rollup)[1])
   await until(() => {
-    rollup = fs.readFileSync(`/proc/${keeper}/smaps_rollup`, 'utf8')
+    rollup = fs.readFileSync(`/proc/${relay}/smaps_rollup`, 'utf8')
     return kib('Rss') < 8 << 10
   }, 'the daemon’s memory to be given back')
   t.true(kib('Anonymous') < 4 << 10, rollup)
-  // If somebody kills the keeper, it is replaced. A process that waits for children does not notice.
-  process.kill(keeper, 'SIGTERM')
-  process.kill(keeper, 'SIGKILL')
-  await until(() => !isAlive(keeper))
-  await until(() => processesOf(p).length === 3, 'another keeper')
-  t.is(proc(keeper), undefined, 'no zombie is left')
+  // If somebody kills the relay, it is replaced. A process that waits for children does not notice.
+  process.kill(relay, 'SIGTERM')
+  process.kill(relay, 'SIGKILL')
+  await until(() => !isAlive(relay))
+  await until(() => processesOf(p).length === 3, 'another relay')
+  t.is(proc(relay), undefined, 'no zombie is left')
   const { stdout } = await run(p, script, ['status', '--json'], { env: local(p) })
   t.is(JSON.parse(stdout).pid, pid)
   t.is((await run(p, script, ['stop'], { env: local(p) })).status, 0)
   t.deepEqual(fs.readFileSync(`${p.dir}/signals`, 'utf8').split('\n').filter(Boolean), ['SIGCHLD', 'SIGTERM'])
   t.is(fs.readFileSync(`${p.dir}/large`, 'utf8'), '2.5')
-  await until(() => processesOf(p).length === 1, 'the end of the keeper')
+  await until(() => processesOf(p).length === 1, 'the end of the relay')
   await receiver.stop()
   t.is(texts(receiver).filter(([priority, text]) => priority === 4 && /was killed/.test(text)).length, 1)
 })
 
-test('a start that fails leaves no keeper, and shows what was printed', async (t) => {
+test('a start that fails leaves no relay, and shows what was printed', async (t) => {
   const p = place(t)
   const setup = "async setup() { console.log('shown'); throw new Error('no luck') }"
   const script = p.write(
@@ -301,13 +301,13 @@ test('a child that outlives the daemon is still read', async (t) => {
   process.kill(pid, 'SIGTERM')
   await until(() => !isAlive(pid))
   fs.writeFileSync(`${p.dir}/go`, '')
-  await until(() => processesOf(p).length === 1, 'the end of child and keeper')
+  await until(() => processesOf(p).length === 1, 'the end of child and relay')
   await receiver.stop()
   t.true(texts(receiver).some(([, text]) => text === 'from the child'))
 })
 
 asRoot(
-  'where privileges are dropped, the keeper has none either, and /dev/stdout can be opened',
+  'where privileges are dropped, the relay has none either, and /dev/stdout can be opened',
   async (t) => {
     const p = place(t)
     fs.chmodSync(p.dir, 0o755)
@@ -362,7 +362,7 @@ test('attached, a daemon prints to syslog as well, and nothing goes there twice'
   t.is(status, 1)
   t.is(stdout, '')
   t.is(stderr, 'before\n')
-  await until(() => processesOf(p).length === 1, 'the end of the keeper')
+  await until(() => processesOf(p).length === 1, 'the end of the relay')
   await receiver.stop()
   const found = texts(receiver).map(([, text]) => text)
   t.deepEqual(found.map((text) => /printed|logged|Error: thrown|Ended after/.exec(text)?.[0]).sort(), [
