@@ -247,7 +247,7 @@ asRoot(
     process.kill(pidIn(p), 'SIGHUP')
     const told = () => fs.readFileSync(`${p.dir}/errors`, 'utf8')
     await until(() => told().includes('Refusing the log file'), 'the refusal')
-    t.regex(told(), /user 'nobody' \(65534\), who could point .* goes on to the old file/)
+    t.regex(told(), /user 'nobody' \(65534\), who could point .* still goes to the old file/)
     t.deepEqual(fs.readdirSync(p.ours), [])
   },
 )

@@ -138,7 +138,7 @@ test('a file that cannot be opened anew is told, and the old one stays', async (
   t.is(told.length, 1)
   t.regex(
     told[0],
-    /Cannot open the log file .*\/logs\/out: ELOOP: .*symbolic link.*, open.*goes on to the old file/,
+    /Cannot open the log file .*\/logs\/out: ELOOP: .*symbolic link.*, open.*still goes to the old file/,
   )
 })
 

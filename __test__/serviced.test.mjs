@@ -107,11 +107,11 @@ test('no verb, an unknown one, and an argument too many: usage, status 2, and no
     [['status', '--jsno'], "unexpected argument '--jsno': did you mean '--json'?"],
     [
       ['start', '--port', '80'],
-      "unexpected argument '--port'. The program's own arguments stand behind --: tool.mjs start -- --port 80",
+      "unexpected argument '--port'. The program's own arguments come after --: tool.mjs start -- --port 80",
     ],
     [
       ['run', 'now', '--', 'x'],
-      "unexpected argument 'now'. The program's own arguments stand behind --: tool.mjs run -- now",
+      "unexpected argument 'now'. The program's own arguments come after --: tool.mjs run -- now",
     ],
     [['--json'], "unknown command '--json'"],
     [['help'], "unknown command 'help': did you mean '--help'?"],
@@ -138,7 +138,7 @@ test('no verb, an unknown one, and an argument too many: usage, status 2, and no
   t.deepEqual(processesOf(p), [])
 })
 
-test('what stands behind -- is all that the program gets as its arguments, in the daemon and attached', async (t) => {
+test('what comes after -- is all that the program gets as its arguments, in the daemon and attached', async (t) => {
   const p = place(t)
   const body = `setup() { fs.appendFileSync(process.env.DIR + '/got', JSON.stringify(process.argv.slice(1)) + '\\n') }`
   const script = p.write('a.mjs', cli({ body }))

@@ -351,7 +351,7 @@ export class Daemon {
    * The command line: `start | stop | restart | reload | status [--json] | run`. Sets
    * `process.exitCode` as the Linux Standard Base does for init scripts.
    *
-   * Arguments behind `--`, after `start`, `restart` or `run`, are the program's own: from `setup` on,
+   * Arguments after `--`, with `start`, `restart` or `run`, are the program's own: from `setup` on,
    * `process.argv` has only them after Node and the script.
    *
    * @param given - the arguments, by default those after the script's name

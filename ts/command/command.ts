@@ -66,7 +66,7 @@ function usage(): string {
   return `Usage: ${program()} ${calls.join(' | ')}
 
 ${lines.join('')}
-What stands behind ${OWN} after ${list} is for the program itself.
+What comes after ${OWN} with ${list} is for the program itself.
 `
 }
 
@@ -79,7 +79,7 @@ function misuse(what: string, meant?: string): void {
 /** Says where the program's own arguments belong. */
 function misplaced(verb: string, rest: readonly string[]): void {
   misuse(
-    `unexpected argument '${rest[0]}'. The program's own arguments stand behind ${OWN}: ` +
+    `unexpected argument '${rest[0]}'. The program's own arguments come after ${OWN}: ` +
       `${program()} ${verb} ${OWN} ${rest.join(' ')}`,
   )
 }

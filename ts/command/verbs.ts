@@ -37,7 +37,7 @@ interface Verb {
   does: string
   /** Its options, and what each of them is for. */
   options: Readonly<Record<string, string>>
-  /** It starts the program, whose own arguments stand behind `--`. */
+  /** It starts the program, whose own arguments come after `--`. */
   starts: boolean
   run(service: Service, call: Call): Promise<Answer>
   /** The exit status for an error; `FAILED` by default. */

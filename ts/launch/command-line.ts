@@ -86,7 +86,7 @@ function programOf(
   if (isDenoExecutable && !isOther) {
     throw new DaemonError(
       'ERR_DAEMON_UNSUPPORTED',
-      'A program of `deno compile` cannot start itself as a daemon. Run it by `deno run`',
+      'A program of `deno compile` cannot start itself as a daemon. Run it with `deno run`',
     )
   }
   if (execPath === undefined && isSingleExecutable()) {

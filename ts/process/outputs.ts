@@ -92,7 +92,7 @@ export class Outputs {
   }
 
   #hint({ errnoCode }: DaemonError): string {
-    const kept = 'What is printed goes on to the old file'
+    const kept = 'Output still goes to the old file'
     const denied = errnoCode === 'EACCES' || errnoCode === 'EPERM'
     if (!denied || !this.#belongToAnother) return kept
     const user = process.getuid?.()

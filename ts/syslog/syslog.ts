@@ -38,7 +38,7 @@ export interface SyslogEntry {
   /**
    * Names of 1 to 32 letters, digits, `_`, `-` and `.`, the first a letter, and their values. RFC
    * 5424 has them as structured data, the journal as fields (in upper case, `_` for `-` and `.`), the
-   * local logger behind the text, as ` name="value"`.
+   * local logger after the text, as ` name="value"`.
    */
   fields?: Readonly<Record<string, SyslogValue>> | undefined
 }

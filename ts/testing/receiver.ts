@@ -15,7 +15,7 @@ export interface Message {
   readonly ident: string
   /** The pid, with `LOG_PID`. */
   readonly pid: number | undefined
-  /** The text, with its fields behind it. */
+  /** The text, followed by its fields. */
   readonly message: string
 }
 
