@@ -1,7 +1,7 @@
 //! Users and groups, asked of the name service switch, so that accounts of
 //! LDAP, sssd or systemd count as those of `/etc/passwd` do.
 //!
-//! By hand instead of `nix::unistd::User`: that one reads the error from
+//! The C library is called here instead of `nix::unistd::User`: that one reads the error from
 //! `errno`, where getpwnam_r(3) returns it; takes a missing `/etc/passwd` (an
 //! image built from scratch) for a failure; and changes names that are not
 //! UTF-8, which must never become the name of somebody else.
@@ -94,8 +94,8 @@ pub fn group_by_gid(gid: u32) -> Result<Option<Group>> {
     })
 }
 
-/// The groups initgroups(3) would set for that user: those the user is a
-/// member of, and `gid`. Sorted, each once.
+/// The groups that initgroups(3) would set for that user: those of which the
+/// user is a member, and `gid`. They are sorted, and each is there once.
 ///
 /// # Errors
 /// When the group database cannot be read, or the list has no end.
@@ -120,7 +120,7 @@ pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>> {
             groups.dedup();
             return Ok(groups);
         }
-        // Too small: `count` is now what it takes, with every libc we know of.
+        // That was too small: `count` is now what it takes, with every libc on Linux.
         room = count.max(room * 2);
     }
     Err(failed(libc::E2BIG))
@@ -150,7 +150,7 @@ fn look_up<E, T>(
             }
             libc::EINTR => {}
             libc::ERANGE if buffer.len() < 1 << 26 => buffer = vec![0; buffer.len() * 2],
-            // getpwnam_r(3): some systems say "no such entry" so. glibc does
+            // Some systems say "no such entry" in this way (getpwnam_r(3)). glibc does
             // where there is no /etc/passwd at all.
             libc::ENOENT | libc::ESRCH => return Ok(None),
             errno => return Err(Error::call(syscall, errno)),
@@ -172,7 +172,7 @@ fn group(entry: &libc::group) -> Option<Group> {
     Some(Group { name: text(entry.gr_name)?, gid: entry.gr_gid })
 }
 
-/// A string of an entry; `None` where it is not UTF-8.
+/// The text of a string of an entry; `None` where it is not UTF-8.
 fn text(string: *const c_char) -> Option<String> {
     String::from_utf8(bytes(string)).ok()
 }

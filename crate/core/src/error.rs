@@ -29,7 +29,7 @@ pub enum Code {
     StopFailed,
     /// Occurs when this system cannot do what is needed.
     Unsupported,
-    /// A system call failed with this errno, and nobody has said yet what it was for.
+    /// Occurs when a system call fails with this errno, and nobody has said yet what it was for.
     System(i32),
 }
 
@@ -83,7 +83,7 @@ pub fn reason(errno: i32) -> String {
     let words = Errno::from_raw(errno).desc();
     let mut letters = words.chars();
     let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-    // Not of an abbreviation, such as I/O.
+    // An abbreviation, such as I/O, keeps its capital letters.
     let is_word = letters.as_str().starts_with(|letter: char| letter.is_ascii_lowercase());
     let rest = if is_word { letters.as_str() } else { words };
     format!(
@@ -121,26 +121,26 @@ impl Error {
         self
     }
 
-    /// Names an errno, and the system call that gave it, if there was one, where the message does not.
+    /// Adds an errno, and the system call that gave it, if there was one, of which the message says nothing.
     pub fn with(mut self, syscall: Option<&'static str>, errno: i32) -> Self {
         self.syscall = syscall;
         self.errno = Some(errno);
         self
     }
 
-    /// Names the file concerned.
+    /// Adds the file concerned.
     pub fn at(mut self, path: &Path) -> Self {
         self.path = Some(path.display().to_string());
         self
     }
 
-    /// Names the process concerned.
+    /// Adds the process concerned.
     pub fn of(mut self, pid: Option<i32>) -> Self {
         self.pid = pid;
         self
     }
 
-    /// Says what to do.
+    /// Adds what to do.
     pub fn hint(mut self, hint: &str) -> Self {
         self.message.push_str(". ");
         self.message.push_str(hint);

@@ -1,10 +1,10 @@
-//! From the root directory to a file, one component after the other, so that nobody can lead root astray.
+//! The way from the root directory to a file, one component after the other, so that nobody can lead root astray.
 //!
-//! Every directory is opened in the one before and looked at as it is open. Links are read here and not
-//! followed by the kernel: one that another user could change is refused, since it may lead to one place
-//! when it is judged and to another when it is used. Links that only root or the caller can change, such as
-//! `/var/run`, are followed. A real directory of another user's is none of this: nothing can be put there but
-//! what that user has.
+//! Every directory is opened in the one before, and looked at while it is open. Links are read here, and not
+//! followed by the kernel: a link that another user could change is refused, since it may lead to one file when it is
+//! judged and to another when it is used. Links that only root or the caller can change, such as `/var/run`, are
+//! followed. A real directory of another user's is no danger of this kind: that user can put there only what
+//! that user has.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -17,18 +17,18 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use crate::accounts;
 use crate::sys::{self, again};
 
-/// As many links as the kernel follows in one path (path_resolution(7)).
+/// How many links are followed in one path: as many as the kernel follows (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// Beside root, the user whose changes are no attack.
+/// The user whose changes are no attack; root's never are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trusted(u32);
 
 impl Trusted {
-    /// Nobody beside root.
+    /// Only root is trusted.
     pub const ROOT: Self = Self(0);
 
-    /// The user as whom this process acts.
+    /// The user as whom this process acts is trusted, too.
     pub fn caller() -> Self {
         Self(nix::unistd::geteuid().as_raw())
     }
@@ -39,12 +39,12 @@ impl Trusted {
     }
 }
 
-/// What is at the end of a path, open, if only to be named (`O_PATH` in open(2)).
+/// What is at the end of a path. It is open, if only to be named (`O_PATH` in open(2)).
 #[derive(Debug)]
 pub struct Found {
-    /// A descriptor of it.
+    /// Its descriptor.
     pub fd: OwnedFd,
-    /// What it is.
+    /// What fstat(2) says of it.
     pub stat: FileStat,
     /// The path without links.
     pub path: PathBuf,
@@ -55,9 +55,9 @@ pub struct Found {
 /// A directory in which others than the trusted could exchange what lies there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsteady {
-    /// Where it is.
+    /// The directory's path.
     pub path: PathBuf,
-    /// Its owner, if that is the one; else the group, or all, can write there.
+    /// Its owner, if that is who could do it; `None` where the group, or all, can write there.
     pub owner: Option<u32>,
 }
 
@@ -66,11 +66,11 @@ pub struct Unsteady {
 pub struct Link {
     /// The path that was asked for.
     asked: PathBuf,
-    /// Where the link is.
+    /// The link's own path.
     path: PathBuf,
-    /// Whose it is.
+    /// The link's owner.
     owner: u32,
-    /// Where it is a trusted user's: the directory in which it could be exchanged.
+    /// The directory in which the link of a trusted user could be exchanged.
     within: Option<Unsteady>,
 }
 
@@ -86,9 +86,9 @@ pub enum Failure {
 /// What the last component may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Last {
-    /// Whatever it is; a link is followed as the others are.
+    /// It may be anything; a link is followed as the others are.
     Followed,
-    /// No link.
+    /// It may be no link.
     AsItIs,
 }
 
@@ -102,7 +102,7 @@ pub fn walk(asked: &Path, trusted: Trusted, last: Last) -> Result<Found, Failure
     push(&mut rest, &absolute);
     let mut links = 0;
     while let Some(name) = rest.pop() {
-        // To where it came from, wherever that directory has been moved meanwhile.
+        // Back to the directory from which this one was reached, wherever that has been moved meanwhile.
         if name == ".." {
             way.truncate((way.len() - 1).max(1));
             continue;
@@ -157,8 +157,8 @@ fn push(rest: &mut Vec<OsString>, path: &Path) {
     }));
 }
 
-/// What bears a name in a directory; `None`, where it is a link. As a directory first: so file systems are
-/// mounted that wait for being looked at (autofs(5)).
+/// Opens what bears a name in a directory; `None` where it is a link. It is opened as a directory first, so that a file
+/// system is mounted that is mounted on demand (autofs(5)).
 fn open_in(here: &Found, name: &OsStr) -> Result<Option<Found>, Failure> {
     let flags = sys::TO_NAME | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let as_is = |more| again(|| openat(&here.fd, name, flags | more, Mode::empty()));
@@ -171,7 +171,7 @@ fn open_in(here: &Found, name: &OsStr) -> Result<Option<Found>, Failure> {
             let found = found(fd, PathBuf::new())?;
             Ok((kind(&found.stat) != SFlag::S_IFLNK).then_some(found))
         }
-        // Where a link cannot be opened, only named.
+        // macOS cannot open a link, only name it.
         Err(Errno::ELOOP) => Ok(None),
         Err(errno) => Err(Failure::Os("open", errno)),
     }
@@ -193,7 +193,8 @@ fn follow(asked: &Path, here: &Found, name: &OsStr, trusted: Trusted) -> Result<
         let (path, within) = (here.path.join(name), within.filter(|_| is_trusted));
         return Err(Failure::Link(Box::new(Link { asked: asked.to_owned(), path, owner, within })));
     }
-    // What such a one says is for people: it leads to another process's root, for instance (proc_pid_root(5)).
+    // What a link of proc(5) says is for people: it leads to another process's root, for instance
+    // (proc_pid_root(5)).
     if sys::is_proc(&here.fd) {
         let flags = sys::TO_NAME | OFlag::O_CLOEXEC;
         let fd = again(|| openat(&here.fd, name, flags, Mode::empty()));
@@ -202,8 +203,8 @@ fn follow(asked: &Path, here: &Found, name: &OsStr, trusted: Trusted) -> Result<
     Ok(Target::Path(PathBuf::from(target)))
 }
 
-/// Whether others than the trusted could exchange what lies in a directory. In a sticky one they can only do
-/// so with what is theirs.
+/// The directory, if others than the trusted could exchange what lies in it. In a sticky directory they can exchange
+/// only what is theirs.
 fn unsteady(dir: &Found, trusted: Trusted) -> Option<Unsteady> {
     let FileStat { st_uid: owner, st_mode: mode, .. } = dir.stat;
     let path = || dir.path.clone();
@@ -231,7 +232,7 @@ impl Unsteady {
 }
 
 impl Link {
-    /// What is wrong with it.
+    /// What is wrong with the link.
     pub fn why(&self) -> String {
         let (path, owner) = (self.path.display(), user(self.owner));
         match &self.within {
@@ -243,7 +244,7 @@ impl Link {
         }
     }
 
-    /// What to do: the path that it leads to now, and `name` there.
+    /// What to do: give the path to which the link leads now, and `name` there.
     pub fn advice(&self, name: Option<&OsStr>) -> String {
         match std::fs::canonicalize(&self.asked) {
             Ok(real) => {

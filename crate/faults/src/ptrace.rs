@@ -1,5 +1,5 @@
-//! ptrace(2) and waitpid(2), as far as they are used here. Raw, because nix's know no real-time
-//! signal, and the C library uses two of them itself.
+//! ptrace(2) and waitpid(2), as far as they are used here. Not those of nix, which know no real-time
+//! signal: the C library uses two of them itself.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use libc::{c_int, c_long, c_uint, c_void, pid_t};
 /// A process or thread that has stopped, or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It ended; with its wait status.
+    /// It has ended, with this wait status.
     Ended(c_int),
     /// It enters or leaves a system call.
     Call,
-    /// One of the PTRACE_EVENT_* stops.
+    /// It is in one of the PTRACE_EVENT_* stops.
     Event(c_int),
-    /// A group stop (SIGSTOP and its like).
+    /// It is in a group stop (SIGSTOP and its like).
     Group,
     /// This signal is about to be delivered.
     Signal(c_int),
@@ -23,9 +23,9 @@ pub enum Stop {
 /// What a stop at a system call shows.
 #[derive(Debug, Clone, Copy)]
 pub enum Call {
-    /// Entering: its number and arguments.
+    /// The thread enters a call with this number and these arguments.
     Entry(u64, [u64; 6]),
-    /// Leaving, or none.
+    /// The thread leaves a call, or is in none.
     Exit,
 }
 
@@ -42,7 +42,7 @@ fn request(what: c_uint, tid: pid_t, address: usize, data: usize) -> io::Result<
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Attaches without a stop. What it forks and clones is attached as well.
+/// Attaches without a stop, also to whatever the process forks and clones.
 pub fn seize(tid: pid_t) -> io::Result<()> {
     request(libc::PTRACE_SEIZE, tid, 0, OPTIONS as usize).map(drop)
 }
@@ -52,13 +52,13 @@ pub fn interrupt(tid: pid_t) -> io::Result<()> {
     request(libc::PTRACE_INTERRUPT, tid, 0, 0).map(drop)
 }
 
-/// Runs on to the next entry or exit of a system call, with `signal` delivered. One that is gone
+/// Lets a thread run on to the next entry or exit of a system call, with `signal` delivered. A thread that is gone
 /// meanwhile is no error.
 pub fn go_on(tid: pid_t, signal: c_int) {
     let _ = request(libc::PTRACE_SYSCALL as c_uint, tid, 0, signal as usize);
 }
 
-/// Leaves a group stop as it is.
+/// Leaves a thread in its group stop.
 pub fn listen(tid: pid_t) {
     let _ = request(libc::PTRACE_LISTEN, tid, 0, 0);
 }
@@ -89,17 +89,17 @@ fn change_registers(
     request(libc::PTRACE_SETREGS as c_uint, tid, 0, (&raw mut registers) as usize).map(drop)
 }
 
-/// At its entry: the call is not executed.
+/// Sees to it, at the entry of a call, that the kernel does not execute it.
 pub fn skip(tid: pid_t) -> io::Result<()> {
     change_registers(tid, |r| r.orig_rax = u64::MAX)
 }
 
-/// At its exit: the call has failed.
+/// Lets a call fail, at its exit.
 pub fn fail(tid: pid_t, errno: c_int) -> io::Result<()> {
     change_registers(tid, |r| r.rax = (-i64::from(errno)) as u64)
 }
 
-/// The next stop of any thread; `None` where there is none left, or, not `blocking`, none now.
+/// The next stop of any thread; `None` where there is none left, or, unless `blocking`, none now.
 pub fn wait(blocking: bool) -> Option<(pid_t, Stop)> {
     let flags = libc::__WALL | if blocking { 0 } else { libc::WNOHANG };
     let mut status = 0;

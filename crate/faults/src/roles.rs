@@ -1,6 +1,6 @@
-//! Who is who: which process and thread a stop belongs to, and how far it has come.
+//! Which process and thread a stop belongs to, and how far that process has come.
 //!
-//! A start has four roles: the launcher; its child, the guardian ("child 1"); that one's child
+//! A start has four roles: the launcher; its child, the guardian ("child 1"); the guardian's child
 //! before its exec ("child 2"), and after it ("daemon"). Each goes through phases. Threads are numbered in the order in
 //! which they come.
 
@@ -12,13 +12,13 @@ use libc::pid_t;
 /// How far a process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// The launcher's, or `stop`'s, own boot: nothing has begun.
+    /// The launcher, or `stop`, boots: nothing has begun.
     Before,
-    /// The daemon's boot, from its exec to our module's import.
+    /// The daemon boots, from its exec to the import of our module.
     Boot,
-    /// What is swept: from the pidfile's directory on; or from the take-over on; or the way out.
+    /// The calls that are swept: from the pidfile's directory on, from the take-over on, or on the way out.
     Main,
-    /// "Ready" was sent, or "go": the boundary.
+    /// "Ready" was sent, or "go", which ends the sweep.
     Sent,
 }
 
@@ -50,7 +50,7 @@ impl Process {
         Self { role, phase, threads: 0, counts: HashMap::new() }
     }
 
-    /// A new phase: its calls are counted from the beginning.
+    /// Begins a new phase, whose calls are counted from the beginning.
     pub fn enter(&mut self, phase: Phase) {
         if self.phase != phase {
             self.phase = phase;
@@ -58,7 +58,7 @@ impl Process {
         }
     }
 
-    /// Which call of its kind this is, of this thread in this phase.
+    /// Counts a call, and says which of its kind it is, of this thread in this phase.
     pub fn count(&mut self, thread: usize, call: &str) -> u32 {
         let count = self.counts.entry((thread, call.to_owned())).or_default();
         *count += 1;
@@ -66,11 +66,11 @@ impl Process {
     }
 }
 
-/// All that is traced.
+/// All processes and threads that are traced.
 #[derive(Debug, Default)]
 pub struct Cast {
     processes: HashMap<pid_t, Process>,
-    /// Process and number of each thread.
+    /// The process and the number of each thread.
     threads: HashMap<pid_t, (pid_t, usize)>,
     /// Every process that had a role, in the order of appearance.
     pub seen: Vec<(&'static str, pid_t)>,

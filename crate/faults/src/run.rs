@@ -13,7 +13,7 @@ use crate::calls;
 use crate::ptrace::{self, Call, Stop};
 use crate::roles::{Cast, Phase};
 
-/// How long what the first process leaves behind is traced on, where the point was not reached.
+/// How long the processes that the first one leaves behind are traced on, where the point was not reached.
 const LINGER: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,7 @@ struct Tracer<'a> {
     sending: Option<pid_t>,
     reached: bool,
     status: Option<c_int>,
-    /// How many threads have still to stop for the first time, of a process that ran already.
+    /// How many threads of a process that ran already have still to stop for the first time.
     attaching: usize,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Tracer<'a> {
             for tid in tids {
                 ptrace::seize(tid)?;
                 cast.of(tid);
-                // To be told of its calls, it has to stop once.
+                // It has to stop once, so that its calls are told.
                 ptrace::interrupt(tid)?;
                 attaching += 1;
             }
@@ -235,7 +235,7 @@ impl<'a> Tracer<'a> {
                 if let Ok(call) = ptrace::call(tid) {
                     self.called(tid, pid, thread, call)?;
                 }
-                // After the last of it the thread's end lets it go on, as it is.
+                // When the tracer's thread ends, the kernel lets it go on as it is.
                 if !self.is_done() {
                     ptrace::go_on(tid, 0);
                 }
@@ -255,7 +255,7 @@ impl<'a> Tracer<'a> {
                 if event == libc::PTRACE_EVENT_STOP && self.attaching > 0 {
                     self.attaching -= 1;
                     if self.attaching == 0 {
-                        // All threads have stopped once: who waits for this may go on.
+                        // All threads have stopped once: whoever waits for that may go on.
                         std::fs::write(format!("{}.attached", self.options.out), "")?;
                     }
                 }
@@ -278,7 +278,7 @@ impl<'a> Tracer<'a> {
             return Ok(());
         };
         let mut name = calls::name(number);
-        // FUTEX_WAIT and FUTEX_WAIT_BITSET alone can be interrupted.
+        // Only FUTEX_WAIT and FUTEX_WAIT_BITSET can be interrupted.
         if name == "futex" && !matches!(args[1] & 0x7f, 0 | 9) {
             name.push_str("_wake");
         }
@@ -315,7 +315,7 @@ impl<'a> Tracer<'a> {
                 libc::kill(pid, libc::SIGKILL);
             },
             Some(Fault::Errno(errno)) => {
-                // A close(2) that reports an error has closed all the same.
+                // A close(2) that reports an error has closed the descriptor all the same.
                 if name != "close" {
                     ptrace::skip(tid)?;
                 }
@@ -338,7 +338,7 @@ impl<'a> Tracer<'a> {
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
         bytes.truncate(end);
         let path = String::from_utf8_lossy(&bytes).replace(['\t', '\n'], " ");
-        // A name in a directory that is open, or that directory itself.
+        // The path is a name in a directory that is open, or that directory itself.
         let within = (index == 1 && !path.starts_with('/') && args[0] as i32 >= 0)
             .then(|| std::fs::read_link(format!("/proc/{tid}/fd/{}", args[0])).ok());
         let Some(within) = within.flatten() else { return path };
@@ -354,7 +354,7 @@ impl<'a> Tracer<'a> {
             ("launcher" | "stop", Phase::Before) if path.starts_with(&self.options.dir) => {
                 process.enter(Phase::Main);
             }
-            // The take-over asks what kind of socket it was given; Node's boot asks nothing so.
+            // The take-over asks what kind of socket it was given; Node's boot makes no such call.
             ("daemon", Phase::Boot) if name == "getsockname" => process.enter(Phase::Main),
             ("launcher" | "daemon", Phase::Main) if name == "sendto" && args[2] >= 5 => {
                 let letter = if role == "launcher" { b'G' } else { b'R' };

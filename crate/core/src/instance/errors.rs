@@ -14,13 +14,13 @@ pub enum Doubt {
     NoPid,
     /// There is no process of this number, or it is about to end.
     Gone(i32),
-    /// It does not hold the lock.
+    /// This process does not hold the lock.
     NotIt(i32),
-    /// It cannot be seen.
+    /// This process cannot be seen.
     Unseen(i32, Unseen),
 }
 
-/// A process holds the lock, and nobody can say that it is the one that the pidfile names.
+/// What is told when nobody can say that the process that holds the lock is the one that the pidfile names.
 pub fn unrecognised(place: &Place, doubt: Doubt) -> Error {
     let path = place.path();
     let shown = path.display();
@@ -84,10 +84,10 @@ fn cannot_see(place: &Place, pid: i32, unseen: Unseen) -> Error {
     error.at(&place.path()).of(Some(pid))
 }
 
-/// The daemon was found, and must not be signalled.
+/// What is told when the daemon was found, and may not be signalled.
 pub fn not_allowed(place: &Place, pid: i32, errno: Errno) -> Error {
     let message = format!("Cannot signal the daemon '{}' (pid {pid})", place.name);
-    // Signal 0 asks for the right alone (kill(2)).
+    // Signal 0 only asks for the permission (kill(2)).
     let has_right = nix::sys::signal::kill(Pid::from_raw(pid), None).is_ok();
     let hint = match errno {
         Errno::EPERM | Errno::EACCES if !has_right => {

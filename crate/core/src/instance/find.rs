@@ -17,8 +17,8 @@ use crate::sys;
 
 /// How long a start may take from the lock to the fork, when it is asked to end.
 const FORK: Duration = Duration::from_secs(10);
-/// For as long it is looked at again before it is told that a process cannot be seen: the file may name
-/// one that had the lock before.
+/// How long to look again before an error says that a process cannot be seen: the file may name the process that had
+/// the lock before.
 const DOUBT: Duration = Duration::from_millis(50);
 
 /// A running daemon that was recognised.
@@ -30,8 +30,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// The daemon at a place; `None` where none runs. `starting` says whether one that is not ready
-    /// counts as well.
+    /// Finds the daemon at a place; `None` where none runs. `starting` says whether a daemon that is not ready counts
+    /// as well.
     pub fn find(place: &Place, starting: bool) -> Result<Option<Self>> {
         let begun = Instant::now();
         loop {
@@ -50,7 +50,7 @@ impl Daemon {
                 },
                 Err(doubt) => doubt,
             };
-            // One that starts and has no pid has the lock and is about to fork: its pid follows.
+            // A start without a pid has the lock and is about to fork: its pid follows.
             let forking = pid.is_none() && matches!(found.state, State::Starting { .. });
             let patience = match doubt {
                 Doubt::Unseen(..) => DOUBT,
@@ -64,7 +64,7 @@ impl Daemon {
         }
     }
 
-    /// Sends a signal; to this process or to nobody.
+    /// Sends a signal to this process or to nobody.
     pub fn signal(&self, signal: i32) -> std::result::Result<(), Errno> {
         let handle = self.process.handle().map_err(|_| Errno::ESRCH)?;
         match sys::pidfd_send_signal(handle, self.pid, signal) {

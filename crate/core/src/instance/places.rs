@@ -1,11 +1,11 @@
 //! All the places where a daemon of one name may be kept: an environment says where a start goes, and
 //! never which daemon is meant.
 //!
-//! A user's session has `$XDG_RUNTIME_DIR`, cron has not, and a server is one all the same. So a start
-//! locks its own place, looks in the others, and gives way to who is there; whoever asks looks in all.
-//! Of starts that meet, each in a place of its own, the one in the first place by name goes on: it
-//! waits until the others, who give way to it, have let go. Who has looked says so in its pidfile
-//! ([`PidFile::decide`]), and is given way to from then on.
+//! A user's session has `$XDG_RUNTIME_DIR`, and cron has not, but the daemon that both start is the same. So a start
+//! locks the file in its own place, looks in the others, and gives way to whoever is there; `status`, `stop` and
+//! `kill` look in all. When several starts meet, each in a place of its own, the one whose place comes first
+//! by name goes on: it waits until the others, which give way to it, have let go. A start that has looked says so in
+//! its pidfile ([`PidFile::decide`]); from then on others give way to it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,16 +22,16 @@ use crate::sys::{self, FileId};
 
 /// How long another start may take to look around: it does nothing else meanwhile.
 const LOOKING: Duration = Duration::from_secs(10);
-/// Between two looks at another start.
+/// How long to wait between two looks at another start.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How often a start makes its directory anew that one which gives way removes.
+/// How often a start makes its directory anew, which a start that gives way removes.
 const TRIES: u32 = 500;
 
-/// Root's place.
+/// Where root's pidfiles are.
 const SYSTEM: &str = "/var/run";
 /// Where systemd-logind keeps a directory for each user.
 const SESSIONS: &str = "/run/user";
-/// Where a user without one has a directory for each daemon.
+/// Where a user without such a directory has one for each daemon.
 const TEMPORARY: &str = "/tmp";
 
 /// A place where a daemon may be.
@@ -39,7 +39,7 @@ const TEMPORARY: &str = "/tmp";
 pub struct Candidate {
     /// The place.
     pub place: Place,
-    /// The variable that names its directory.
+    /// The environment variable that names its directory.
     pub variable: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Candidate {
         Self { place, variable: None }
     }
 
-    /// Says in an error about the place which variable has named it.
+    /// Adds to an error about the place which variable has named it.
     pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match &self.variable {
             Some(name) if matches!(error.code, Code::PidFile | Code::UnsafePidFile) => {
@@ -102,7 +102,7 @@ pub fn acquire(candidates: &[Candidate]) -> Result<Option<PidFile>> {
     if let Err(error) = settled {
         pidfile.remove();
         if own.place.private {
-            // Only an empty one goes.
+            // A directory that is not empty stays.
             let _ = fs::remove_dir(&own.place.dir);
         }
         return Err(error);
@@ -120,7 +120,7 @@ fn acquire_own(place: &Place) -> Result<PidFile> {
     PidFile::acquire(place)
 }
 
-/// An error where somebody else goes on.
+/// Looks in the other places; fails where somebody there goes on.
 fn give_way(own: &PidFile, others: &[Candidate]) -> Result<()> {
     let deadline = Instant::now() + LOOKING;
     for other in others {
@@ -139,7 +139,7 @@ fn give_way(own: &PidFile, others: &[Candidate]) -> Result<()> {
     Ok(())
 }
 
-/// `None`: it is not safe, so whatever lies there is nothing that a start of this user's has made.
+/// Looks in one place. `None` means that it is not safe, so that no start of this user's has made what lies there.
 fn look(candidate: &Candidate) -> Result<Option<Look>> {
     match pidfile::look(&candidate.place) {
         Err(error) if error.code == Code::UnsafePidFile => Ok(None),
@@ -156,8 +156,8 @@ enum Rank {
     Empty,
 }
 
-/// The places, the ones first where there is somebody. Where nobody is, and the place of a start is not
-/// safe, that is an error; the others are passed over.
+/// The places, first those where somebody is. Places that are not safe are passed over; but where nobody is found, and
+/// the place of a start is not safe, that is an error.
 fn ranked(candidates: &[Candidate]) -> Result<Vec<(Rank, &Candidate)>> {
     let mut found = Vec::new();
     let mut refused = Ok(());
@@ -187,7 +187,7 @@ fn ranked(candidates: &[Candidate]) -> Result<Vec<(Rank, &Candidate)>> {
     if is_anyone { Ok(found) } else { refused.map(|()| found) }
 }
 
-/// The same for who looks into each: one place alone need not be looked at before.
+/// The places in the same order, for a caller who looks into each: a single place need not be looked at before.
 fn in_turn(candidates: &[Candidate]) -> Result<Vec<&Candidate>> {
     if let [one] = candidates {
         return Ok(vec![one]);
@@ -195,7 +195,7 @@ fn in_turn(candidates: &[Candidate]) -> Result<Vec<&Candidate>> {
     Ok(ranked(candidates)?.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
-/// Which of them has the daemon, or its start; else the first.
+/// The index of the place that has the daemon, or its start; 0 where there is none.
 pub fn current(candidates: &[Candidate]) -> usize {
     let found = ranked(candidates).unwrap_or_default();
     let held = found.first().filter(|(rank, _)| *rank <= Rank::Starts);
@@ -209,7 +209,7 @@ pub fn status(candidates: &[Candidate]) -> Result<(State, Info)> {
         let (state, info) = candidate.explain(instance::status(&candidate.place))?;
         match state {
             State::Stopped { stale: false } => {}
-            // One that has just given way is nothing that was left.
+            // A start that has just given way leaves nothing.
             State::Stopped { stale: true } => answer = (state, info),
             State::Starting { .. } | State::Running { .. } => return Ok((state, info)),
         }
@@ -217,7 +217,7 @@ pub fn status(candidates: &[Candidate]) -> Result<(State, Info)> {
     Ok(answer)
 }
 
-/// Ends the daemon, as [`instance::stop`] does, and leaves no pidfile.
+/// Ends the daemon, as [`instance::stop()`] does, and leaves no pidfile.
 pub fn stop(candidates: &[Candidate], patience: Duration) -> Result<Option<Stopped>> {
     for candidate in in_turn(candidates)? {
         let stopped = candidate.explain(instance::stop(&candidate.place, patience))?;
@@ -238,7 +238,7 @@ pub fn await_release(candidates: &[Candidate]) -> Result<bool> {
     Ok(true)
 }
 
-/// Sends one signal to the daemon that runs. `false`: none does.
+/// Sends one signal to the daemon that runs; `false` where none does.
 pub fn kill(candidates: &[Candidate], signal: i32) -> Result<bool> {
     for candidate in in_turn(candidates)? {
         if candidate.explain(instance::kill(&candidate.place, signal))? {
@@ -255,7 +255,7 @@ pub struct Namesake {
     pub path: PathBuf,
     /// Its pid.
     pub pid: i32,
-    /// Whose it is: a name, or a number.
+    /// The name of its user, or the number.
     pub user: String,
 }
 
@@ -286,7 +286,7 @@ pub fn elsewhere(name: &str, looked: &[Candidate], defaults: &[Candidate]) -> Ve
     found
 }
 
-/// Users' places, as far as they are there.
+/// The places of all users that exist.
 fn of_users(name: &str) -> impl Iterator<Item = Candidate> {
     let entries = |dir| fs::read_dir(dir).into_iter().flatten().flatten();
     let sessions = entries(SESSIONS).map(|entry| (entry.file_name(), String::new(), entry.path()));

@@ -11,13 +11,13 @@ use crate::process::lock_holder::{Holding, Locked, Process};
 use crate::sys::Seen;
 use crate::thread;
 
-/// For the user database to give a name.
+/// How long the user database may take to give a name.
 const NAMED: Duration = Duration::from_secs(2);
 
 /// What is known of a daemon; `None` is what cannot be seen.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Info {
-    /// Milliseconds since the epoch.
+    /// When it began, in milliseconds since the epoch.
     pub started_at: Option<f64>,
     /// The effective user's name, or its number.
     pub user: Option<String>,
@@ -25,8 +25,8 @@ pub struct Info {
     pub rss: Option<f64>,
 }
 
-/// What can be said of the daemon at a place, by anyone. Running means locked and ready; a pid that
-/// is demonstrably not the holder's is an error, one that cannot be checked is believed.
+/// The state of the daemon at a place, and what is known of it, for anyone who asks. It runs if the file is locked and
+/// says "ready". A pid that is certainly not the holder's is an error; a pid that cannot be checked is believed.
 pub fn status(place: &Place) -> Result<(State, Info)> {
     let begun = Instant::now();
     loop {
@@ -41,7 +41,7 @@ pub fn status(place: &Place) -> Result<(State, Info)> {
             (Some(pid), Some(process)) => match process.holds(file) {
                 Holding::Yes | Holding::Unseen(_) => {
                     let info = info(process, file);
-                    // Not of one that has ended meanwhile, or is about to.
+                    // What was read of a process that has ended meanwhile, or is about to, is not told.
                     let is_dying = process.is_dying() && begun.elapsed() < KILLED;
                     if !is_dying && !process.has_ended() {
                         return Ok((found.state, info));
@@ -52,10 +52,10 @@ pub fn status(place: &Place) -> Result<(State, Info)> {
                 Holding::Gone => Doubt::Gone(pid),
             },
         };
-        // One that was killed is about to be gone: no more than one that cannot be found it runs.
+        // A daemon that was killed is about to be gone, and does not run.
         let is_dying =
             process.is_some_and(|process| process.is_dying()) && begun.elapsed() < KILLED;
-        // On its way out, or back into place: look again.
+        // The daemon may be on its way out, or the file on its way back: look again.
         if !is_dying && begun.elapsed() >= SETTLE {
             return Err(unrecognised(place, doubt));
         }

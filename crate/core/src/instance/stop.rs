@@ -13,12 +13,12 @@ use crate::pidfile::{self, Place, State};
 pub struct Stopped {
     /// Its pid.
     pub pid: i32,
-    /// It had to be killed.
+    /// Whether it had to be killed.
     pub killed: bool,
 }
 
-/// Ends the daemon at a place: SIGTERM, after `patience` SIGKILL; waits for its end, and leaves no
-/// pidfile. `None`: none was running. One that is starting is ended too.
+/// Ends the daemon at a place, by SIGTERM, and after `patience` by SIGKILL; waits for its end, and leaves no pidfile.
+/// `None` means that no daemon was running. A daemon that is starting is ended too.
 pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
     let Some(daemon) = Daemon::find(place, true)? else {
         pidfile::sweep(place, false);
@@ -45,7 +45,7 @@ pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
     Ok(Some(stopped))
 }
 
-/// The start whose daemon was ended may still hold the lock, while it cleans up.
+/// Waits for the start whose daemon was ended: it may still hold the lock while it cleans up.
 fn await_release(place: &Place, pid: i32) {
     let deadline = Instant::now() + SETTLE;
     let is_held = || {
@@ -60,7 +60,7 @@ fn await_release(place: &Place, pid: i32) {
     }
 }
 
-/// Sends one signal to the daemon that runs at a place. `false`: none does.
+/// Sends one signal to the daemon that runs at a place; `false` where none does.
 pub fn kill(place: &Place, signal: i32) -> Result<bool> {
     let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
     daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))?;

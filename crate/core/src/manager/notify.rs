@@ -1,5 +1,5 @@
-//! Telling the service manager (sd_notify(3)): one datagram to the socket that `NOTIFY_SOCKET`
-//! names. Never blocks.
+//! What is told to the service manager (sd_notify(3)): one datagram to the socket that `NOTIFY_SOCKET` names. It never
+//! blocks.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, SockType, UnixAddr, connect, send, sendto};
 use crate::error::Result;
 use crate::sys::{self, again};
 
-/// The way to the manager, where it was opened beforehand.
+/// The socket to the manager, where it was connected beforehand.
 static CONNECTED: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Sends `state`, lines of `NAME=value`, to `address`: a path, or `@` and an abstract name.
@@ -19,7 +19,7 @@ pub fn notify(address: &str, state: &str) -> Result<()> {
     let send = |socket: &OwnedFd| again(|| send(socket.as_raw_fd(), state.as_bytes(), flags));
     match CONNECTED.get().map(send) {
         Some(Ok(_)) => Ok(()),
-        // A manager that has made its socket anew.
+        // The manager has made its socket anew.
         Some(Err(Errno::ECONNREFUSED)) | None => {
             let (socket, to) = (new_socket()?, to(address)?);
             again(|| sendto(socket.as_raw_fd(), state.as_bytes(), &to, flags))?;
@@ -50,8 +50,8 @@ fn to(address: &str) -> std::result::Result<UnixAddr, Errno> {
     }
 }
 
-/// CLOCK_MONOTONIC in microseconds, which `RELOADING=1` goes with. To the microsecond: what seems to
-/// be older than its question is no answer to systemd (sd_notify(3), `MONOTONIC_USEC=`).
+/// CLOCK_MONOTONIC in microseconds, which is told with `RELOADING=1`. It must be exact: systemd ignores an answer that
+/// seems to be older than its question (sd_notify(3), `MONOTONIC_USEC=`).
 pub fn monotonic_usec() -> i64 {
     use nix::time::{ClockId, clock_gettime};
     // There is always this clock.

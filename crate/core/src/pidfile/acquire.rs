@@ -18,19 +18,19 @@ use crate::error::Result;
 use crate::process::lock_holder::Locked;
 use crate::sys::again;
 
-/// What came of one try to lock the file.
+/// The result of one try to lock the file.
 enum Tried {
-    /// It is ours.
+    /// The file is locked and in place.
     Locked(PidFile),
-    /// It was changing under us.
+    /// Somebody changed the file meanwhile: try again.
     Changing,
     /// Someone who may write the file holds it: a daemon, or a start.
     Held(Holder),
 }
 
 impl PidFile {
-    /// Opens, checks and locks the pidfile, and empties it. Retries while the file is being
-    /// replaced. Fails with [`Code::AlreadyRunning`](crate::error::Code::AlreadyRunning) where a daemon or a start holds it.
+    /// Opens, checks and locks the pidfile, and empties it. Tries again while the file is being replaced. Fails with
+    /// `Code::AlreadyRunning` where a daemon or a start holds it.
     pub fn acquire(place: &Place) -> Result<Self> {
         let mut seen = None;
         for _ in 0..TRIES {
@@ -47,7 +47,7 @@ impl PidFile {
                         }
                     };
                 }
-                // What is told is looked at again before.
+                // Nobody is told of a holder that was seen once only.
                 Tried::Held(holder) if seen == Some(holder) => return Err(busy(place, holder)),
                 Tried::Held(holder) => seen = Some(holder),
                 Tried::Changing => seen = None,
@@ -77,7 +77,7 @@ impl PidFile {
                     return Err(error);
                 }
             },
-            // Only a reader's locks are in the way: no daemon's. The file is replaced.
+            // Only the locks of a reader are in the way, and no daemon's: the file is replaced.
             Some(Ok(false)) => {
                 let yields = |state: &State| matches!(state, State::Stopped { .. });
                 let new = replace(dir, place, &candidate.file, yields)?;
@@ -88,7 +88,7 @@ impl PidFile {
         })
     }
 
-    /// Whether all locks were had, or who holds them. `false`: readers do; `None`: it is changing hands.
+    /// Takes all locks, or says who holds them. `false` means that readers do; `None` that it is changing hands.
     fn try_lock(&self, dir: &Directory) -> Result<Option<std::result::Result<bool, Holder>>> {
         let path = self.place.path();
         let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;
@@ -100,14 +100,14 @@ impl PidFile {
             return Ok(Some(Ok(true)));
         }
         Ok(match state_of(&self.file)? {
-            // A sweep, over in a moment.
+            // A stale file is being removed, which takes a moment.
             None => None,
             Some(State::Stopped { .. }) => Some(Ok(false)),
             Some(state) => Some(Err(Holder::of(state, Locked::from(&found)))),
         })
     }
 
-    /// Removes the file that was made for nothing, unless another has locked it meanwhile.
+    /// Removes the file that this start has made in vain, unless another one has locked it meanwhile.
     fn unmake(&self) {
         if matches!(state_of(&self.file), Ok(Some(State::Stopped { .. }))) {
             self.remove();

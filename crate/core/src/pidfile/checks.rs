@@ -11,9 +11,9 @@ use crate::walk::kind;
 /// On whose behalf a file is judged, which decides how strictly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// A start: file and directory must be root's or the caller's own.
+    /// A start asks: file and directory must be root's or the caller's own.
     Owner,
-    /// `status`, `stop`, `kill`: they may be another user's, all of one hand.
+    /// `status`, `stop` or `kill` asks: file and directory may be another user's, if both are the same user's.
     Anyone,
     /// As [`Self::Anyone`], where somebody holds the file, or held it: it may have got further links since.
     OfHeld,
@@ -26,7 +26,7 @@ pub fn check_file(path: &Path, found: &FileStat, asker: Asker, dir_owner: u32) -
     }
     let owner = found.st_uid;
     let by_directory = asker != Asker::Owner && dir_owner == owner;
-    // Another user could make a name for a daemon's file in a directory of their own, and have that daemon
+    // Another user could give a daemon's file a name in a directory of their own, and have that daemon
     // stopped instead of theirs. A further name elsewhere, such as a backup's, changes nothing.
     let is_named_by_owner = by_directory || dir_owner == 0 || dir_owner == euid();
     if found.st_nlink > 1 && (asker != Asker::OfHeld || !is_named_by_owner) {

@@ -19,16 +19,16 @@ use crate::error::Result;
 use crate::sys::again;
 use crate::walk::{Failure, Found, Last, Trusted, Unsteady, kind, walk};
 
-/// An open directory.
+/// An open directory of pidfiles.
 #[derive(Debug)]
 pub struct Directory {
     found: Found,
-    /// As it was asked for.
+    /// The path as it was asked for.
     path: PathBuf,
 }
 
 impl Directory {
-    /// Finds and judges it. `None`: there is none, to who only looks.
+    /// Finds and judges the directory. `None` tells an asker who only looks that there is none.
     pub fn open(place: &Place, asker: Asker) -> Result<Option<Self>> {
         let dir = match Self::reach(place) {
             Ok(dir) => dir,
@@ -41,7 +41,7 @@ impl Directory {
         Ok(Some(dir))
     }
 
-    /// For a start, which makes the directory that is ours alone.
+    /// Finds and judges the directory for a start, and makes it where it is this user's own in /tmp.
     pub fn for_start(place: &Place) -> Result<Self> {
         if place.private {
             make_private(&place.dir)?;
@@ -50,7 +50,7 @@ impl Directory {
         dir.ok_or_else(|| unreachable(place, Failure::Os("open", Errno::ENOENT)))
     }
 
-    /// Finds it, whatever its mode is now.
+    /// Finds the directory, whatever its mode is now.
     pub fn reach(place: &Place) -> std::result::Result<Self, Failure> {
         let last = if place.private { Last::AsItIs } else { Last::Followed };
         let found = walk(&place.dir, Trusted::caller(), last)?;
@@ -72,7 +72,7 @@ impl Directory {
         if mode & 0o022 != 0 {
             return Err(open_directory(&self.path));
         }
-        // Of who only looks, the directory's owner is no stranger on the way to it.
+        // For an asker who only looks, the directory's owner is no stranger on the way to it.
         let stranger = |unsteady: &&Unsteady| {
             asker == Asker::Owner || unsteady.owner.is_none_or(|other| other != owner)
         };
@@ -82,18 +82,18 @@ impl Directory {
         }
     }
 
-    /// `st_uid`.
+    /// The directory's owner.
     pub fn owner(&self) -> u32 {
         self.found.stat.st_uid
     }
 
-    /// What bears a name here.
+    /// Looks at the file that bears a name here.
     pub fn stat(&self, name: &str) -> std::result::Result<FileStat, Errno> {
         again(|| fstatat(&self.found.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW))
     }
 
-    /// Opens what is there. `None`: there is none. What is no regular file is refused before it is opened: to
-    /// open a device or a FIFO can have effects.
+    /// Opens the file that bears a name here; `None` where there is none. What is no regular file is refused before
+    /// it is opened, since to open a device or a FIFO can have effects.
     pub fn open_existing(&self, name: &str, access: OFlag) -> Result<Option<File>> {
         let path = self.path.join(name);
         match self.stat(name) {
@@ -114,7 +114,7 @@ impl Directory {
         }
     }
 
-    /// Makes a file. `None`: another has done so.
+    /// Makes a file; `None` where somebody else has made one of this name.
     pub fn create(&self, name: &str, mode: libc::mode_t) -> Result<Option<File>> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
         match self.open_with(name, flags, Mode::from_bits_truncate(mode)) {
@@ -129,7 +129,7 @@ impl Directory {
         again(|| openat(&self.found.fd, name, flags, mode)).map(File::from)
     }
 
-    /// The file, and whether it was made. `None`: it came or went in between, try again.
+    /// Opens or makes a file, and says whether it was made; `None` where it came or went in between: try again.
     pub fn open_or_create(&self, name: &str, mode: libc::mode_t) -> Result<Option<(File, bool)>> {
         if let Some(file) = self.open_existing(name, OFlag::O_RDWR)? {
             return Ok(Some((file, false)));
@@ -137,7 +137,7 @@ impl Directory {
         Ok(self.create(name, mode)?.map(|file| (file, true)))
     }
 
-    /// unlink(2). That there is none is no error: a call that is repeated may have done it.
+    /// Removes a file. That there is none is no error: a call that was repeated may have removed it.
     pub fn remove(&self, name: &str) -> std::result::Result<(), Errno> {
         match again(|| unlinkat(&self.found.fd, name, UnlinkatFlags::NoRemoveDir)) {
             Err(Errno::ENOENT) => Ok(()),
@@ -145,13 +145,13 @@ impl Directory {
         }
     }
 
-    /// rename(2).
+    /// Renames a file: rename(2).
     pub fn rename(&self, from: &str, to: &str) -> std::result::Result<(), Errno> {
         again(|| renameat(&self.found.fd, from, &self.found.fd, to))
     }
 }
 
-/// Our own directory in /tmp.
+/// Makes this user's own directory in /tmp.
 fn make_private(dir: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(()) };
     let made = match walk(parent, Trusted::caller(), Last::Followed) {
@@ -165,8 +165,8 @@ fn make_private(dir: &Path) -> Result<()> {
     }
 }
 
-/// Anyone may have made one of this name before; whoever asks is told, so that nobody takes another
-/// user's daemon for their own.
+/// Refuses a directory in /tmp that another user may have made under this name. Every asker is told, so that nobody
+/// takes another user's daemon for their own.
 fn check_private(dir: &Path, found: &FileStat) -> Result<()> {
     let is_dir = kind(found) == SFlag::S_IFDIR;
     if !is_dir || found.st_uid != euid() || found.st_mode & 0o077 != 0 {

@@ -8,6 +8,7 @@ use super::place::Place;
 use crate::error::{Code, Error};
 use crate::walk::{Failure, Link, Unsteady};
 
+/// A system call on the pidfile has failed.
 pub fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
     let hint = match errno {
         Errno::EACCES | Errno::EPERM => {
@@ -23,6 +24,7 @@ pub fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
     Error::os(Code::PidFile, message, syscall, errno as i32).at(path).hint(hint)
 }
 
+/// Another user could have forged the file.
 pub fn unsafe_file(path: &Path, why: &str) -> Error {
     let message = format!(
         "Refusing the pidfile {}: {why}, so another user could forge it. Remove it, or name a directory \
@@ -32,19 +34,23 @@ pub fn unsafe_file(path: &Path, why: &str) -> Error {
     Error::new(Code::UnsafePidFile, message).at(path)
 }
 
+/// The path of the pidfile leads elsewhere, or nowhere, after chroot(2).
 pub fn another_root(path: &Path) -> Error {
     Error::new(Code::PidFile, "the daemon has another root directory").at(path)
 }
 
+/// The errno of a call that std has made.
 pub fn errno_of(error: &std::io::Error) -> Errno {
-    // Of a write of no bytes std has no number.
+    // Where a write has written nothing, std knows no number.
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::ENOSPC))
 }
 
+/// Another user may have made the directory in /tmp.
 pub fn not_private(dir: &Path) -> Error {
     unsafe_directory(dir, "it is not a directory of this user's own with mode 0700")
 }
 
+/// The directory cannot be opened.
 pub fn unreachable(place: &Place, failure: Failure) -> Error {
     let dir = &place.dir;
     match failure {
@@ -58,7 +64,8 @@ pub fn unreachable(place: &Place, failure: Failure) -> Error {
     }
 }
 
-/// A container's `/run` may be such a one: its engine mounts it as it mounts `/tmp`.
+/// Others than its owner can write to the directory. A container's `/run` may be like that: its engine mounts it
+/// as it mounts `/tmp`.
 pub fn open_directory(dir: &Path) -> Error {
     let message = format!(
         "Refusing the pidfile's directory {}: others than its owner can write to the directory, so another user could \
@@ -69,7 +76,7 @@ pub fn open_directory(dir: &Path) -> Error {
     Error::new(Code::UnsafePidFile, message).at(dir)
 }
 
-/// No word of removing it: somebody may need what lies there.
+/// The directory is not safe. Nobody is told to remove it: somebody may need what lies there.
 pub fn unsafe_directory(dir: &Path, why: &str) -> Error {
     let message = format!(
         "Refusing the pidfile's directory {}: {why}, so another user could forge the pidfile. \
@@ -79,7 +86,7 @@ pub fn unsafe_directory(dir: &Path, why: &str) -> Error {
     Error::new(Code::UnsafePidFile, message).at(dir)
 }
 
-/// Another could put one in its place, in which no daemon seems to run.
+/// Another user could put a directory in its place in which no daemon seems to run.
 pub fn movable_directory(dir: &Path, unsteady: &Unsteady) -> Error {
     let message = format!(
         "Refusing the pidfile's directory {}: {}, so another user could put another directory in its place. \
@@ -90,6 +97,7 @@ pub fn movable_directory(dir: &Path, unsteady: &Unsteady) -> Error {
     Error::new(Code::UnsafePidFile, message).at(dir)
 }
 
+/// Another user could point the link elsewhere that leads to the directory.
 pub fn linked_directory(dir: &Path, link: &Link) -> Error {
     let message = format!("Refusing the pidfile's directory {}: {}", dir.display(), link.why());
     Error::new(Code::UnsafePidFile, message).at(dir).hint(&link.advice(None))

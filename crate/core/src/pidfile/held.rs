@@ -41,8 +41,8 @@ impl PidFile {
         Self { file, place: place.clone(), out_of_reach: false }
     }
 
-    /// Whether all its locks are this description's: to take them again changes nothing, once the start
-    /// has said again that it goes on.
+    /// Whether this open file description has all the locks. It takes them to see that, which changes nothing once
+    /// the start has said again that it goes on.
     pub fn is_held(&self) -> bool {
         take_all(&self.file, &self.place.path()).unwrap_or(false) && self.decide().is_ok()
     }
@@ -58,8 +58,8 @@ impl PidFile {
     }
 
     /// Writes the pid again where somebody has written something else, and takes back the right to write
-    /// from others. By the descriptor, which is still writable where privileges were dropped. Returns
-    /// whether there was something to do.
+    /// from others. It uses the descriptor, which is still writable where privileges were dropped. Returns whether
+    /// there was something to do.
     pub fn restore(&self, pid: i32) -> Result<bool> {
         let path = self.place.path();
         let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;
@@ -100,8 +100,8 @@ impl PidFile {
         self.file.set_len(0).map_err(io("ftruncate"))
     }
 
-    /// The root directory is about to become another. No descriptor of the pidfile's directory is
-    /// kept to reach it all the same: it would be a way out of the new root.
+    /// Tells that the root directory becomes another. No descriptor of the pidfile's directory is kept to reach it all
+    /// the same: it would be a way out of the new root.
     pub fn lose_reach(&mut self) {
         self.out_of_reach = true;
     }
@@ -147,12 +147,12 @@ impl PidFile {
         removed
     }
 
-    /// Where it is.
+    /// The place of the file.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Its descriptor.
+    /// The number of its descriptor.
     pub fn raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
     }
@@ -162,7 +162,7 @@ impl PidFile {
         self.file.as_fd()
     }
 
-    /// What the child of fork needs to remove it without allocating: path and identity.
+    /// What a child of fork needs to remove the file without allocating: its path, and which file it is.
     pub fn for_child(&self) -> Result<(CString, FileId)> {
         let path = self.place.path();
         let found = again(|| fstat(&self.file)).map_err(|e| failed(&path, "fstat", e))?;

@@ -1,7 +1,7 @@
-//! Who holds a pidfile that cannot be locked: a daemon, a start, or one that is about to be gone.
+//! Who holds a pidfile that cannot be locked: a daemon, a start, or a process that is about to be gone.
 //!
-//! A process that was killed keeps its locks for a while: its memory goes first, and that takes as long as there is
-//! of it. Its descriptors cannot be seen then, so that it is known by what the kernel says of its end.
+//! A process that was killed keeps its locks for a while: its memory goes first, and the more there is, the longer that
+//! takes. Its descriptors cannot be seen then, so the kernel is asked whether the process is ending.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::place::Place;
 use crate::error::{Code, Error, Result};
 use crate::process::lock_holder::{Locked, Process, may_hold};
 
-/// Who holds it.
+/// Who holds a pidfile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// A daemon that runs, with its pid.
@@ -25,13 +25,12 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// Of a file that is held.
+    /// Finds out who holds a file that is held.
     pub fn of(state: State, file: Locked) -> Self {
         let (State::Starting { pid } | State::Running { pid }) = state else {
             return Self::Unknown;
         };
-        // A start may have the lock and not yet have emptied the file: a pid of the one before is not told
-        // as its own.
+        // A start may have the lock and not yet have emptied the file: then the pid is that of the holder before.
         match (pid, state) {
             (Some(pid), _) if is_dying(pid) => Self::Dying(pid),
             (Some(pid), State::Running { .. }) if may_hold(pid, file) => Self::Daemon(pid),
@@ -46,7 +45,7 @@ fn is_dying(pid: i32) -> bool {
     Process::open(pid).is_some_and(|process| process.is_dying())
 }
 
-/// Waits for a holder that is dying or not found. Whether another look at the file is worth while: it is not
+/// Waits for a holder that is dying or not found. Returns whether another look at the file is worth while: it is not
 /// where a daemon or a start holds it that has been seen already, nor where the time was up. Blocks.
 pub fn await_release(place: &Place) -> Result<bool> {
     let begun = Instant::now();
@@ -60,7 +59,7 @@ pub fn await_release(place: &Place) -> Result<bool> {
         };
         let limit = match Holder::of(found.state, file) {
             Holder::Dying(_) => KILLED,
-            // Of a start without a pid it is not known whether it goes on: it has one soon, or is gone.
+            // A start without a pid may not go on: soon it has one, or is gone.
             Holder::Unknown | Holder::Starting(None) => SETTLE,
             Holder::Daemon(_) | Holder::Starting(Some(_)) => return Ok(waited),
         };
@@ -72,7 +71,7 @@ pub fn await_release(place: &Place) -> Result<bool> {
     }
 }
 
-/// What a start is told that finds the file held.
+/// What a start is told when somebody holds the file.
 pub fn busy(place: &Place, holder: Holder) -> Error {
     let name = &place.name;
     let (message, pid) = match holder {
@@ -98,14 +97,15 @@ pub fn busy(place: &Place, holder: Holder) -> Error {
     Error::new(Code::AlreadyRunning, message).at(&place.path()).of(pid)
 }
 
-/// Who holds a file that a start may not open, or must not touch: to say that it runs is more than that.
+/// The error that names the holder of a file that a start may not open, or must not touch: that a daemon runs says
+/// more than that the file cannot be opened.
 pub fn in_the_way(place: &Place) -> Option<Error> {
     let look = look(place).ok()?;
     let is_held = !matches!(look.state, State::Stopped { .. });
     is_held.then(|| busy_at(place, &look))
 }
 
-/// What keeps a start from its place in another one.
+/// What a start is told when somebody holds the file in another place.
 pub fn busy_at(place: &Place, look: &Look) -> Error {
     busy(place, look.file.map_or(Holder::Unknown, |file| Holder::of(look.state, file)))
 }

@@ -17,34 +17,34 @@ use crate::error::{Code, Error, Result};
 use crate::process::lock_holder::Locked;
 use crate::sys::{again, errno_of};
 
-/// What a pidfile says.
+/// What a pidfile and its locks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nobody holds it. `stale`: a file with content was left.
+    /// Nobody holds the file.
     Stopped {
-        /// A file that is not empty lies there.
+        /// Whether a file that is not empty was left.
         stale: bool,
     },
-    /// Held, not yet ready; the pid as soon as there is one.
+    /// A start holds the file, and is not ready yet.
     Starting {
-        /// The pid in the file.
+        /// The pid in the file, as soon as there is one.
         pid: Option<i32>,
     },
-    /// Held and ready.
+    /// A daemon holds the file, and is ready.
     Running {
         /// The pid in the file, if it is one.
         pid: Option<i32>,
     },
 }
 
-/// What is found at a place: the state, and which file it is.
+/// What is found at a place.
 #[derive(Debug)]
 pub struct Look {
-    /// Who holds it.
+    /// The state of the daemon.
     pub state: State,
     /// The file, where there is one, and whose it is.
     pub file: Option<Locked>,
-    /// Who holds it gives way to nobody any more.
+    /// Whether the holder no longer gives way to another start.
     pub decided: bool,
 }
 
@@ -66,7 +66,7 @@ pub fn look(place: &Place) -> Result<Look> {
         check_file(&path, &found, if held { Asker::OfHeld } else { Asker::Anyone }, dir.owner())?;
         let locked = Some(Locked::from(&found));
         match state_of(&file)? {
-            // A daemon removes its pidfile and ends: what it held is nothing that was left.
+            // A daemon has removed its pidfile and ends: nothing was left.
             Some(State::Stopped { stale: true }) if removed() => continue,
             Some(state) => {
                 let held = !matches!(state, State::Stopped { .. });
@@ -83,11 +83,11 @@ pub fn look(place: &Place) -> Result<Look> {
         });
         std::thread::sleep(Duration::from_millis(1));
     }
-    // No sweep takes so long: somebody has locked the whole file for writing.
+    // To remove a stale file takes less time: somebody has locked the whole file for writing.
     Ok(swept.unwrap_or_else(gone))
 }
 
-/// Who holds an open pidfile; `None` while a sweep does.
+/// The state of an open pidfile; `None` while a process holds it to remove it.
 pub fn state_of(file: &File) -> Result<Option<State>> {
     let held = is_taken(file, HELD)?;
     if held && is_taken(file, SWEEPING)? {
@@ -105,7 +105,7 @@ pub fn state_of(file: &File) -> Result<Option<State>> {
     }))
 }
 
-/// The file's first bytes: more than a pid has.
+/// The file's first bytes, more than a pid has.
 pub fn content(file: &File) -> std::result::Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; 32];
     let read = again(|| file.read_at(&mut buffer, 0).map_err(|e| errno_of(&e)))?;
@@ -113,7 +113,7 @@ pub fn content(file: &File) -> std::result::Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// The decimal pid and a newline, and nothing else.
+/// The pid, if that in decimal digits and a newline are all there is.
 pub fn parse_pid(content: &[u8]) -> Option<i32> {
     let digits = content.strip_suffix(b"\n")?;
     let plain = !digits.is_empty() && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit);

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long a lock may belong to nobody who is found, while a start or an end is under way.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
-/// Between two looks at a file that is changing hands.
+/// How long to wait between two looks at a file that is changing hands.
 pub const PAUSE: Duration = Duration::from_millis(2);
 
 /// How long a process may take to end after SIGKILL.

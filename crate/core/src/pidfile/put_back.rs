@@ -19,10 +19,10 @@ use crate::process::lock_holder::{Locked, may_hold};
 use crate::sys::{self, again};
 
 impl PidFile {
-    /// Puts the file back that somebody removed from under this, running, daemon: a new one, locked
-    /// and with our pid, under the same descriptor number. Where the directory in /tmp that is ours
-    /// alone is gone as well, it is made again, as a start does. A start that is under way in its
-    /// place loses; a daemon that is ready there does not, and `Ok(false)` says so.
+    /// Puts the file back that somebody has removed while this daemon runs: a new file, locked and with our pid, under
+    /// the same descriptor number. Where this user's own directory in /tmp is gone as well, it is made again, as
+    /// by a start. A start that is under way there loses; a daemon that is ready there does not, and `Ok(false)`
+    /// says so.
     pub fn put_back(&mut self, pid: i32) -> Result<bool> {
         let path = self.place.path();
         if self.out_of_reach {
@@ -52,12 +52,12 @@ impl PidFile {
         Ok(false)
     }
 
-    /// One try: `None`, try again; `Some(None)`, another daemon runs there.
+    /// Tries once. `None` means that it must try again; `Some(None)` that another daemon runs there.
     fn put_anew(place: &Place) -> Result<Option<Option<File>>> {
         let dir = Directory::for_start(place)?;
         if let Some(other) = dir.open_existing(&place.file_name(), OFlag::O_RDONLY)? {
             if let Some(State::Running { pid }) = state_of(&other)? {
-                // A start looks so too, between two of its locks: then the pid is not its own.
+                // A start looks the same between two of its locks, and the pid is not its own then.
                 let found = again(|| fstat(&other));
                 let found = found.map_err(|e| failed(&place.path(), "fstat", e))?;
                 let runs = pid.is_some_and(|p| may_hold(p, Locked::from(&found)));
@@ -75,7 +75,7 @@ impl PidFile {
 
     /// Takes the new file under the old descriptor's number; the old description is let go.
     fn adopt(&mut self, new: Self) -> Result<()> {
-        // The one is replaced by the other in one step.
+        // In one step, so that the number is never free.
         sys::replace(new.file.as_raw_fd(), self.file.as_raw_fd())
             .map_err(|errno| failed(&self.place.path(), "dup3", errno))
     }

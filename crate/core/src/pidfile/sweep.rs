@@ -1,4 +1,4 @@
-//! What a daemon leaves that was killed.
+//! The removal of what a daemon has left that was killed.
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;

@@ -1,4 +1,4 @@
-//! Those who replace a pidfile take turns: by a lock on a file that only they can open.
+//! Those who replace a pidfile take turns, by a lock on a file that only they can open.
 //!
 //! A file that others can read can be locked by them. So the lock is not on the new pidfile, which a crash
 //! could leave readable, but on a file of its own, whose mode is never other than 0600. What a crash leaves
@@ -26,22 +26,23 @@ pub struct Turn<'a> {
     _lock: File,
 }
 
+/// The name of the file that is locked.
 fn lock_name(place: &Place) -> String {
     format!(".{}.pid.lock", place.name)
 }
 
-/// A new pidfile, until it is locked.
+/// The name of a new pidfile until it is locked.
 fn new_name(place: &Place) -> String {
     format!(".{}.pid.new", place.name)
 }
 
 impl<'a> Turn<'a> {
-    /// `None`: it is another's turn.
+    /// Takes the turn; `None` where somebody else has it.
     pub fn take(dir: &'a Directory, place: &'a Place) -> Result<Option<Self>> {
         let name = lock_name(place);
         let Some((lock, _)) = dir.open_or_create(&name, 0o600)? else { return Ok(None) };
         let fail = |call| move |errno| failed(&place.dir.join(lock_name(place)), call, errno);
-        // Whoever made it readable: nobody else locks it from here on.
+        // Somebody may have made it readable: others cannot open it, to lock it, from here on.
         again(|| fchmod(&lock, Mode::from_bits_truncate(0o600))).map_err(fail("fchmod"))?;
         if !take(&lock, HELD)? {
             return Ok(None);
@@ -67,7 +68,7 @@ impl<'a> Turn<'a> {
         self.dir.remove(&name).map_err(fail)
     }
 
-    /// Puts a new, locked pidfile in its place. `None`: somebody has interfered.
+    /// Puts a new, locked pidfile in its place; `None` where somebody has interfered.
     pub fn put(self) -> Result<Option<File>> {
         let name = new_name(self.place);
         self.remove_new()?;
@@ -92,7 +93,7 @@ impl<'a> Turn<'a> {
         again(|| fchmod(new, Mode::from_bits_truncate(0o644))).map_err(fail("fchmod"))?;
         match self.dir.rename(name, &self.place.file_name()) {
             Ok(()) => Ok(true),
-            // Of a call that was repeated, the first one had done it.
+            // The call was repeated, and the first one had done it.
             Err(Errno::ENOENT) if self.is_published(new) => Ok(true),
             Err(errno) => Err(fail("rename")(errno)),
         }
@@ -119,7 +120,7 @@ pub fn replace(
 }
 
 impl Drop for Turn<'_> {
-    /// While it is locked: whoever waits for it sees that it is another file, or none.
+    /// Removes the file while it is locked, so that whoever waits for the lock sees that the name leads elsewhere.
     fn drop(&mut self) {
         let _ = self.dir.remove(&lock_name(self.place));
     }

@@ -1,10 +1,10 @@
-//! What a careful daemon gives up beside its ids.
+//! What a careful daemon gives up besides its ids.
 
 use std::path::PathBuf;
 
 use crate::error::Result;
 
-/// All of it. By default nothing is asked for.
+/// All that is given up besides the ids. By default nothing is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Confinement {
     /// The directory that becomes the root.
@@ -13,10 +13,10 @@ pub struct Confinement {
     /// set too. `None`: none is kept, unless the process stays root, and the
     /// bounding set stays.
     pub capabilities: Option<Vec<Capability>>,
-    /// No execve(2) gives privileges any more. `None`: yes, once privileges were
-    /// dropped.
+    /// Whether no execve(2) gives privileges any more. `None`: yes, once privileges
+    /// were dropped.
     pub no_new_privileges: Option<bool>,
-    /// Limits of setrlimit(2).
+    /// The limits to set with setrlimit(2).
     pub limits: Vec<Limit>,
     /// The nice value.
     pub nice: Option<i32>,
@@ -40,29 +40,29 @@ pub struct Capability {
 pub struct Limit {
     /// Its name in lower case, without `RLIMIT_`.
     pub name: String,
-    /// What the process may use; `None`: as it is.
+    /// What the process may use; `None` leaves that as it is.
     pub soft: Option<u64>,
-    /// What it may raise that to; `None`: as it is.
+    /// How far it may raise that; `None` leaves that as it is.
     pub hard: Option<u64>,
 }
 
 /// No limit (RLIM_INFINITY).
 pub const UNLIMITED: u64 = u64::MAX;
 
-/// What stays within reach. `None`: that kind of access is not restricted.
+/// What stays within reach. `None` means that this kind of access is not restricted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Landlock {
     /// Files and directories that can be read, with all beneath them.
     pub read: Option<Vec<PathBuf>>,
-    /// Those that can be written, and where files can be made and removed.
+    /// Files and directories that can be written, and where files can be made and removed.
     pub write: Option<Vec<PathBuf>>,
-    /// Those that can be executed.
+    /// Files and directories that can be executed.
     pub execute: Option<Vec<PathBuf>>,
     /// TCP ports that can be bound.
     pub bind: Option<Vec<u16>>,
     /// TCP ports that can be connected to.
     pub connect: Option<Vec<u16>>,
-    /// What the kernel lacks is a warning, not an error.
+    /// Whether what the kernel lacks is a warning, and not an error.
     pub best_effort: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The drop, for whoever asks for it.
+//! The drop itself, by rules that are the same on all systems.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ const LOGGER: Duration = Duration::from_millis(200);
 /// - What was not asked for is never root: a daemon that happens to be called
 ///   `root` becomes `daemon`.
 ///
-/// Who has not got the right to do so, but is that user and group already,
-/// changes no ids; the proof is the same then, but for supplementary groups
-/// beyond the user's, which whoever started the process gave on purpose, and
-/// which are a warning.
+/// A process that may not change its ids, but has those of that user and group
+/// already, keeps them. The proof is the same then, except that supplementary
+/// groups beyond the user's are a warning: whoever started the process gave
+/// them on purpose.
 ///
 /// # Errors
 /// Ids and capabilities have not changed unless [`partial`](crate::error::Error::partial) says so: then

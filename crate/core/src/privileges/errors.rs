@@ -14,7 +14,7 @@ pub fn failed(syscall: &'static str, errno: Errno, what: &str, advice: &str) -> 
     Error::os(Code::Privileges, what, syscall, errno as i32).hint(advice)
 }
 
-/// From here on there is no way to go on.
+/// Adds that something was changed already, so that the process must end.
 pub fn after_a_change(mut error: Error) -> Error {
     error.partial = true;
     error.message.push_str(" Some privileges may be left: this process must end.");

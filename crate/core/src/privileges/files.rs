@@ -9,7 +9,7 @@ use super::whom::Whom;
 use crate::error::reason;
 use crate::sys::again;
 
-/// Gives the target its files. One that cannot be given is a warning: it is open, and will do for now.
+/// Gives the files to the target. A file that cannot be given is a warning: it is open, and can be used for now.
 pub fn give_files(whom: &Whom, target: &Target) -> Vec<String> {
     let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.group.gid));
     let give = |&fd: &RawFd| {

@@ -6,8 +6,7 @@ use super::errors::{failed, refused};
 use super::target::Target;
 use crate::error::{Error, Result};
 
-/// Tries to get root back. Each of these must fail, unless the very right to it
-/// was to be kept.
+/// Tries to get root back. Each attempt must fail, unless the right to it was to be kept.
 pub fn try_to_regain(target: &Target, may_set_uid: bool, may_set_gid: bool) -> Result<()> {
     // Whoever asked for uid 0 or gid 0 has it.
     if target.uid == 0 {

@@ -32,7 +32,7 @@ impl Target {
                     |account| account.uid,
                     &mut warnings,
                 )?;
-                // Who gives a group alone may expect to stay who they are.
+                // Whoever gives only a group may expect to keep the user.
                 if let (None, Some(group)) = (user, group) {
                     warnings.push(format!(
                         "Only the group {group:?} was given, and no user: the user becomes {:?}. Give `user` \
@@ -115,14 +115,14 @@ fn group_with(gid: u32) -> Result<Group> {
         .unwrap_or_else(|| Group { name: gid.to_string(), gid }))
 }
 
-/// The user database did not answer.
+/// Says what the user database was asked for, which did not answer.
 pub fn unknown(error: Error) -> Error {
     error.explained(Code::Privileges, "Cannot look up whom to drop privileges to").hint(
         "Check the user database (nsswitch.conf, LDAP, sssd), or give user and group as numbers.",
     )
 }
 
-/// The one asked for, else the one with the daemon's name, else `daemon`.
+/// The user or group that was asked for, else the one with the daemon's name, else `daemon`.
 fn existing<T>(
     kind: &str,
     asked: Option<&str>,

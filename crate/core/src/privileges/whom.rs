@@ -12,21 +12,21 @@ pub struct Whom {
     pub group: Option<String>,
     /// The daemon's name, which stands in for either.
     pub daemon_name: String,
-    /// Open files that become theirs, where ids change: log files that this process has made, and that they
-    /// are to open anew.
+    /// Open files that are given to them, where ids change: log files that this process has made, and that it must
+    /// be able to open anew.
     pub files: Vec<RawFd>,
 }
 
-/// What was done.
+/// What a drop has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// Whom the process is now; `None` where it did not have to become anyone.
+    /// Who the process is now; `None` where it did not have to become anyone.
     pub identity: Option<Identity>,
     /// What the daemon's owner should know (LOG_WARNING), a sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Whom the process is now.
+/// Who the process is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The user's name; the number, where it has no entry.
@@ -38,12 +38,12 @@ pub struct Identity {
     /// The group id: real, effective, saved and file system.
     pub gid: u32,
     /// The supplementary groups, sorted, each once. With a user that has an
-    /// entry, `gid` is among them, as with initgroups(3).
+    /// entry, `gid` is among them, as after initgroups(3).
     pub groups: Vec<u32>,
-    /// The user's home directory; `None` for a number without an entry. For
-    /// `HOME`: where there is none, `/`.
+    /// The user's home directory, for `HOME`, which is `/` where there is none;
+    /// `None` for a number without an entry.
     pub home: Option<PathBuf>,
-    /// The user's shell; `None` for a number without an entry. For `SHELL`,
-    /// which, as `USER` and `LOGNAME`, is to be unset where there is none.
+    /// The user's shell, for `SHELL`, which, like `USER` and `LOGNAME`, is unset
+    /// where there is none; `None` for a number without an entry.
     pub shell: Option<PathBuf>,
 }

@@ -31,11 +31,11 @@ impl From<&FileStat> for Locked {
 pub enum Holding {
     /// It holds the lock.
     Yes,
-    /// It does not, as the kernel shows.
+    /// It does not hold the lock, as the kernel shows.
     No,
     /// It has ended, or is about to.
     Gone,
-    /// It exists, and why no more is known.
+    /// It exists, and for this reason no more is known.
     Unseen(Unseen),
 }
 
@@ -52,7 +52,7 @@ impl Process {
     pub fn open(pid: i32) -> Option<Self> {
         match sys::pidfd_open(pid) {
             Ok(handle) => Some(Self { pid, handle: Ok(handle) }),
-            // A pid that names a thread is nobody's (Linux before 6.9 says EINVAL, later ENOENT).
+            // A number that names a thread is no process's (Linux before 6.9 says EINVAL, later ENOENT).
             Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => None,
             Err(errno) => exists(pid).then_some(Self { pid, handle: Err(errno) }),
         }
@@ -97,14 +97,14 @@ impl Process {
     }
 
     /// Whether it is the one that keeps this file locked: it has a descriptor that holds the flock,
-    /// and is not another user's than the file.
+    /// and is the same user's as the file, if that is not root's.
     pub fn holds(&self, file: Locked) -> Holding {
         match self.seen().and_then(|seen| seen.holds_flock(file.identity, file.owner)) {
             Ok(true) => Holding::Yes,
             _ if self.has_ended() => Holding::Gone,
             Ok(false) => Holding::No,
-            // A process that ends has no memory map any more, and with it no owner: its descriptors
-            // are root's for a moment. Soon it has none.
+            // A process that is ending has no memory map any more, and thus no owner: for a moment its
+            // descriptors are root's, and soon it has none.
             Err(_) if self.seen().is_ok_and(|seen| seen.is_ending()) => Holding::Gone,
             Err(unseen) => Holding::Unseen(unseen),
         }

@@ -1,4 +1,4 @@
-//! The orphans that a container's PID 1 is given: nobody else waits for them.
+//! The orphans that PID 1 of a container is given: nobody else waits for them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -7,9 +7,9 @@ use nix::unistd::Pid;
 use crate::process::lock_holder::Process;
 use crate::sys;
 
-/// Ends all processes of a session, and waits for their end, both bounded. The session's leader must be a
-/// child of ours that has not been waited for: so its id belongs to nobody else. Who is in the session, the
-/// kernel says of our own pid namespace (getsid(2)).
+/// Ends all processes of a session, and waits for their end, no longer than `patience`. The session's leader must be
+/// a child of ours that has not been waited for, so that its id belongs to nobody else. The kernel says who is
+/// in the session, as far as our own pid namespace goes (getsid(2)).
 pub fn kill_session(leader: i32, patience: Duration) {
     let is_member = |pid: i32| {
         pid != leader && nix::unistd::getsid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(leader))

@@ -15,7 +15,7 @@ pub fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> 
     }
 }
 
-/// The errno of a call that std has made. EIO where std has found a fault of its own, such as the end of a file.
+/// The errno of a call that std has made; EIO for an error of std's own, such as the end of a file.
 pub fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

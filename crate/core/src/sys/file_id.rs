@@ -1,13 +1,13 @@
-//! Which file it is.
+//! Which file an open one is.
 
 use nix::sys::stat::FileStat;
 
-/// Device and inode: which file it is, whatever its name.
+/// Device and inode say which file it is, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
-    /// `st_dev`.
+    /// The device, `st_dev`.
     pub dev: u64,
-    /// `st_ino`.
+    /// The inode, `st_ino`.
     pub ino: u64,
 }
 

@@ -1,8 +1,8 @@
-//! What each system does in its own way, under the same names: Linux, and macOS. Nowhere else is it asked
-//! which one is compiled.
+//! What Linux and macOS do each in their own way, under the same names. Only this room asks which system is
+//! compiled.
 //!
-//! A function returns the `Errno` of its failure. Those that are called between fork and exec (`children`, and
-//! the forks themselves) fail as the calls of the C library beside them do: -1, with errno.
+//! A function fails with an `Errno`. Those that run between fork and exec (`children`, and `fork_until_exec`) fail as
+//! the calls of the C library beside them do: they return -1 and leave the reason in errno.
 
 mod again;
 mod file_id;

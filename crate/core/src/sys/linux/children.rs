@@ -6,16 +6,16 @@ use nix::errno::Errno;
 
 use crate::sys::again;
 
-/// Asks for SIGKILL when the parent, or the thread of it that forked, ends (PR_SET_PDEATHSIG(2const)).
-/// Async-signal-safe; 0, or -1 with errno.
+/// Asks for SIGKILL when the parent, or the parent's thread that forked, ends (PR_SET_PDEATHSIG(2const)).
+/// Async-signal-safe. Returns 0, or -1 with errno.
 pub fn die_with_parent() -> libc::c_int {
     // SAFETY: takes integers only.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }
 }
 
-/// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
-/// there is. A descriptor of -1 has nothing to read. For a process in which all signals are blocked and
-/// SIGCHLD has a handler.
+/// Waits until there is something to read, `child` ends, or so many milliseconds have passed. Returns whether
+/// there is something to read; a descriptor of -1 never has. All signals must be blocked in this process, and
+/// SIGCHLD must have a handler.
 ///
 /// # Safety
 ///
@@ -42,8 +42,8 @@ pub fn close_range(first: RawFd, last: libc::c_uint) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// Closes every descriptor but the sorted ones given, by the list in /proc/self/fd, read without
-/// opendir(3), which allocates. 0, or -1 with errno.
+/// Closes every descriptor except the sorted ones given, by the list in /proc/self/fd, which it reads without
+/// opendir(3), since that allocates. Returns 0, or -1 with errno.
 ///
 /// # Safety
 ///

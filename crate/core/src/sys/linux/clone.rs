@@ -1,6 +1,6 @@
-//! Linux: children that use the memory of the process that forks them, so that no page is copied, however
-//! large that is. Each has a stack of its own; the errno is that of the thread that forks, which meanwhile
-//! does nothing that could set it.
+//! Children that use the memory of the process that forks them, so that no page is copied, however large that
+//! process is. Each has a stack of its own, and shares errno with the thread that forks it, which meanwhile does
+//! nothing that could set it.
 
 use std::io::{PipeReader, Read};
 use std::mem::MaybeUninit;
@@ -10,9 +10,10 @@ use nix::errno::Errno;
 
 use crate::thread;
 
-/// More than a child of [`fork_until_exec`] needs.
+/// The size of a stack, more than a child of [`fork_until_exec`] needs.
 const SMALL: usize = 32 << 10;
-/// The same for one of [`fork_beside`], on whose stack the other one's is. What is not touched costs nothing.
+/// The size of a stack for a child of [`fork_beside`], on which lies that of the other child. What is not touched
+/// costs nothing.
 const LARGE: usize = 256 << 10;
 
 #[repr(C, align(16))]
@@ -33,12 +34,12 @@ unsafe fn clone_on<const SIZE: usize>(
 }
 
 /// Forks a child that calls `run(what)`. As with vfork(2), this process stands still until the child executes
-/// a program or ends. The child's pid; -1, with errno, where there is none.
+/// a program or ends. Returns the child's pid, or -1 with errno.
 ///
 /// # Safety
 ///
-/// Async-signal-safe. `run` must not return, nor let a signal handler run, nor unwind; what it writes to, this
-/// process finds written.
+/// Async-signal-safe. `run` must not return, nor let a signal handler run, nor unwind. This process sees what `run`
+/// writes.
 pub unsafe fn fork_until_exec(
     run: extern "C" fn(*mut c_void) -> c_int,
     what: *mut c_void,
@@ -48,15 +49,15 @@ pub unsafe fn fork_until_exec(
     unsafe { clone_on(&raw mut stack, libc::CLONE_VFORK, run, what) }
 }
 
-/// Forks a child that calls `run(&what)`, and goes on beside it. A thread is made for it, to fork it and to
-/// keep what it uses until `gone` reads end of file: the writing end is to be open, and close-on-exec, wherever
-/// this memory is used. Where no such child can be had, it gets a copy of the memory, by fork(2). Its pid; or
-/// the call that failed, and its errno.
+/// Forks a child that calls `run(&what)`, and goes on beside it. A thread of its own forks the child, and keeps
+/// what that uses until `gone` reads end of file: the writing end must be open, and close-on-exec, wherever this
+/// memory is used. Where clone(2) gives no such child, fork(2) gives one with a copy of the memory. Returns its
+/// pid, or the call that failed and its errno.
 ///
 /// # Safety
 ///
-/// `run` must be async-signal-safe, and not unwind; a signal handler that runs there must be its own. What it
-/// writes to, this process finds written.
+/// `run` must be async-signal-safe, and must not unwind; a signal handler that runs there must be its own. This
+/// process sees what `run` writes.
 pub unsafe fn fork_beside<T: Send + 'static>(
     what: T,
     mut gone: PipeReader,
@@ -83,7 +84,7 @@ pub unsafe fn fork_beside<T: Send + 'static>(
         };
         let _ = tell.send(if child < 0 { Err(("fork", Errno::last())) } else { Ok(child) });
         if child > 0 && gone.read_to_end(&mut Vec::new()).is_err() {
-            // Nothing tells when it is gone: so nothing is freed.
+            // Nothing tells when the child is gone, so nothing is freed.
             loop {
                 std::thread::park();
             }
@@ -93,7 +94,7 @@ pub unsafe fn fork_beside<T: Send + 'static>(
     told.recv().unwrap_or(Err(("fork", Errno::EAGAIN)))
 }
 
-/// What a child beside is given.
+/// What is given to a child that goes on beside its parent.
 struct Beside<T> {
     what: T,
     run: unsafe fn(&T) -> !,
@@ -107,8 +108,9 @@ extern "C" fn run_beside<T>(fresh: *mut c_void) -> c_int {
     }
 }
 
-/// glibc before 2.25 writes into the thread that makes such a child that it has no id, and takes it for one
-/// that has ended: its stack could be another thread's while it still runs on it.
+/// Whether the C library does not mistake the thread that makes such a child for one that has ended. glibc before
+/// 2.25 does, since it notes that the thread has no id: its stack could be given to another thread while it still
+/// runs on it.
 #[cfg(target_env = "gnu")]
 fn leaves_the_thread_alone() -> bool {
     // SAFETY: a string that is there for ever.

@@ -1,4 +1,4 @@
-//! Files: those without a name, whose one is, the locks of open file descriptions, and symbolic links.
+//! Files: those without a name, the owner of one, the locks of open file descriptions, and symbolic links.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 
 use crate::sys::{FileId, again, errno_of};
 
-/// memfd_create(2), close-on-exec: a file without a name, for what the daemon prints.
+/// Makes a file without a name for what the daemon prints: memfd_create(2), close-on-exec.
 pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     memfd_with(name, libc::MFD_CLOEXEC)
 }
@@ -38,16 +38,16 @@ pub(super) fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// statx(2): device and inode of a file, as the kernel knows them without asking a file server.
+/// Which file this is, as the kernel knows it without asking a file server (statx(2)).
 pub(super) fn statx_unsynced(path: &Path) -> Result<FileId, Errno> {
     statx(path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO).map(|(file, _)| file)
 }
 
-/// Which file this is, and its owner, by the kernel's word: under fakeroot(1) the C library says that
-/// all files are root's.
+/// Which file this is, and its owner. The kernel is asked, since under fakeroot(1) the C library says that all
+/// files are root's.
 pub fn owner_of(path: &Path) -> Result<(FileId, u32), Errno> {
     match statx(path, 0, libc::STATX_INO | libc::STATX_UID) {
-        // Linux before 4.11, or an old container profile.
+        // Linux before 4.11 has no such call, and an old container's seccomp profile refuses it.
         Err(Errno::ENOSYS | Errno::EPERM) => {
             nix::sys::stat::stat(path).map(|found| (FileId::from(&found), found.st_uid))
         }
@@ -71,17 +71,17 @@ fn statx(path: &Path, flags: libc::c_int, mask: libc::c_uint) -> Result<(FileId,
 /// Whether flock(2) takes every byte of a file in the list of the locks of fcntl(2), too.
 pub const FLOCK_COVERS_BYTES: bool = false;
 
-/// fcntl(2) with F_OFD_SETLK.
+/// Takes or lets go of a lock: fcntl(2) with F_OFD_SETLK.
 pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<(), Errno> {
     nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(lock)).map(drop)
 }
 
-/// fcntl(2) with F_OFD_GETLK.
+/// Asks who is in the way of a lock: fcntl(2) with F_OFD_GETLK.
 pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<(), Errno> {
     nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(lock)).map(drop)
 }
 
-/// dup3(2), close-on-exec.
+/// Makes `to` a close-on-exec duplicate of `from`, in one step: dup3(2).
 pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
     again(|| {
         loop {
@@ -95,10 +95,10 @@ pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
     })
 }
 
-/// How a file is opened only to be named in further calls.
+/// The flag that opens a file only to be named in further calls.
 pub const TO_NAME: OFlag = OFlag::O_PATH;
 
-/// Whose a symbolic link is, and what it says; of one and the same link.
+/// The owner of a symbolic link and its target, both of one and the same link.
 pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let link = again(|| openat(dir, name, flags, Mode::empty()))?;

@@ -1,7 +1,7 @@
-//! Linux: the system calls that neither `nix` nor an old C library has, and what only it has.
+//! Linux: the system calls that neither `nix` nor an old C library has, and what only Linux has.
 //!
-//! All by raw number: the symbols `close_range`, `memfd_create`, `pidfd_*` and `statx` would need a glibc
-//! newer than 2.17.
+//! Those calls are made by their numbers: the symbols `close_range`, `memfd_create`, `pidfd_*` and `statx` would need
+//! a glibc newer than 2.17.
 
 mod children;
 mod clone;

@@ -7,8 +7,8 @@ use super::stat::Stat;
 
 const THREADS: &str = "/proc/self/task";
 
-/// The name of this process's parent, of which the kernel keeps the first 15 bytes (proc_pid_comm(5)).
-/// The parent by its number in /proc, which may be that of another pid namespace.
+/// The name of this process's parent, of which the kernel keeps the first 15 bytes (proc_pid_comm(5)). The
+/// parent is found by its number in /proc, which may be that of another pid namespace.
 pub fn name_of_parent() -> Option<String> {
     let status = procfs::read("/proc/self/status").ok()?;
     let parent: i32 = procfs::number(procfs::field(&status, "PPid")?.next()?)?;
@@ -28,8 +28,7 @@ pub fn is_awake(thread: i32) -> bool {
     Stat::read(Path::new(&dir)).is_some_and(|now| now.state != 'S')
 }
 
-/// The arguments of this process, each with a NUL at its end, from where no library can change them; empty where
-/// /proc is not mounted.
+/// The arguments of this process, each with a NUL at its end; empty where /proc is not mounted.
 pub fn arguments() -> Vec<u8> {
     procfs::read("/proc/self/cmdline").unwrap_or_default()
 }

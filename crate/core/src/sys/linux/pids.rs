@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use super::procfs;
 use super::stat::Stat;
 
-/// The numbers of this pid namespace that may be a process's: those that /proc has. Where it has not even
-/// this process, or hides others (that it shows no first one), all that there can be.
+/// The numbers of this pid namespace that may be a process's: those that /proc shows. Where it does not even show this
+/// process, or hides others (it shows no first process then), all numbers that there can be.
 pub fn pids() -> Box<dyn Iterator<Item = i32>> {
     /// PID_MAX_LIMIT of include/linux/threads.h.
     const LIMIT: i32 = 4 << 20;
@@ -34,7 +34,7 @@ pub fn ended_children() -> Vec<i32> {
         let children = procfs::listed("/proc").filter(|shown| is_one(shown, me));
         return children.filter_map(|shown| procfs::number_here(shown, depth)).collect();
     }
-    // Without a list the kernel names one, and when that was waited for, the next.
+    // Where there is no list, the kernel names one child, and the next when that was waited for.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let first = waitid(Id::All, flags).ok().and_then(|status| status.pid());
     first.map(Pid::as_raw).into_iter().collect()

@@ -1,4 +1,4 @@
-//! Processes: handles that stay on one, signals by handle, and what this one is.
+//! Processes: a handle that stays on one, a signal through it, and what this process is.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -9,14 +9,14 @@ use nix::unistd::Pid;
 use super::children::die_with_parent;
 use super::files::owned;
 
-/// pidfd_open(2): a handle on a process that stays on it when the pid is reused.
+/// Opens a handle on a process, which stays on it when the pid is reused: pidfd_open(2).
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: takes two integers; the result is a new descriptor or -1.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     owned(fd)
 }
 
-/// pidfd_send_signal(2). The pid is not needed here.
+/// Sends a signal through a handle: pidfd_send_signal(2). The pid is not needed on Linux.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, _pid: i32, signal: i32) -> Result<(), Errno> {
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null `info` asks for what kill(2) sends.
@@ -25,8 +25,8 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, _pid: i32, signal: i32) -> Resul
     Errno::result(result).map(drop)
 }
 
-/// Waits for a process, if it is a child of ours that has ended, and was not waited for. By its handle, where there
-/// is one, so that it is no other.
+/// Waits for a process, if it is a child of ours that has ended and was not waited for. Where there is a handle, the
+/// child is named by that, so that it cannot be another.
 pub fn reap(pid: i32, handle: Option<BorrowedFd<'_>>) {
     if let Some(handle) = handle {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
@@ -38,7 +38,7 @@ pub fn reap(pid: i32, handle: Option<BorrowedFd<'_>>) {
     let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
 }
 
-/// The effective user by the kernel's word: under fakeroot(1) the C library says 0.
+/// The effective user. The kernel is asked, since under fakeroot(1) the C library says 0.
 pub fn effective_uid() -> u32 {
     let mut ids: [libc::uid_t; 3] = [0; 3];
     let [real, effective, saved] = &mut ids;
@@ -49,8 +49,8 @@ pub fn effective_uid() -> u32 {
     ids[1]
 }
 
-/// Whether a user id is root's. Where root has none in this user namespace, its files are shown as those of
-/// all who have none there, with the overflow id (user_namespaces(7)).
+/// Whether a user id is root's. Where root has no id in this user namespace, root's files are shown with the overflow
+/// id, as those of all users without an id there (user_namespaces(7)).
 pub fn is_root(uid: u32) -> bool {
     const OVERFLOW: u32 = 65534;
     let shows_root = |map: String| {
@@ -71,7 +71,7 @@ pub fn is_main_thread() -> bool {
     nix::unistd::gettid() == nix::unistd::getpid()
 }
 
-/// environ(7): null-terminated, or null.
+/// The environment, environ(7): an array that ends with a null pointer, or null.
 pub fn environment() -> *mut *mut libc::c_char {
     unsafe extern "C" {
         static environ: *mut *mut libc::c_char;
@@ -80,19 +80,20 @@ pub fn environment() -> *mut *mut libc::c_char {
     unsafe { environ }
 }
 
-/// The address of this thread's errno; async-signal-safe.
+/// The address of this thread's errno. Async-signal-safe.
 pub fn errno_location() -> *mut libc::c_int {
     // SAFETY: it is always valid.
     unsafe { libc::__errno_location() }
 }
 
-/// Asks again what [`die_with_parent`] asked for, which the kernel forgets at the exec of a program with file
-/// capabilities, and where a security module changes ids there. In the main thread: it is a thread's own.
+/// Asks again for what [`die_with_parent`] asked for, which the kernel forgets at the exec of a program with file
+/// capabilities, and where a security module changes ids there. Only in the main thread: a thread's request is its
+/// own.
 pub fn keep_dying_with_parent() {
     die_with_parent();
 }
 
-/// Takes that back. In the main thread: the signal is a thread's own.
+/// Takes that request back. Only in the main thread, which has made it.
 pub fn outlive_parent() {
     // SAFETY: takes integers only.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };

@@ -1,6 +1,7 @@
-//! What /proc says of processes, and of which: read as bytes, since a name may have any in it, and by
-//! the kernel's own answer to the question under which number it shows a process. /proc can be that of
-//! another pid namespace (`unshare -pf` without a mount): then the same number is a stranger's.
+//! What /proc says of processes. It is read as bytes, since a name may have any byte in it.
+//!
+//! /proc can be that of another pid namespace (`unshare -pf` without a mount): then the same number is a stranger's.
+//! So the kernel is asked under which number /proc shows a process.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -10,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::sys::{Unseen, errno_of};
 
-/// All of a file of /proc.
+/// Reads a whole file of /proc.
 pub fn read(path: &str) -> Result<Vec<u8>, Errno> {
     fs::read(path).map_err(|error| errno_of(&error))
 }
@@ -23,7 +24,7 @@ pub fn field<'a>(content: &'a [u8], name: &str) -> Option<impl Iterator<Item = &
     Some(words(line))
 }
 
-/// What stands between white space.
+/// The words of a line, with white space between them.
 pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
@@ -34,7 +35,7 @@ pub fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
 }
 
 /// How many numbers /proc has for this process: one for each pid namespace from /proc's own to ours
-/// (proc_pid_status(5), `NSpid`; not before Linux 4.1). `None`: it does not have this process.
+/// (proc_pid_status(5), `NSpid`; not before Linux 4.1). `None` where /proc does not show this process.
 pub fn depth() -> Option<usize> {
     let status = read("/proc/self/status").ok()?;
     match field(&status, "NSpid") {
@@ -64,7 +65,7 @@ pub fn listed(dir: &str) -> impl Iterator<Item = i32> + use<> {
     entries.filter_map(|entry| number(entry.file_name().as_bytes()))
 }
 
-/// Under which number /proc shows this process.
+/// The number under which /proc shows this process.
 pub fn own_number() -> Option<i32> {
     fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
 }
@@ -74,8 +75,8 @@ pub fn directory(pid: i32) -> Result<PathBuf, Unseen> {
     if is_ours() { Ok(PathBuf::from(format!("/proc/{pid}"))) } else { Err(absence()) }
 }
 
-/// The directory of the process that a pidfd is of: beside our own descriptor of it the kernel says
-/// under which number /proc shows it. `None`: it has ended and was waited for.
+/// The directory of the process that a pidfd stands for: beside our own descriptor the kernel says under which
+/// number /proc shows that process. `None` where it has ended and was waited for.
 pub fn directory_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Option<PathBuf>, Unseen> {
     let info = match read(&format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())) {
         Ok(info) => info,
@@ -86,7 +87,7 @@ pub fn directory_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Option<PathBuf>, 
         Some(shown) if shown > 0 => Ok(Some(PathBuf::from(format!("/proc/{shown}")))),
         Some(0) => Err(Unseen::Foreign),
         Some(_) => Ok(None),
-        // A kernel that does not say so.
+        // This kernel does not say the number.
         None => directory(pid).map(Some),
     }
 }

@@ -20,16 +20,15 @@ impl Seen {
     /// Finds the process by its handle; where there is none, by its number.
     pub fn of(pid: i32, handle: Option<BorrowedFd<'_>>) -> Result<Self, Unseen> {
         match handle {
-            // The handle of a process that has ended says so.
             Some(handle) => procfs::directory_of(pid, handle)?.ok_or(Unseen::Foreign),
             None => procfs::directory(pid),
         }
         .map(Self)
     }
 
-    /// Whether the process has a descriptor that holds the flock on this file, and is not another user's than the
-    /// file: a locked descriptor can be given away, to a set-user-ID program, or to any process that takes
-    /// one (SCM_RIGHTS in unix(7)). What an ordinary user locks makes none but that user's processes a daemon;
+    /// Whether the process has a descriptor that holds the flock on this file, and is the same user's as the file, if
+    /// that is not root's. A locked descriptor can be given away, to a set-user-ID program, or to any process that
+    /// takes one (SCM_RIGHTS in unix(7)). What an ordinary user locks makes only that user's processes a daemon;
     /// root's daemons become other users.
     pub fn holds_flock(&self, file: FileId, owner: u32) -> Result<bool, Unseen> {
         let may_hold = || match owner {
@@ -104,15 +103,15 @@ fn has_flock(dir: &Path, file: FileId) -> Result<bool, Errno> {
         match file_behind(&entry.path()) {
             Ok(found) if found == file => return Ok(true),
             Err(errno @ (Errno::EACCES | Errno::EPERM)) => return Err(errno),
-            // Another file; closed meanwhile; or on a file system that does not answer, as ours does.
+            // It is another file, was closed meanwhile, or is on a file system that does not answer, as ours does.
             _ => {}
         }
     }
     Ok(false)
 }
 
-/// Which file an open one is, by its link in /proc. Nobody is asked but the kernel: a stranger's descriptor
-/// may lead to a file system that never answers.
+/// Which file an open one is, by its link in /proc. Only the kernel is asked: a stranger's descriptor may lead to a
+/// file system that never answers.
 fn file_behind(path: &Path) -> Result<FileId, Errno> {
     match statx_unsynced(path) {
         // An old kernel has no such call; an old container's seccomp filter refuses it.

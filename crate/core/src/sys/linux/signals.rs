@@ -1,4 +1,4 @@
-//! The dispositions of signals, without the C library.
+//! What signals do in this process, without the C library.
 
 use nix::errno::Errno;
 
@@ -28,9 +28,9 @@ impl Action {
     }
 }
 
-/// SIG_DFL or SIG_IGN for a signal. Async-signal-safe. Not by the C library's sigaction, which for SIGABRT takes
-/// a lock, and in a child that shares the memory of its parent, that one's: a child that is killed would keep it.
+/// Sets SIG_DFL or SIG_IGN for a signal. Async-signal-safe. The C library's sigaction would take a lock for SIGABRT,
+/// and a child that shares the memory of its parent would take the parent's: a child that is killed would keep it.
 pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
-    // Those that cannot be set are refused.
+    // SIGKILL, SIGSTOP and numbers of no signal are refused.
     let _ = Action::exchange(signal, Some(&Action { handler: to, ..Action::DEFAULT }));
 }

@@ -1,4 +1,4 @@
-//! Sockets.
+//! Sockets, as far as their flags and options differ between systems.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, so
 /// The local logger's socket.
 pub const LOCAL_LOGGER: &str = "/dev/log";
 
-/// To a socket whose other end is gone: an error and no SIGPIPE.
+/// A message to a socket whose other end is gone gives an error, and no SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 
 /// A socket of the UNIX domain, close-on-exec.
@@ -22,7 +22,7 @@ pub fn abstract_address(name: &str) -> Result<UnixAddr, Errno> {
     UnixAddr::new_abstract(name.as_bytes())
 }
 
-/// For so many milliseconds a host may acknowledge nothing: TCP_USER_TIMEOUT (tcp(7)).
+/// Sets for how many milliseconds a host may acknowledge nothing: TCP_USER_TIMEOUT (tcp(7)).
 pub fn set_user_timeout(socket: &OwnedFd, limit: libc::c_uint) -> Result<(), Errno> {
     // SAFETY: the option takes an unsigned int, whose address and size are given.
     let result = unsafe {
@@ -37,7 +37,7 @@ pub fn set_user_timeout(socket: &OwnedFd, limit: libc::c_uint) -> Result<(), Err
     Errno::result(result).map(drop)
 }
 
-/// Bytes that the other host has not acknowledged.
+/// How many bytes the other host has not acknowledged.
 pub fn unacknowledged(socket: &OwnedFd) -> u64 {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ, which TIOCOUTQ is on Linux, writes an int.

@@ -7,7 +7,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::sys::again;
 
-/// Tells when a file is removed, renamed, written to or changed in its attributes; inotify(7).
+/// Tells by inotify(7) when a file is removed, renamed, written to or changed in its attributes.
 #[derive(Debug)]
 pub struct Watch {
     inotify: Inotify,
@@ -15,13 +15,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// One that watches nothing yet; `None` where it cannot be had (fs.inotify.max_user_instances).
+    /// Makes one that watches nothing yet; `None` where the system gives no more (fs.inotify.max_user_instances).
     pub fn new() -> Option<Self> {
         let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
         Some(Self { inotify: Inotify::init(flags).ok()?, file: None })
     }
 
-    /// To poll.
+    /// The descriptor to poll.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
@@ -31,14 +31,14 @@ impl Watch {
         self.file.is_some()
     }
 
-    /// What it told has been seen.
+    /// Takes away what it told, so that the next poll waits again.
     pub fn clear(&self) {
         let _ = self.inotify.read_events();
     }
 
-    /// Watches this open file, and the one before no more. The file itself, not its directory: in a busy
-    /// /run nothing else wakes the thread. By its descriptor, since the path may be out of reach; by the
-    /// path where there is no /proc.
+    /// Watches this open file, and the one before no more. It watches the file itself and not its directory, so
+    /// that nothing else in a busy /run wakes the thread; and it names the file by its descriptor, since the
+    /// path may be out of reach, or by the path where /proc is not mounted.
     pub fn set_file(&mut self, file: BorrowedFd<'_>, path: &Path) {
         let flags = AddWatchFlags::IN_MODIFY
             | AddWatchFlags::IN_ATTRIB

@@ -6,14 +6,14 @@ use nix::errno::Errno;
 
 use super::kqueue::change;
 
-/// There is no such call: until the daemon's own code runs, only the guardian ends a start;
-/// [`keep_dying_with_parent`] does it from then on.
+/// Does nothing, since macOS has no such call: until the daemon's own code runs, only the guardian ends a start;
+/// [`keep_dying_with_parent`](super::keep_dying_with_parent) does it from then on.
 pub fn die_with_parent() -> libc::c_int {
     0
 }
 
-/// Waits until there is something to read, `child` ends, or so many milliseconds have passed; whether
-/// there is. A descriptor of -1 has nothing to read: then it looks after ten.
+/// Waits until there is something to read, `child` ends, or so many milliseconds have passed. Returns whether
+/// there is something to read; a descriptor of -1 never has, and it looks again after ten milliseconds then.
 ///
 /// # Safety
 ///
@@ -28,7 +28,7 @@ pub unsafe fn wait_for_word_or_end(fd: RawFd, child: libc::pid_t, millis: i64) -
             let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
             return libc::poll(&mut poll, 1, millis.min(10) as libc::c_int) > 0;
         }
-        // One that has ended already cannot be watched; its caller looks first, and so need not wait.
+        // A child that has ended already cannot be watched, and is not waited for: the caller looks at it next.
         let is_over = change(queue, child as usize, libc::EVFILT_PROC, libc::NOTE_EXIT) != 0;
         let millis = if is_over { 0 } else { millis };
         let time = libc::timespec {
@@ -43,16 +43,16 @@ pub unsafe fn wait_for_word_or_end(fd: RawFd, child: libc::pid_t, millis: i64) -
     }
 }
 
-/// There is no such call: [`close_listed`] does it.
+/// Fails, since macOS has no such call: [`close_listed`] does it.
 pub fn close_range(_first: RawFd, _last: libc::c_uint) -> Result<(), Errno> {
     Err(Errno::ENOSYS)
 }
 
-/// So many descriptors are asked for at a time: what a child of fork has on its stack.
+/// How many descriptors are asked for at a time: as many as the stack of a child of fork has room for.
 const LISTED: usize = 1024;
 
-/// Closes every descriptor but the sorted ones given, by the list that proc_pidinfo gives
-/// (sys/proc_info.h): a system call and nothing else. 0, or -1 with errno.
+/// Closes every descriptor except the sorted ones given, by the list of proc_pidinfo (sys/proc_info.h), which is a
+/// system call and nothing else. Returns 0, or -1 with errno.
 ///
 /// # Safety
 ///
@@ -75,7 +75,7 @@ pub unsafe fn close_listed(sorted: &[RawFd]) -> libc::c_int {
                     closed += 1;
                 }
             }
-            // A full list is perhaps not all; where nothing was closed, nothing more will be.
+            // A full list may lack some; where nothing was closed, nothing more will be.
             if count < LISTED || closed == 0 {
                 return 0;
             }

@@ -1,4 +1,4 @@
-//! Files: those without a name, whose one is, the locks of open file descriptions, and symbolic links.
+//! Files: those without a name, the owner of one, the locks of open file descriptions, and symbolic links.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -11,7 +11,7 @@ use nix::sys::stat::{FileStat, fstatat};
 
 use crate::sys::{FileId, again};
 
-/// A file without a name, close-on-exec, for what the daemon prints.
+/// Makes a file without a name, close-on-exec, for what the daemon prints.
 pub fn memfd(_name: &CStr) -> Result<OwnedFd, Errno> {
     let template = std::env::temp_dir().join("tsdaemonize.XXXXXX");
     let (file, path) = nix::unistd::mkstemp(&template)?;
@@ -41,19 +41,19 @@ pub fn owner_of(path: &Path) -> Result<(FileId, u32), Errno> {
 /// Whether flock(2) takes every byte of a file in the list of the locks of fcntl(2), too: there is one list.
 pub const FLOCK_COVERS_BYTES: bool = true;
 
-/// fcntl(2) with F_OFD_SETLK.
+/// Takes or lets go of a lock: fcntl(2) with F_OFD_SETLK.
 pub fn ofd_set_lock(file: &File, lock: &libc::flock) -> Result<(), Errno> {
     // SAFETY: the lock is valid for the call, which only reads it.
     Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, lock) }).map(drop)
 }
 
-/// fcntl(2) with F_OFD_GETLK.
+/// Asks who is in the way of a lock: fcntl(2) with F_OFD_GETLK.
 pub fn ofd_get_lock(file: &File, lock: &mut libc::flock) -> Result<(), Errno> {
     // SAFETY: the lock is valid for the call, which writes it.
     Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, lock) }).map(drop)
 }
 
-/// dup2(2), then close-on-exec: there is no call for both.
+/// Makes `to` a duplicate of `from`, and then close-on-exec: macOS has no call for both.
 pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
     // SAFETY: takes integers; the caller owns both descriptors.
     unsafe {
@@ -62,10 +62,10 @@ pub fn replace(from: RawFd, to: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// How a directory is opened only to be named in further calls: to be searched (`O_SEARCH`).
+/// The flag that opens a directory only to be named in further calls.
 pub const TO_NAME: OFlag = OFlag::from_bits_retain(libc::O_SEARCH);
 
-/// Whose a symbolic link is, and what it says; of one and the same link.
+/// The owner of a symbolic link and its target, both of one and the same link.
 pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Errno> {
     let stat = || again(|| fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW));
     loop {
@@ -78,7 +78,7 @@ pub fn read_link(dir: &OwnedFd, name: &OsStr) -> Result<(FileStat, OsString), Er
     }
 }
 
-/// There is no proc(5).
+/// Whether a directory is one of proc(5), which macOS does not have.
 pub fn is_proc(_dir: &OwnedFd) -> bool {
     false
 }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-/// Forks a child that calls `run(what)`. Its pid; -1, with errno, where there is none.
+/// Forks a child that calls `run(what)`. Returns its pid, or -1 with errno.
 ///
 /// # Safety
 ///
@@ -21,7 +21,7 @@ pub unsafe fn fork_until_exec(
     }
 }
 
-/// Forks a child that calls `run(&what)`, and goes on beside it. Its pid; or the call that failed, and its
+/// Forks a child that calls `run(&what)`, and goes on beside it. Returns its pid, or the call that failed and its
 /// errno. The child has a copy of the memory, so that nothing has to wait until it is `gone`.
 ///
 /// # Safety

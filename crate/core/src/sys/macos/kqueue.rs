@@ -1,4 +1,4 @@
-//! kqueue(2).
+//! Queues of events: kqueue(2).
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -15,7 +15,7 @@ pub(super) fn new_queue() -> Result<OwnedFd, Errno> {
     Ok(queue)
 }
 
-/// Adds one event to a queue. 0, or -1 with errno.
+/// Adds one event to a queue. Returns 0, or -1 with errno.
 ///
 /// # Safety
 ///

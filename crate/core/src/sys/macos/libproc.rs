@@ -13,14 +13,14 @@ pub fn process(pid: i32) -> Option<(libc::proc_bsdinfo, libc::proc_taskinfo)> {
         if libc::proc_pidinfo(pid, what, 0, (&raw mut process).cast(), size) != size {
             return None;
         }
-        // Another user's, and a zombie's, are not told.
+        // This fails for another user's process and for a zombie: the zeros stay.
         let size = std::mem::size_of_val(&task) as libc::c_int;
         libc::proc_pidinfo(pid, libc::PROC_PIDTASKINFO, 0, (&raw mut task).cast(), size);
         Some((process, task))
     }
 }
 
-/// All pids.
+/// The numbers of all processes.
 pub fn pids() -> Vec<i32> {
     // SAFETY: the call writes no more than it is told.
     unsafe {

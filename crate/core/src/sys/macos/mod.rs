@@ -1,7 +1,7 @@
-//! macOS: what Linux does with pidfd, memfd, close_range, inotify and /proc, by the system's own means:
-//! kqueue(2), an unlinked file, and libproc.
+//! macOS: what Linux does with pidfd, memfd, close_range, inotify and /proc is done here with kqueue(2), an unlinked
+//! file, and libproc.
 //!
-//! Built and type-checked in CI; what was run of it, docs/platforms.md says.
+//! CI builds it and checks its types; docs/platforms.md says what was run.
 
 mod children;
 mod files;

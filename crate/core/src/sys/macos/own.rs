@@ -1,4 +1,4 @@
-//! What this process can see of itself.
+//! What libproc shows this process of itself.
 
 use super::libproc;
 
@@ -19,7 +19,7 @@ pub fn is_awake(_thread: i32) -> bool {
     false
 }
 
-/// The arguments of this process: none, since std knows them.
+/// The arguments of this process: none here, since std knows them on macOS.
 pub fn arguments() -> Vec<u8> {
     Vec::new()
 }

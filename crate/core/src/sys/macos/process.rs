@@ -1,4 +1,4 @@
-//! Processes: handles that stay on one, signals by handle, and what this one is.
+//! Processes: a handle that stays on one, a signal through it, and what this process is.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::kqueue::{change, new_queue};
 use crate::thread;
 
-/// A kqueue(2) that can be read when the process ends, as a pidfd can.
+/// Opens a handle on a process: a kqueue(2) that can be read when the process ends, as a pidfd can.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     let queue = new_queue()?;
     let filter = libc::EVFILT_PROC;
@@ -21,9 +21,9 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// kill(2), if the process that the queue is for has not ended. macOS has no signal by handle: between
-/// the look and the call a process may end, and only when its parent has waited for it, and all other
-/// pids were given away since, could the signal reach another.
+/// Sends a signal by kill(2), if the process that the queue is for has not ended. macOS sends none through a handle:
+/// the process may end between the look and the call, and the signal could reach another one only if the
+/// parent has waited for it, and all other pids were given away since.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, pid: i32, signal: i32) -> Result<(), Errno> {
     let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: a valid pointer to a local; then integers.
@@ -36,7 +36,7 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, pid: i32, signal: i32) -> Result
     Errno::result(result).map(drop)
 }
 
-/// Waits for a process, if it is a child of ours that has ended, and was not waited for.
+/// Waits for a process, if it is a child of ours that has ended and was not waited for.
 pub fn reap(pid: i32, _handle: Option<BorrowedFd<'_>>) {
     let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
 }
@@ -57,19 +57,19 @@ pub fn is_main_thread() -> bool {
     unsafe { libc::pthread_main_np() == 1 }
 }
 
-/// environ(7): null-terminated, or null.
+/// The environment, environ(7): an array that ends with a null pointer, or null.
 pub fn environment() -> *mut *mut libc::c_char {
     // SAFETY: the address of the C library's own variable, which is read, not written.
     unsafe { *libc::_NSGetEnviron() }
 }
 
-/// The address of this thread's errno; async-signal-safe.
+/// The address of this thread's errno. Async-signal-safe.
 pub fn errno_location() -> *mut libc::c_int {
     // SAFETY: it is always valid.
     unsafe { libc::__error() }
 }
 
-/// The daemon is ready, and the guardian's end is none of its business.
+/// Whether the daemon is ready, so that the guardian's end does not concern it.
 static OUTLIVES: AtomicBool = AtomicBool::new(false);
 
 /// Takes back [`keep_dying_with_parent`].
@@ -77,7 +77,7 @@ pub fn outlive_parent() {
     OUTLIVES.store(true, Ordering::SeqCst);
 }
 
-/// A thread that kills this process when its parent ends before [`outlive_parent`].
+/// Starts a thread that kills this process when its parent ends before [`outlive_parent`].
 pub fn keep_dying_with_parent() {
     let parent = nix::unistd::getppid().as_raw();
     let watch = move || {

@@ -18,7 +18,7 @@ impl Seen {
     }
 
     /// Whether the process is the one that holds the flock on this file, which is locked: it has the file open
-    /// for writing, and is not another user's than the file. That is more than anyone can do who may only
+    /// for writing, and is the same user's as the file. That is more than anyone can do who may only
     /// read it. macOS does not say which descriptor has the lock.
     pub fn holds_flock(&self, file: FileId, owner: u32) -> Result<bool, Unseen> {
         let held = self.process().ok_or(Errno::ESRCH).and_then(|(process, _)| {

@@ -1,6 +1,6 @@
-//! The dispositions of signals.
+//! What signals do in this process.
 
-/// sigaction(2) with SIG_DFL or SIG_IGN. Async-signal-safe.
+/// Sets SIG_DFL or SIG_IGN for a signal: sigaction(2). Async-signal-safe.
 pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
     // SAFETY: zero is a value of the structure; signals that cannot be set are refused.
     unsafe {

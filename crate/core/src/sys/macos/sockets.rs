@@ -1,4 +1,4 @@
-//! Sockets.
+//! Sockets, as far as their flags and options differ between systems.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -10,7 +10,7 @@ use super::files::set_flags;
 /// The local logger's socket.
 pub const LOCAL_LOGGER: &str = "/var/run/syslog";
 
-/// To a socket whose other end is gone: an error. Node ignores SIGPIPE.
+/// A message to a socket whose other end is gone gives an error: Node ignores SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::empty();
 
 /// A socket of the UNIX domain, close-on-exec.
@@ -20,15 +20,15 @@ pub fn unix_socket(kind: SockType, nonblocking: bool) -> Result<OwnedFd, Errno> 
     Ok(socket)
 }
 
-/// The address of a socket that has a name in no file system: there is none.
+/// The address of a socket that has a name in no file system, which macOS does not have.
 pub fn abstract_address(_name: &str) -> Result<UnixAddr, Errno> {
     Err(Errno::EAFNOSUPPORT)
 }
 
-/// TCP_RXT_CONNDROPTIME of netinet/tcp.h: for so many seconds what was sent is sent again.
+/// TCP_RXT_CONNDROPTIME of netinet/tcp.h: for how many seconds what was sent is sent again.
 const RETRANSMIT_LIMIT: libc::c_int = 0x80;
 
-/// For so many milliseconds a host may acknowledge nothing.
+/// Sets for how many milliseconds a host may acknowledge nothing.
 pub fn set_user_timeout(socket: &OwnedFd, limit: libc::c_uint) -> Result<(), Errno> {
     let seconds = limit.div_ceil(1000) as libc::c_int;
     // SAFETY: the option takes an int, whose address and size are given.
@@ -44,10 +44,10 @@ pub fn set_user_timeout(socket: &OwnedFd, limit: libc::c_uint) -> Result<(), Err
     Errno::result(result).map(drop)
 }
 
-/// SO_NWRITE of sys/socket.h: bytes in the send queue.
+/// SO_NWRITE of sys/socket.h: how many bytes are in the send queue.
 const SEND_QUEUE: libc::c_int = 0x1024;
 
-/// Bytes that the other host has not acknowledged.
+/// How many bytes the other host has not acknowledged.
 pub fn unacknowledged(socket: &OwnedFd) -> u64 {
     let mut bytes: libc::c_int = 0;
     let mut size = size_of_val(&bytes) as libc::socklen_t;

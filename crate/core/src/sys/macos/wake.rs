@@ -8,12 +8,12 @@ use nix::errno::Errno;
 
 use crate::sys::errno_of;
 
-/// Wakes a thread that polls; a pair of sockets.
+/// Wakes a thread that polls, by a pair of sockets.
 #[derive(Debug)]
 pub struct Wake(UnixStream, UnixStream);
 
 impl Wake {
-    /// A new one.
+    /// Makes one.
     pub fn new() -> Result<Self, Errno> {
         let pair = || {
             let (reader, writer) = UnixStream::pair()?;
@@ -24,7 +24,7 @@ impl Wake {
         pair().map_err(|error| errno_of(&error))
     }
 
-    /// To poll; and, its number, to write 8 bytes to in a signal handler.
+    /// The descriptor to poll, and the number of the one to which a signal handler writes 8 bytes.
     pub fn descriptors(&self) -> (BorrowedFd<'_>, RawFd) {
         (self.0.as_fd(), self.1.as_raw_fd())
     }
@@ -34,7 +34,7 @@ impl Wake {
         let _ = (&self.1).write(&[1]);
     }
 
-    /// It has woken.
+    /// Takes the wake-up away, so that the next poll waits again.
     pub fn clear(&self) {
         let mut bytes = [0u8; 256];
         while matches!((&self.0).read(&mut bytes), Ok(256)) {}

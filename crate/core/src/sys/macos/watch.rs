@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use super::kqueue::{change, new_queue};
 use crate::sys::again;
 
-/// Tells when a file is removed, renamed, written to or changed in its attributes; EVFILT_VNODE of kqueue(2).
+/// Tells by EVFILT_VNODE of kqueue(2) when a file is removed, renamed, written to or changed in its attributes.
 #[derive(Debug)]
 pub struct Watch {
     queue: OwnedFd,
@@ -17,12 +17,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// One that watches nothing yet; `None` where it cannot be had.
+    /// Makes one that watches nothing yet; `None` where the system gives no more.
     pub fn new() -> Option<Self> {
         Some(Self { queue: new_queue().ok()?, file: None })
     }
 
-    /// To poll.
+    /// The descriptor to poll.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.queue.as_fd()
     }
@@ -32,7 +32,7 @@ impl Watch {
         self.file.is_some()
     }
 
-    /// What it told has been seen.
+    /// Takes away what it told, so that the next poll waits again.
     pub fn clear(&self) {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: valid pointers to locals.
@@ -43,8 +43,8 @@ impl Watch {
         }
     }
 
-    /// Watches this file, and the one before no more: closed, it leaves the queue. By the path: a second
-    /// descriptor of the one that is open would keep its lock.
+    /// Watches this file, and no longer the one before, which leaves the queue when it is closed. It opens the file by
+    /// the path: a second descriptor of the one that is open would keep its lock.
     pub fn set_file(&mut self, _file: BorrowedFd<'_>, path: &Path) {
         let flags = OFlag::from_bits_retain(libc::O_EVTONLY) | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         self.file = again(|| open(path, flags, Mode::empty())).ok();

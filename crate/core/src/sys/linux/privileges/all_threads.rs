@@ -1,14 +1,14 @@
 //! System calls on every thread. Capabilities, no_new_privs and Landlock
 //! belong to a thread, and a thread can only set its own; Node has a dozen.
 //!
-//! As the C library does for setuid(2) (nptl(7)): each thread is sent a signal
-//! whose handler makes the calls. It is the very signal that the C library
-//! keeps for that purpose, since it is the only one that no program can block
-//! through sigprocmask(3): Node's debugger thread, and our own, block all
+//! It is done as the C library does it for setuid(2) (nptl(7)): each thread is
+//! sent a signal whose handler makes the calls. The signal is the one that the C
+//! library keeps for that purpose, since it is the only one that no program can
+//! block through sigprocmask(3): Node's debugger thread, and our own, block all
 //! others. The C library's handler is put back afterwards.
 //!
-//! One thread after the other. The handler makes system calls, stores a number
-//! and writes to an eventfd; all of that is async-signal-safe.
+//! One thread comes after the other. The handler makes system calls, stores a
+//! number and writes to an eventfd; all of that is async-signal-safe.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
@@ -29,10 +29,10 @@ use crate::sys::{Action, errno_location};
 /// SIGSETXID of glibc, SIGSYNCCALL of musl.
 const SIGNAL: c_int = if cfg!(target_env = "musl") { 34 } else { 33 };
 
-/// For one thread to answer. One that does not is stopped, or stuck in the
-/// kernel, or blocks the signal by a raw system call.
+/// How long one thread may take to answer. A thread that does not is stopped, or
+/// stuck in the kernel, or blocks the signal by a raw system call.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often to look whether it has ended.
+/// How many milliseconds pass before it is looked whether the thread has ended.
 const LOOK: u16 = 50;
 
 /// One system call.
@@ -40,7 +40,7 @@ const LOOK: u16 = 50;
 pub struct Call {
     /// Its name, for an error.
     pub name: &'static str,
-    /// What it is for: "Cannot ..." stands before it.
+    /// What it is for, as the end of a sentence that begins with "Cannot".
     pub purpose: String,
     pub number: c_long,
     pub arguments: [usize; 5],
@@ -50,9 +50,9 @@ pub struct Call {
 /// How a call must end.
 #[derive(Clone, Copy, Debug)]
 pub enum Expected {
-    /// With this result.
+    /// It returns this result.
     Result(c_long),
-    /// In this error.
+    /// It fails with this errno.
     Errno(i32),
 }
 
@@ -77,7 +77,8 @@ impl Order {
     }
 
     /// Makes the calls on this thread, up to the first that does not end as it
-    /// must: then its index and its error, 0 for none. Async-signal-safe.
+    /// must. Fails with the index of that call and its errno, or 0 where there is
+    /// none. Async-signal-safe.
     fn carry_out(&self) -> std::result::Result<(), (u32, i32)> {
         for (index, call) in (0..).zip(&self.calls) {
             let [a, b, c, d, e] = call.arguments;
@@ -110,13 +111,14 @@ impl Order {
     }
 }
 
-/// The order that is being carried out; null for a mere roll call.
+/// The order that is being carried out.
 static ORDER: AtomicPtr<Order> = AtomicPtr::new(ptr::null_mut());
 /// The thread that was asked.
 static ASKED: AtomicI32 = AtomicI32::new(0);
-/// What it answered: 0, or one more than the index above the error.
+/// What it answered: 0, or in the upper half the index of the call and one, in
+/// the lower half the errno.
 static ANSWER: AtomicI64 = AtomicI64::new(0);
-/// The eventfd that says so.
+/// The eventfd that tells that it has answered.
 static ANSWERED: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn on_signal(_: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
@@ -151,7 +153,7 @@ pub struct AllThreads {
 
 impl AllThreads {
     /// Makes sure that every thread can be reached, before anything is changed:
-    /// setresuid(3) would wait for ever for one that cannot.
+    /// setresuid(3) would wait for ever for a thread that cannot.
     pub fn reach(tasks: Tasks) -> Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let answered =
@@ -209,8 +211,8 @@ fn cannot_reach(syscall: &'static str, errno: Errno) -> Error {
     failed(syscall, errno, "Cannot reach every thread to drop its privileges", advice)
 }
 
-/// Has one other thread carry out the order. One that ends meanwhile owes
-/// nothing.
+/// Has one other thread carry out the order. A thread that ends meanwhile does
+/// not have to.
 fn ask(tasks: &Tasks, answered: &EventFd, order: &Order, tid: u32, late: &mut bool) -> Result<()> {
     ASKED.store(tid as i32, Ordering::SeqCst);
     // SAFETY: takes numbers alone; the handler is in place.
@@ -251,8 +253,9 @@ fn ask(tasks: &Tasks, answered: &EventFd, order: &Order, tid: u32, late: &mut bo
 }
 
 impl Action {
-    /// As the C library gives it to the kernel, with the restorer that returns
-    /// from a handler: set for a signal that nobody uses, and read back.
+    /// The action for our handler as the C library gives it to the kernel, with the
+    /// restorer that returns from a handler: it is set for a signal that nobody
+    /// uses, and read back.
     fn of_our_handler() -> std::result::Result<Self, Errno> {
         let spare = libc::SIGRTMAX();
         // SAFETY: zero is a value of sigaction; the handler is

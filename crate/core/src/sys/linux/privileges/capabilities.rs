@@ -1,7 +1,7 @@
 //! Capabilities: the few that are kept, and the end of all others, in every set
 //! of every thread (capabilities(7)).
 //!
-//! Not by the crate `caps`, which acts on the calling thread alone.
+//! The crate `caps` is of no use here: it acts on the calling thread alone.
 
 use nix::errno::Errno;
 
@@ -11,16 +11,16 @@ use crate::error::Result;
 use crate::privileges::Capability;
 use crate::privileges::errors::refused;
 
-/// Right to change group ids and supplementary groups.
+/// The right to change group ids and supplementary groups.
 pub const SETGID: u64 = 1 << 6;
-/// Right to change user ids.
+/// The right to change user ids.
 pub const SETUID: u64 = 1 << 7;
-/// Right to take capabilities out of the bounding set.
+/// The right to take capabilities out of the bounding set.
 const SETPCAP: u64 = 1 << 8;
-/// Right to change the root directory, and so to leave one.
+/// The right to change the root directory, and so to leave one.
 pub const SYS_CHROOT: u64 = 1 << 18;
 
-/// The set of a list.
+/// The capabilities of a list, as a set of bits.
 pub fn set_of(list: &[Capability]) -> u64 {
     list.iter().map(|capability| 1_u64 << (capability.bit & 63)).fold(0, |set, bit| set | bit)
 }
@@ -71,8 +71,9 @@ fn surplus(keep: u64, threads: &[Credentials]) -> u64 {
     threads.iter().fold(0, |set, thread| set | thread.capabilities.bounding) & !keep
 }
 
-/// Before the ids change, which takes away the right to do it: the bounding
-/// set. And what is to be kept is kept while they change.
+/// What every thread does before the ids change: it takes capabilities out of
+/// the bounding set, to which it has no right afterwards, and sees to it that
+/// those to be kept survive the change.
 pub fn before_the_change(keep: u64, threads: &[Credentials]) -> Order {
     let mut order = Order::default();
     let surplus = surplus(keep, threads);
@@ -87,9 +88,10 @@ pub fn before_the_change(keep: u64, threads: &[Credentials]) -> Order {
     order
 }
 
-/// After the ids have changed: these and no others. The kernel clears
-/// capabilities when the last id leaves 0, but not the inheritable ones, and
-/// none where securebits keep them or where the process was not root.
+/// What every thread does after the ids have changed: it keeps these capabilities
+/// and no others. The kernel clears capabilities when the last id leaves 0, but
+/// not the inheritable ones, and none where securebits keep them or where the
+/// process was not root.
 pub fn after_the_change(keep: u64, order: &mut Order) {
     let (low, high) = (keep as u32, (keep >> 32) as u32);
     // _LINUX_CAPABILITY_VERSION_3, and 0 for the calling thread; then twice

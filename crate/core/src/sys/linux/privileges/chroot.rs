@@ -1,4 +1,4 @@
-//! Another root directory (chroot(2)), and that nothing leads out of it.
+//! Another root directory (chroot(2)), and the proof that nothing leads out of it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ pub struct Root {
     identity: FileId,
     /// /proc/self/fd, which cannot be opened any more in the new root.
     descriptors: Dir,
-    /// Directories that are closed when privileges are dropped: these two, and /proc/self/task.
+    /// The descriptors of those two directories and of /proc/self/task, which are closed when privileges were dropped.
     own: [RawFd; 3],
 }
 
 impl Root {
-    /// Opens and checks it; nothing is changed yet.
+    /// Opens and checks the directory; nothing is changed yet.
     pub fn open(asked: &Path, tasks: RawFd) -> Result<Self> {
         let fail = |syscall, error: Errno| cannot_enter(asked, syscall, error);
         // Nobody but root may put another directory there, or a file in it that
@@ -65,7 +65,7 @@ impl Root {
         Ok(root)
     }
 
-    /// openat(2) with "..", from a directory outside, leads out of the root.
+    /// Refuses descriptors of directories outside of the new root: openat(2) with ".." would lead out through them.
     fn refuse_ways_out(
         &mut self,
         is_inside: impl Fn(&Self, &str) -> std::result::Result<bool, Errno>,
@@ -81,7 +81,7 @@ impl Root {
             let found = fstatat(&self.descriptors, name.as_str(), AtFlags::empty());
             let inside = match found {
                 Ok(found) if kind(&found) == SFlag::S_IFDIR => is_inside(self, &name),
-                // Closed meanwhile.
+                // It was closed meanwhile.
                 Ok(_) | Err(Errno::ENOENT) => Ok(true),
                 Err(errno) => Err(errno),
             };
@@ -98,7 +98,7 @@ impl Root {
         Ok(())
     }
 
-    /// By its path, as long as nothing has changed: so that it can be told in time.
+    /// Whether a directory is inside, by its path, which can be told while nothing has changed.
     fn is_beneath(&self, fd: &str) -> std::result::Result<bool, Errno> {
         match readlinkat(&self.descriptors, fd) {
             Ok(target) => Ok(Path::new(&target).starts_with(&self.path)),
@@ -108,7 +108,7 @@ impl Root {
         }
     }
 
-    /// By going up as far as it goes, in the new root: so that nothing is left out.
+    /// Whether a directory is inside, by going up as far as possible in the new root, so that no path can mislead.
     fn ends_at_the_root(&self, fd: &str) -> std::result::Result<bool, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let identity = |fd: &OwnedFd| fstat(fd).map(|found| FileId::from(&found));
@@ -122,13 +122,13 @@ impl Root {
         }
     }
 
-    /// That no directory outside is open, in the new root: one may have been opened meanwhile.
+    /// Proves in the new root that no directory outside is open: one may have been opened meanwhile.
     pub fn prove_that_nothing_leads_out(&mut self) -> Result<()> {
         self.refuse_ways_out(|root, fd| root.ends_at_the_root(fd))
     }
 
-    /// Makes it the root of all threads, which share it (clone(2), CLONE_FS),
-    /// and the working directory.
+    /// Makes it the root and the working directory of all threads, which share
+    /// both (clone(2), CLONE_FS).
     pub fn enter(&self) -> Result<()> {
         let fail = |syscall| move |error: Errno| cannot_enter(&self.path, syscall, error);
         again(|| fchdir(&self.directory)).map_err(fail("fchdir"))?;
@@ -151,7 +151,7 @@ fn cannot_enter(path: &Path, syscall: &'static str, errno: Errno) -> Error {
     failed(syscall, errno, &what, advice).at(path)
 }
 
-/// Reads /etc/localtime, as long as it can be: localtime_r(3) does so once.
+/// Reads /etc/localtime while that can be reached: localtime_r(3) does so once.
 pub fn load_time_zone() {
     // SAFETY: localtime_r reads the time and writes the structure.
     unsafe {

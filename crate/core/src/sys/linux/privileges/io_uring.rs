@@ -1,5 +1,5 @@
-//! io_uring: a ring's thread does what it is asked to with the ids that it had in
-//! the beginning, and no signal reaches it.
+//! io_uring: the kernel's thread of a ring does what it is asked to with the ids
+//! that it had in the beginning, and no signal reaches it.
 //!
 //! Not every ring has a thread: Node's own, for epoll_ctl(2), have none, and do
 //! what they do as whoever asks.
@@ -12,13 +12,14 @@ use crate::error::{Error, Result};
 use crate::privileges::errors::{failed, refused};
 use crate::sys::{errno_of, procfs};
 
-/// Refuses to go on where there is such a thread. UV_USE_IO_URING may be gone from
-/// the environment, and its thread be there.
+/// Refuses to go on where there is such a thread: there may be one although
+/// UV_USE_IO_URING is gone from the environment.
 pub fn refuse(threads: &[Credentials]) -> Result<()> {
     let thread = threads.iter().find(|thread| thread.name.starts_with("iou-"));
     let found = match thread {
         Some(thread) => format!("thread {:?} ({})", thread.name, thread.tid),
-        // It has its name a moment after it is there; and it may be another process's.
+        // A thread gets its name a moment after it begins, and it may be another
+        // process's.
         None => match ring_with_a_thread().map_err(unreadable)? {
             Some(ring) => format!("thread of descriptor {ring}"),
             None => return Ok(()),
@@ -34,7 +35,7 @@ pub fn refuse(threads: &[Credentials]) -> Result<()> {
 fn ring_with_a_thread() -> io::Result<Option<String>> {
     for entry in fs::read_dir("/proc/self/fd")? {
         let fd = entry?.file_name();
-        // Closed meanwhile it is none. What cannot be seen is not taken for that.
+        // One that was closed meanwhile is no ring. What cannot be seen may be one.
         let link = match fs::read_link(Path::new("/proc/self/fd").join(&fd)) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
             link => link?,

@@ -1,7 +1,7 @@
-//! Landlock: of all files and TCP ports, those that stay within reach
-//! (landlock(7)). What is open already stays open.
+//! Landlock: which files and TCP ports stay within reach (landlock(7)). What is
+//! open already stays open.
 //!
-//! By three system calls and not by the crate `landlock`: its `restrict_self`
+//! Three system calls do it, and not the crate `landlock`: its `restrict_self`
 //! acts on the calling thread alone, and it does not say what a kernel lacks in
 //! the words of our options.
 
@@ -24,14 +24,14 @@ const EXECUTE: u64 = 1 << 0;
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
-/// REMOVE_DIR, REMOVE_FILE, and MAKE_CHAR to MAKE_SYM.
+/// The rights REMOVE_DIR, REMOVE_FILE, and MAKE_CHAR to MAKE_SYM.
 const CHANGE_DIR: u64 = 0x1ff0;
 const MAKE_CHAR: u64 = 1 << 6;
 const MAKE_BLOCK: u64 = 1 << 11;
 const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const IOCTL_DEV: u64 = 1 << 15;
-/// What makes sense for a file; the rest is for directories.
+/// The rights that make sense for a file; the others are for directories.
 const OF_A_FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 
 // LANDLOCK_ACCESS_NET_*
@@ -46,11 +46,11 @@ const NET_PORT: libc::c_int = 2;
 const VERSION: libc::c_uint = 1;
 
 const READ: u64 = READ_FILE | READ_DIR;
-/// Everything; see [`known_by`].
+/// All rights to write; an older kernel knows fewer of them ([`known_by`]).
 const WRITE: u64 = WRITE_FILE | CHANGE_DIR | REFER | TRUNCATE | IOCTL_DEV;
-/// Devices are made by nobody, wherever it is.
+/// What `write` allows: nobody may make devices anywhere.
 const ALLOWED_TO_WRITE: u64 = WRITE & !(MAKE_CHAR | MAKE_BLOCK);
-/// execve(2) reads what it executes.
+/// What `execute` allows: execve(2) reads what it executes.
 const ALLOWED_TO_EXECUTE: u64 = EXECUTE | READ_FILE;
 
 /// The rights on files that an ABI version knows.
@@ -87,7 +87,7 @@ struct NetPortAttr {
 #[derive(Debug)]
 pub struct Ruleset {
     fd: OwnedFd,
-    /// That the root directory can no longer be read proves them.
+    /// Whether the rules can be proven: the root directory can no longer be read.
     probe: bool,
 }
 
@@ -163,14 +163,14 @@ impl Ruleset {
         Ok(())
     }
 
-    /// Whether it is the root directory.
+    /// Keeps a path within reach. Returns whether it is the root directory.
     fn allow_path(&self, path: &Path, allowed: u64) -> Result<bool> {
         let fail = |syscall, error: Errno| {
             let what = format!("Cannot keep {} within reach", path.display());
             let advice = "Create it, or leave it out of `landlock`.";
             failed(syscall, error, &what, advice).at(path)
         };
-        // A link of another user's would widen at will what is within reach.
+        // By a link, another user could widen at will what is within reach.
         let walked = walk(path, Trusted::caller(), Last::Followed);
         let Found { fd: parent, stat: found, .. } = walked.map_err(|failure| match failure {
             Failure::Os(call, error) => fail(call, error),
@@ -212,7 +212,8 @@ impl Ruleset {
     }
 
     /// What no thread can do any more: read a root directory that is not among
-    /// the paths to be read. Empty where it is, or never could be read.
+    /// the paths to be read. Nothing where it is, or where it could not be read
+    /// before.
     pub fn try_to_break(&self) -> Order {
         let mut order = Order::default();
         if self.probe {
@@ -245,7 +246,7 @@ fn abi() -> std::result::Result<i32, Errno> {
     Errno::result(abi).map(|abi| abi as i32)
 }
 
-/// What of the request this version of Landlock cannot restrict.
+/// What was asked for and this version of Landlock cannot restrict.
 fn lacking(abi: std::result::Result<i32, Errno>, asked: &Landlock) -> Option<(String, Errno)> {
     let abi = match abi {
         Ok(abi) => abi,
@@ -272,13 +273,13 @@ fn lacking(abi: std::result::Result<i32, Errno>, asked: &Landlock) -> Option<(St
     })
 }
 
-/// What is to be denied unless it is allowed.
+/// What is denied unless it is allowed.
 fn handled(abi: i32, asked: &Landlock) -> RulesetAttr {
     let if_asked = |asked: bool, rights: u64| if asked { rights } else { 0 };
     let files = if_asked(asked.read.is_some(), READ)
         | if_asked(asked.write.is_some(), WRITE)
         | if_asked(asked.execute.is_some(), EXECUTE);
-    // To be able to allow it where `write` is left out.
+    // It can then be allowed where `write` is left out.
     let files = files | if_asked(files != 0, REFER);
     let ports =
         if_asked(asked.bind.is_some(), BIND_TCP) | if_asked(asked.connect.is_some(), CONNECT_TCP);

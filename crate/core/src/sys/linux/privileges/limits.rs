@@ -95,7 +95,7 @@ pub fn set_nice(tasks: &mut Tasks, nice: i32) -> Result<()> {
             Err(Errno::ESRCH) => return Ok(()),
             Err(error) => return Err(fail("setpriority", error)),
         }
-        // By the system call: the C library's result can be -1 and no error.
+        // The C library's result can be -1 without an error; the system call's cannot.
         // SAFETY: takes numbers alone.
         let found = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, tid) };
         match Errno::result(found) {

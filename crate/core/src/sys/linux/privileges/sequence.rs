@@ -17,15 +17,15 @@ use crate::privileges::target::{Target, unknown};
 use crate::privileges::{ChangeRoot, Confinement, Dropped, Whom};
 use crate::sys::FileId;
 
-/// Carries out the drop. `change_root` is given what changes the root directory, and calls it.
+/// Carries out the drop. The root directory is changed by `change_root`.
 pub fn carry_out(
     whom: Option<&Whom>,
     confinement: &Confinement,
     change_root: ChangeRoot<'_>,
 ) -> Result<Dropped> {
-    // While nothing has changed: without /proc there will be no proof, names
-    // are looked up with the files outside of a new root, and what cannot be
-    // done at all is refused.
+    // All of this comes while nothing has changed: without /proc there will be
+    // no proof, names are looked up with the files outside of a new root, and
+    // what cannot be done at all is refused.
     let mut tasks = Tasks::open()?;
     let threads = tasks.all()?;
     io_uring::refuse(&threads)?;
@@ -59,8 +59,8 @@ fn groups_for(target: &mut Target, threads: &[Credentials]) -> Result<(Vec<u32>,
         Some(account) => accounts::groups_of(&account.name, target.group.gid).map_err(unknown)?,
         None => Vec::new(),
     };
-    // Of every thread: where one may and another may not, the C library ends
-    // the process in the middle of it.
+    // Every thread must have it: where one has and another has not, the C
+    // library ends the process in the middle of the change.
     let right = SETUID | SETGID;
     if threads.iter().all(|thread| thread.capabilities.effective & right == right) {
         return Ok((groups, true));
@@ -81,7 +81,8 @@ fn as_it_is(target: &mut Target, threads: &[Credentials], expected: &[u32]) -> R
         );
         return Err(refused(message).with(None, libc::EPERM));
     }
-    // Those of any thread; the proof then sees whether all have the same.
+    // These are the groups of any thread; the proof then sees whether all threads
+    // have the same.
     let mut groups: Vec<u32> = threads.iter().flat_map(|thread| thread.groups.clone()).collect();
     groups.sort_unstable();
     groups.dedup();
@@ -100,16 +101,16 @@ fn as_it_is(target: &mut Target, threads: &[Credentials], expected: &[u32]) -> R
     Ok(groups)
 }
 
-/// All that must be known before anything is changed.
+/// The steps of a drop, with all that must be known before anything is changed.
 struct Sequence<'a> {
     target: Option<&'a Target>,
     groups: Vec<u32>,
-    /// The ids have to change.
+    /// Whether the ids have to change.
     becomes: bool,
     confinement: &'a Confinement,
     threads: &'a [Credentials],
     root: Option<Root>,
-    /// The capabilities that are left, in all sets; `None`: they are not touched.
+    /// The capabilities that are left, in all sets; `None` where they are not touched.
     keep: Option<u64>,
     no_new_privileges: bool,
 }
@@ -134,7 +135,7 @@ impl<'a> Sequence<'a> {
         Ok(Self { target, groups, becomes, confinement, threads, root, keep, no_new_privileges })
     }
 
-    /// Returns warnings.
+    /// Goes all the steps; returns warnings.
     fn carry_out(
         &mut self,
         all_threads: &mut AllThreads,
@@ -153,7 +154,7 @@ impl<'a> Sequence<'a> {
         Ok(warnings)
     }
 
-    /// From here on there is no way back, and none to go on if one step fails.
+    /// Goes the steps from which there is no way back. If one fails, the process must end.
     fn give_up(&self, all_threads: &mut AllThreads, ruleset: Option<&Ruleset>) -> Result<()> {
         if self.confinement.capabilities.is_some() {
             let keep = self.keep.unwrap_or(0);
@@ -171,7 +172,7 @@ impl<'a> Sequence<'a> {
                 is_refused("setresuid", unsafe { libc::setresuid(u32::MAX, 0, u32::MAX) })?;
             }
             try_to_regain(target, keep & SETUID != 0, keep & SETGID != 0)?;
-            // What the attempts have not changed, if they failed as they must.
+            // The attempts have changed nothing, if they failed as they must.
             self.prove(all_threads.tasks())?;
         }
         let Some(ruleset) = ruleset else { return Ok(()) };
@@ -179,7 +180,7 @@ impl<'a> Sequence<'a> {
         all_threads.command(ruleset.try_to_break())
     }
 
-    /// What only root can do, or needs the files outside of a new root.
+    /// Goes the steps that only root can go, or that need the files outside of a new root.
     fn as_root(
         &mut self,
         all_threads: &mut AllThreads,
@@ -272,7 +273,7 @@ impl<'a> Sequence<'a> {
     }
 }
 
-/// Whoever's end is to be this process's as well: the guardian of a start. The
+/// The parent whose end is this process's as well: the guardian of a start. The
 /// kernel forgets that when ids change (PR_SET_PDEATHSIG(2const)).
 struct Parent {
     signal: libc::c_int,
@@ -291,7 +292,7 @@ impl Parent {
         // SAFETY: these take numbers alone.
         unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, self.signal as libc::c_ulong, 0, 0, 0);
-            // It ended meanwhile.
+            // The parent has ended meanwhile.
             if self.signal != 0 && getppid() != self.pid {
                 libc::kill(libc::getpid(), self.signal);
             }
@@ -299,8 +300,9 @@ impl Parent {
     }
 }
 
-/// initgroups(3) is getgrouplist(3) and setgroups(2). In two steps the user
-/// database is asked before anything changes, and what to expect is known.
+/// Becomes the target. initgroups(3) would be getgrouplist(3) and setgroups(2) in
+/// one: in two steps the user database is asked before anything changes, and it
+/// is known what to expect.
 fn become_target(target: &Target, groups: &[u32]) -> Result<()> {
     let what = format!("Cannot drop privileges to {target}");
     let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.group.gid));
@@ -361,7 +363,7 @@ mod tests {
         let capabilities = Sets { permitted: 1 << 10, ..Sets::default() };
         let capable = Credentials { capabilities, ..good };
         assert!(left(capable.clone()).unwrap().contains("permitted capabilities 0x400"));
-        // Root asked for: it may have them.
+        // Who asked to be root may have them.
         let root_thread = Credentials { uids: [0; 4], no_new_privileges: Some(false), ..capable };
         assert_eq!(plan(Some(&root)).left_over(&root_thread), None);
         // Nobody asked for anything.

@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::privileges::errors::{failed, refused};
 use crate::sys::{FileId, errno_of};
 
-/// So many lists must have named nobody new: the kernel's list may lack a thread
-/// while another one ends (2 of 10 000, when one always does).
+/// How many lists in a row must name no new thread: the kernel's list may lack a
+/// thread while another one ends (2 of 10 000 lists, when one always does).
 const QUIET: u32 = 3;
 
 /// The credentials of one thread, from its `status` of proc_pid_status(5).
@@ -25,13 +25,14 @@ const QUIET: u32 = 3;
 pub struct Credentials {
     pub tid: u32,
     pub name: String,
-    /// Real, effective, saved, file system.
+    /// The real, effective, saved and file system user id.
     pub uids: [u32; 4],
     pub gids: [u32; 4],
-    /// Sorted, each once.
+    /// The supplementary groups, sorted, each once.
     pub groups: Vec<u32>,
     pub capabilities: Sets,
-    /// `None` where the kernel does not say (before Linux 4.10).
+    /// Whether execve(2) gives no privileges; `None` where the kernel does not say
+    /// (before Linux 4.10).
     pub no_new_privileges: Option<bool>,
 }
 
@@ -42,12 +43,12 @@ pub struct Sets {
     pub permitted: u64,
     pub effective: u64,
     pub bounding: u64,
-    /// 0 where there is none (before Linux 4.3).
+    /// The ambient set; 0 where there is none (before Linux 4.3).
     pub ambient: u64,
 }
 
-/// /proc/self/task, opened while that can be done: after chroot(2), and under
-/// Landlock, it can still be read through this. To be closed soon: a directory
+/// /proc/self/task, opened while that can be done: it can still be read through
+/// this after chroot(2), and under Landlock. It must be closed soon: a directory
 /// outside of a new root is a way out of it.
 pub struct Tasks(Dir);
 
@@ -171,7 +172,7 @@ fn unreadable(error: impl Into<io::Error>) -> Error {
     failed("open", errno, what, advice)
 }
 
-/// `None` where a line is missing or is not what it should be.
+/// Reads a `status`; `None` where a line is missing or is not what it should be.
 fn parse(tid: u32, status: &str) -> Option<Credentials> {
     let lines: BTreeMap<&str, &str> =
         status.lines().filter_map(|line| line.split_once(':')).collect();
