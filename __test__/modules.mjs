@@ -10,13 +10,16 @@ export function sourcesOf(folder) {
   return new Map(files.map((file) => [file, fs.readFileSync(join(folder, file), 'utf8')]))
 }
 
-/** The code of a file: without comments, strings, and the tests at its end. */
+const COMMENT_OR_STRING =
+  /\/\/.*|\/\*[\s\S]*?\*\/|\br(#*)"[\s\S]*?"\1|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[^']+|[^'\\])'/g
+
+/** The code of a file, without comments and what stands in strings. */
 export const codeOf = (text) =>
-  text
-    .replace(/\n#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod \w+ \{[\s\S]*/, '\n')
-    .replace(/\/\/.*|\/\*[\s\S]*?\*\//g, '')
-    .replace(/'(?:\\.|")'/g, "' '")
-    .replace(/r?"(?:\\[\s\S]|[^"\\])*"/g, '""')
+  text.replace(COMMENT_OR_STRING, (found) => (found.startsWith('/') ? '' : '""'))
+
+/** The same without the tests at its end. */
+export const codeBeforeTests = (text) =>
+  codeOf(text).replace(/\n#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod \w+ \{[\s\S]*/, '\n')
 
 /** `privileges/target.rs` is the module `['privileges', 'target']`, `privileges/mod.rs` is `['privileges']`. */
 const moduleOf = (file) => (file === 'lib.rs' ? [] : file.replace(/(\/mod)?\.rs$/, '').split('/'))
@@ -49,7 +52,7 @@ function partsOf(group) {
 export function importsOf(sources) {
   const modules = new Map()
   for (const [file, text] of sources) {
-    const code = codeOf(text)
+    const code = codeBeforeTests(text)
     const uses = [...code.matchAll(/\buse\s+([^;]+);/g)].flatMap(([, tree]) => pathsOf(tree))
     const rest = code.replace(/\buse\s+[^;]+;/g, '').replace(/\bpub\((?:in )?[\w:]+\)/g, '')
     modules.set(moduleOf(file).join('::'), { file, uses, rest })
