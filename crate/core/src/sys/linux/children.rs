@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
+use super::outlive::poll_or_signal;
 use crate::sys::again;
 
 /// Asks for SIGKILL when the parent, or the parent's thread that forked, ends (PR_SET_PDEATHSIG(2const)).
@@ -21,18 +22,8 @@ pub fn die_with_parent() -> libc::c_int {
 ///
 /// Async-signal-safe; the descriptor must be open.
 pub unsafe fn wait_for_word_or_end(fd: RawFd, _child: libc::pid_t, millis: i64) -> bool {
-    let time = libc::timespec {
-        tv_sec: (millis / 1000) as libc::time_t,
-        tv_nsec: ((millis % 1000) * 1_000_000) as libc::c_long,
-    };
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: valid pointers to locals. SIGCHLD gets through for the length of the call (ppoll(2)).
-    unsafe {
-        let mut but_sigchld: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut but_sigchld);
-        libc::sigdelset(&mut but_sigchld, libc::SIGCHLD);
-        libc::ppoll(&mut poll, 1, &time, &but_sigchld) > 0
-    }
+    let mut fds = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
+    poll_or_signal(&mut fds, Some(millis), libc::SIGCHLD)
 }
 
 /// close_range(2) over `first..=last`. Async-signal-safe.
