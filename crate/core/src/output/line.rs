@@ -24,7 +24,7 @@ pub struct Line {
 
 impl Line {
     /// An empty line.
-    #[allow(clippy::new_without_default, reason = "a large one, which is made in one place")]
+    #[allow(clippy::new_without_default, reason = "it is large, and made in one place")]
     pub const fn new() -> Self {
         Self { since: 0, text: [0; LONGEST], length: 0, character: [0; 4], begun: 0, bytes: 0 }
     }

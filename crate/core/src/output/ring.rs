@@ -28,7 +28,8 @@ pub fn is_sent(ticket: u64, sent: u64) -> bool {
 
 /// The byte that memory is full of into which nothing was read.
 const BLANK: u8 = 0xff;
-/// An empty ring is begun anew behind such a part of it, so that a calm daemon uses only its first pages.
+/// An empty ring of which more than one part in so many was used is begun anew: so a calm daemon uses only its
+/// first pages.
 const CALM: usize = 128;
 
 /// The newest `BYTES` bytes of each of two pipes, and the marks of the newest `MARKS` messages. Zeroes

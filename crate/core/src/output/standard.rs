@@ -48,7 +48,7 @@ pub fn let_go_of_terminal() {
     }
 }
 
-/// A write beyond RLIMIT_FSIZE shall fail, as on a full disk. Node ignores SIGXFSZ itself; Bun and Deno
+/// Lets a write beyond RLIMIT_FSIZE fail, as on a full disk. Node ignores SIGXFSZ itself; Bun and Deno
 /// would end by it.
 pub fn survive_file_size_limit() {
     // SAFETY: sigaction with valid pointers; a handler of the program's own stays.

@@ -8,8 +8,8 @@ use crate::sys;
 
 /// The journal's socket.
 const JOURNAL: &str = "/run/systemd/journal/socket";
-/// The longest text to the journal, which takes more than the queue holds.
-const LONGEST_TO_JOURNAL: usize = 4 << 20;
+/// The longest text to the journal. The journal itself would allow more than the queue can hold.
+pub(super) const LONGEST_TO_JOURNAL: usize = 4 << 20;
 /// The end of a process waits no longer than this for a logger that was never reached.
 const UNREACHABLE: Duration = Duration::from_millis(200);
 

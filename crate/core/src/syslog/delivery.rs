@@ -44,7 +44,7 @@ unsafe impl Sync for Delivery {}
 pub struct Destination {
     /// The socket of a logger on this host.
     pub address: UnixAddr,
-    /// Whether it takes the journal's format; RFC 3164 else.
+    /// Whether that is the journal's, and so is the format. Else the format is RFC 3164.
     pub is_journal: bool,
     /// The header of its format.
     pub header: Header<Text<512>>,

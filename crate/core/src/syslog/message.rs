@@ -1,7 +1,7 @@
 //! What all formats share: the message, its fields, and how text is escaped and cut.
 //!
 //! Control characters are escaped as `#012`, so that no message can forge another, and none can send
-//! a terminal its commands. A long text is cut between two characters. Nothing here allocates, but for
+//! a terminal its commands. A long text is cut between two characters. Nothing here allocates except
 //! [`Fields::pack`]: a process that may not do so writes its messages with the same functions.
 
 use std::io::{Result, Write};

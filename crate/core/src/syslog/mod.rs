@@ -33,13 +33,16 @@ use self::sender::{Common, Sender};
 use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::zone::{self, Zone};
 
+/// Half of the queue, so that a message can wait behind another.
+const _: () = assert!(config::LONGEST_TO_JOURNAL == CAPACITY / 2);
+
 /// The logger of this process.
 struct Syslog {
     common: Common,
     is_open: AtomicBool,
     /// setlogmask(3): bit n lets priority n through.
     mask: AtomicI32,
-    /// The longest text that the transport takes.
+    /// The longest text that the transport allows.
     longest: AtomicUsize,
     /// What sends where no thread can be made: in the thread of whoever flushes.
     here: Mutex<Option<Sender>>,
@@ -164,7 +167,7 @@ pub fn is_let_through(priority: i32) -> bool {
     SYSLOG.mask.load(Ordering::Relaxed) & (1 << (priority & 7)) != 0
 }
 
-/// The longest text that the transport takes; a longer one is cut here.
+/// The longest text that the transport allows; a longer one is cut here.
 pub fn longest() -> usize {
     SYSLOG.longest.load(Ordering::Relaxed)
 }

@@ -42,8 +42,8 @@ impl Connection for Local {
     }
 }
 
-/// Connects to a logger, with datagrams or else a stream; says which. `blocks`: as
-/// [`connect_with`]. Async-signal-safe, without allocation.
+/// Connects to a logger, with datagrams or else a stream; says which. For `blocks` see [`connect_with`].
+/// Async-signal-safe, without allocation.
 pub fn connect_to(address: &UnixAddr, blocks: bool) -> Result<(OwnedFd, SockType), Errno> {
     let by = |kind| connect_with(address, kind, blocks).map(|socket| (socket, kind));
     match by(SockType::Datagram) {
@@ -52,8 +52,8 @@ pub fn connect_to(address: &UnixAddr, blocks: bool) -> Result<(OwnedFd, SockType
     }
 }
 
-/// A connected socket of the UNIX domain. `blocks`: its calls wait for the other side, though not for long;
-/// else they never do.
+/// Connects a socket of the UNIX domain. If it `blocks`, its calls wait for the other side, though not for
+/// long; else they never do.
 pub fn connect_with(address: &UnixAddr, kind: SockType, blocks: bool) -> Result<OwnedFd, Errno> {
     let socket = sys::unix_socket(kind, !blocks)?;
     if blocks {

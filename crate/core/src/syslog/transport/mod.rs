@@ -1,4 +1,4 @@
-//! The ways to a logger. Each is a file with a [`Connection`]; which of them is taken is said here alone.
+//! The ways to a logger. Each is a file with a [`Connection`], and a line in [`open`].
 
 mod connection;
 mod framed;
