@@ -265,5 +265,7 @@ mod tests {
             assert_eq!(quoted(Fields(&packed), longest), format!(" a=\"{value}\"").as_bytes());
         }
         assert_eq!(quoted(Fields(&packed), 11), br##" a="xy#012""##);
+        let packed = Fields::pack([("a", "\u{20ac}\"")]);
+        assert_eq!(quoted(Fields(&packed), 7), br#" a="""#, "nothing stands behind what was cut");
     }
 }

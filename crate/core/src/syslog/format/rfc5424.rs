@@ -151,6 +151,8 @@ mod tests {
         let long = "]".repeat(LONGEST);
         let line = line("clock", &long, &[("a", &long), ("b", "left out")]);
         assert_eq!(line.len(), LONGEST);
+        let fields = line.find("\"] ").unwrap() + "\"]".len() - line.find('[').unwrap();
+        assert!((LONGEST_FIELDS - 1..=LONGEST_FIELDS).contains(&fields), "{fields}");
         assert!(line.contains("\\]\"] ]]"), "{}", &line[4000..4300]);
     }
 }
