@@ -26,7 +26,7 @@ impl PidfileWatch {
         self.rewatch(pidfile);
     }
 
-    /// To poll: there is something to see.
+    /// To be polled: there is something to read when the file has changed.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(Watch::descriptor)
     }

@@ -25,7 +25,7 @@ const CLEARED: Duration = Duration::from_secs(5);
 /// Between two looks at a process for which there is no handle.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A child that was not waited for: its pid is its own.
+/// The guardian. Nobody has waited for it yet, so no other process has its pid.
 #[derive(Debug)]
 pub struct Guardian {
     pid: Pid,
@@ -33,12 +33,12 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// The child of this pid, which has the other end of the socket.
+    /// The child with this pid, which has the other end of the socket.
     pub(super) fn new(pid: i32, socket: UnixStream) -> Self {
         Self { pid: Pid::from_raw(pid), socket }
     }
 
-    /// To poll: there is a verdict.
+    /// To be polled: there is something to read when there is a verdict.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -48,7 +48,7 @@ impl Guardian {
         let _ = self.socket.write_all(&[children::COMMIT]);
     }
 
-    /// What became of the daemon: a letter of [`children`], and its number. `None`: it was killed.
+    /// What became of the daemon: a letter of [`children`], and its number. `None`: the guardian was killed.
     pub(super) fn verdict(&self, deadline: Instant) -> Option<(u8, i32)> {
         let mut message = [0u8; children::VERDICT];
         Until { socket: &self.socket, deadline }.read_exact(&mut message).ok()?;

@@ -1,6 +1,6 @@
 //! What a start needs before it forks: descriptors for both sides, and every string; and the fork.
 //!
-//! All is closed on exec, and nothing blocks.
+//! Every descriptor is closed on exec; what child 2 duplicates stays open in the daemon.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::pidfile::PidFile;
 use crate::process::orphans;
 use crate::{signal_safe, sys};
 
-/// What the children are to do.
+/// What the daemon is to be given, and until when it must be ready.
 pub(super) struct Wanted {
     pub(super) executable: Executable,
     pub(super) cwd: Option<CString>,
@@ -30,7 +30,7 @@ pub(super) struct Wanted {
     pub(super) timeout: Duration,
 }
 
-/// The launcher's ends.
+/// The launcher's ends of what leads to the guardian and to the daemon.
 pub(super) struct Ends {
     pub(super) hand_over: UnixStream,
     pub(super) guardian: UnixStream,
@@ -38,7 +38,7 @@ pub(super) struct Ends {
     pub(super) stderr: OwnedFd,
 }
 
-/// The guardian's pid, and what leads to it and to the daemon.
+/// Steps 2 and 3 of a start. Returns the guardian's pid, and the launcher's ends.
 pub(super) fn prepare_and_fork(
     wanted: Wanted,
     hello: &str,
@@ -102,7 +102,7 @@ impl Numbers {
     }
 }
 
-/// The children's ends.
+/// The children's ends, by numbers above those of the daemon.
 struct ChildrensEnds {
     null: OwnedFd,
     stdout: OwnedFd,
@@ -110,9 +110,9 @@ struct ChildrensEnds {
     hand_over: OwnedFd,
     guardian: OwnedFd,
     lock: Option<OwnedFd>,
-    /// Open wherever this memory is used.
+    /// Open wherever the launcher's memory is used.
     in_use: OwnedFd,
-    /// Ends when this memory is used no more.
+    /// Comes to its end when nobody else uses the launcher's memory any more.
     unused: PipeReader,
 }
 
