@@ -286,6 +286,33 @@ test('a start that fails leaves no relay, and shows what was printed', async (t)
   await until(() => processesOf(p).length === 0)
 })
 
+test('what openlog and setlogmask have set last counts for what is printed after the daemon is dead', async (t) => {
+  const p = place(t)
+  const early = await receive(t, p, 'datagram', `${p.dir}/log`)
+  const before = "import { spawn } from 'node:child_process'"
+  // The shell prints when its standard input ends, and that is with the daemon.
+  const body = `async action() {
+    const path = process.env.DIR + '/later'
+    syslog.openlog('early', 0, syslog.LOG_LOCAL1, { type: 'local', path })
+    syslog.openlog('later', 0, syslog.LOG_LOCAL3, { type: 'local', path })
+    syslog.setlogmask(syslog.LOG_UPTO(syslog.LOG_ERR))
+    const script = 'cat; echo masked; echo shown >&2'
+    spawn('sh', ['-c', script], { stdio: ['pipe', 'inherit', 'inherit'] })
+    process.kill(process.pid, 'SIGKILL')
+  }`
+  const script = p.write('a.mjs', program({ body, before }))
+  t.is((await run(p, script, [], { env: local(p) })).status, 0)
+  const pid = pidIn(p)
+  await until(() => !isAlive(pid), 'the end of the daemon')
+  const later = await receive(t, p, 'datagram', `${p.dir}/later`)
+  await until(() => processesOf(p).length === 2, 'the end of child and relay')
+  await Promise.all([early.stop(), later.stop()])
+  t.deepEqual(
+    later.messages().map((message) => message.replace(/>.{15} /, '> ')),
+    ['<155> later: shown'],
+  )
+})
+
 test('a child that outlives the daemon is still read', async (t) => {
   const p = place(t)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
