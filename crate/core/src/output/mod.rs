@@ -1,11 +1,11 @@
 //! What the daemon prints: into log files, to a terminal, or, line by line, to syslog.
 //!
 //! The functions here see to the last of these. Standard output and standard error become pipes. A thread
-//! ([`pipes`]) reads them and hands their lines on to the syslog queue, as LOG_INFO and LOG_ERR. It waits
+//! (`pipes`) reads them and hands their lines on to the syslog queue, as LOG_INFO and LOG_ERR. It waits
 //! for nobody, and so nobody who prints waits for anybody else: not for the logger, and for no other process.
 //!
 //! What V8 prints when its heap is exhausted comes microseconds before the end of all threads. So a process
-//! of its own, the [`relay`], holds the pipes and the memory in which the thread keeps what was not sent yet,
+//! of its own, the `relay`, holds the pipes and the memory in which the thread keeps what was not sent yet,
 //! the [`ring`]. It does nothing as long as the daemon lives; when the daemon is dead, whatever it died of,
 //! the relay sends the rest, and nothing is lost or sent twice. The two never read at the same time, and share no
 //! state that both change: a relay that is killed, stopped, or cannot be replaced costs the last words, should

@@ -1,8 +1,8 @@
 //! Syslog that never blocks the event loop and loses nothing that it could keep.
 //!
-//! [`log`] reads the clock and copies the text into a bounded [`queue`]; that is all that the event loop
-//! pays. A native thread, the [`sender`], formats what has gathered ([`format`](mod@format)) and sends it
-//! to the logger ([`transport`]), many messages to a system call and in their order. While the logger is
+//! [`log`] reads the clock and copies the text into a bounded `queue`; that is all that the event loop
+//! pays. A native thread, the `sender`, formats what has gathered ([`format`](mod@format)) and sends it
+//! to the logger (`transport`), many messages to a system call and in their order. While the logger is
 //! missing, full or being restarted, messages wait in the queue. When the queue is full, the newest are
 //! counted, and one line says how many were dropped.
 //!
