@@ -6,6 +6,8 @@ mod chroot;
 mod io_uring;
 mod landlock;
 mod limits;
+mod parent;
+mod proof;
 mod sequence;
 mod threads;
 
