@@ -100,6 +100,8 @@ for (const [file, line, expected] of [
 // crate/
 
 const CORE = 'core/src/'
+/** The crates of napi, and the native module. */
+const NODE = /\bnapi|^tsdaemonize\s*[.=]|package\s*=\s*"tsdaemonize"|\.\.\/node\b|\btsdaemonize::/m
 /** Where it may be asked for which system is compiled; the tracer is for one alone. */
 const MAY_ASK = /^(core\/src\/sys\/|core\/tests\/|faults\/|\w+\/build\.rs$)/
 
@@ -117,7 +119,9 @@ function wrongsOf(files) {
   for (const [file, text] of files) {
     const isRust = file.endsWith('.rs')
     const code = isRust ? rust.codeOf(text) : text
-    if (/^(core|program)\//.test(file) && /\bnapi/.test(code)) found.push(`${file} knows napi`)
+    if (/^(core|program)\//.test(file) && NODE.test(code)) found.push(`${file} knows Node`)
+    if (/\/src\/.*\.rs$/.test(file) && /#!?\[[^\]]*\bpath\s*=/.test(code))
+      found.push(`${file} puts a module where its name does not say`)
     if (ONCE.test(file))
       for (const [what, where] of WRITTEN_ONCE)
         if (file !== where && what.test(rust.codeBeforeTests(text)))
@@ -145,9 +149,21 @@ test('the core and the program know no Node, the system is asked for in one room
 })
 
 for (const [file, line, expected] of [
-  ['core/Cargo.toml', 'napi.workspace = true', /^core\/Cargo.toml knows napi$/],
-  ['core/src/walk.rs', 'use napi::Env;', /^core\/src\/walk.rs knows napi$/],
-  ['program/src/main.rs', 'type E = napi_derive::Error;', /^program\/src\/main.rs knows napi$/],
+  ['core/Cargo.toml', 'napi.workspace = true', /^core\/Cargo.toml knows Node$/],
+  ['core/src/walk.rs', 'use napi::Env;', /^core\/src\/walk.rs knows Node$/],
+  ['program/src/main.rs', 'type E = napi_derive::Error;', /^program\/src\/main.rs knows Node$/],
+  ['program/Cargo.toml', 'tsdaemonize = { path = "../node" }', /^program\/Cargo.toml knows Node$/],
+  ['program/Cargo.toml', 'module = { package = "tsdaemonize" }', /^program\/Cargo.toml knows Node$/],
+  [
+    'core/src/error.rs',
+    '#[cfg_attr(unix, path = "other.rs")]\nmod x;',
+    /^core\/src\/error.rs puts a module where/,
+  ],
+  [
+    'core/src/sys/linux/files.rs',
+    'use super::super::super::walk::kind;',
+    /^a circle: .*sys\/linux\/files.rs .*walk.rs/,
+  ],
   ['core/src/walk.rs', '#[cfg(target_os = "linux")]', /walk.rs asks for the system$/],
   ['core/src/error.rs', 'const A: bool = cfg!(not(target_env = "musl"));', /error.rs asks for the system$/],
   ['core/src/error.rs', '/* " */ fn a() -> bool { std::env::consts::OS == "linux" }', /asks for the system$/],

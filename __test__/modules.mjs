@@ -61,7 +61,8 @@ export function importsOf(sources) {
   const absolute = ([first, ...rest], within) => {
     if (first === 'crate') return rest
     if (first === 'self') return [...within, ...rest]
-    if (first === 'super') return absolute(['self', ...rest], within.slice(0, -1))
+    if (first === 'super')
+      return absolute(rest[0] === 'super' ? rest : ['self', ...rest], within.slice(0, -1))
     return modules.has([...within, first].join('::')) ? [...within, first, ...rest] : undefined
   }
   /** The files that define what a path from the root names: none for a module, unless an item has its name too. */
