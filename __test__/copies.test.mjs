@@ -243,7 +243,7 @@ test('a copy does the work for one of its version, and for an older one of the s
 test('two versions in one bundle, which has no package.json', async (t) => {
   const p = place(t)
   const { own, other } = project(p)
-  const marked = (version) => `bundled = true ? "${version}"`
+  const marked = (version) => `VERSION = "${version}"`
   const code = fs.readFileSync(other, 'utf8')
   t.true(code.includes(marked(VERSION)))
   const bundle = async () => {

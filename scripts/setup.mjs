@@ -53,7 +53,10 @@ if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/native/binding.d.t
 }
 if (
   !existsSync('dist/index.js') ||
-  !isCurrent(['dist/index.js'], [...filesIn('ts'), 'tsconfig.json', 'package.json', 'scripts/bundle.mjs'])
+  !isCurrent(
+    ['dist/index.js'],
+    [...filesIn('ts'), 'tsconfig.json', 'package.json', 'scripts/rollup.config.mjs'],
+  )
 ) {
   run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])
 }

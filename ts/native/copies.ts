@@ -1,7 +1,7 @@
 // The copies of this package in one process: a dependency may have brought its own, and a loader may read one
 // file twice, as CommonJS and as a module. What belongs to the process (the hand-over, the signals, the logger)
 // exists once. So the copy that is imported first does the work, and each later one exports what the first one does.
-// scripts/bundle.mjs puts this before all other code, which `share` runs or leaves alone.
+// scripts/rollup.config.mjs puts this before all other code, which `share` runs or leaves alone.
 
 /** What the first copy shows to the others. Copies of other versions read it, too. */
 interface Copy {
