@@ -1,5 +1,6 @@
-// Makes the package ready to be used from a fresh clone: development packages, the native module,
-// the JavaScript. Does only what is out of date.
+// Makes the package ready to be used from a fresh clone: development packages, what Rust makes, the JavaScript.
+// Does only what is out of date. A tool that does so for each command of package.json would have to be installed
+// before it could install anything.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -9,13 +10,11 @@ import { fileURLToPath } from 'node:url'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 process.chdir(root)
 
-const newest = (paths) => Math.max(...paths.map((path) => statSync(path).mtimeMs))
-const filesIn = (dir) =>
-  readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
+/** A folder and all that is in it; folders too, since they tell when a file was removed or renamed. */
+const allIn = (dir) => [dir, ...readdirSync(dir, { recursive: true }).map((name) => join(dir, name))]
+const times = (paths) => paths.map((path) => statSync(path).mtimeMs)
 const isCurrent = (products, sources) =>
-  products.every(existsSync) && Math.min(...products.map((p) => statSync(p).mtimeMs)) >= newest(sources)
+  products.every(existsSync) && Math.min(...times(products)) >= Math.max(...times(sources))
 
 function run(what, command, args) {
   console.log(`${what} ...`)
@@ -36,9 +35,12 @@ if (!isCurrent(['node_modules/.package-lock.json'], ['package-lock.json'])) {
   run('Installing the development packages', 'npm', ['ci', '--ignore-scripts'])
 }
 
-const binaries = () => readdirSync('.').filter((name) => /^tsdaemonize\..*\.node$/.test(name))
-const crate = ['Cargo.toml', 'Cargo.lock', ...filesIn('crate/core'), ...filesIn('crate/node')]
-if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/native/binding.d.ts'], crate)) {
+/** What says how everything is built, and by which versions of the tools. */
+const common = ['package.json', 'package-lock.json']
+
+const modules = readdirSync('.').filter((name) => /^tsdaemonize\..*\.node$/.test(name))
+const crates = ['Cargo.toml', 'Cargo.lock', ...allIn('crate'), ...common]
+if (modules.length === 0 || !isCurrent([...modules, 'ts/native/binding.d.ts'], crates)) {
   if (!hasCargo()) {
     fail(
       'The native module is built with Rust, and `cargo` was not found.\n' +
@@ -51,12 +53,7 @@ if (binaries().length === 0 || !isCurrent([...binaries(), 'ts/native/binding.d.t
     'build:native',
   ])
 }
-if (
-  !existsSync('dist/index.js') ||
-  !isCurrent(
-    ['dist/index.js'],
-    [...filesIn('ts'), 'tsconfig.json', 'package.json', 'scripts/rollup.config.mjs'],
-  )
-) {
-  run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])
-}
+
+const dist = ['index', 'pino', 'winston', 'testing/index', 'testing/reaper'].map((name) => `dist/${name}.js`)
+const code = [...allIn('ts'), 'tsconfig.json', 'scripts/types.mjs', 'scripts/rollup.config.mjs', ...common]
+if (!isCurrent(dist, code)) run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])
