@@ -1,8 +1,15 @@
-// The native module as a file: what it needs from the system, and whether it says who built it.
+// The native module and the executable as files: what they need from the system, and whether they say who built them.
 
 import fs from 'node:fs'
-import { readElf, wrongFile, wrongPaths, wrongSymbols } from '../scripts/platforms/binary.mjs'
-import { artifacts, binaryOf, TARGETS } from '../scripts/platforms/targets.mjs'
+import { basename } from 'node:path'
+import {
+  readElf,
+  wrongBinaries,
+  wrongFile,
+  wrongProgram,
+  wrongSymbols,
+} from '../scripts/platforms/binary.mjs'
+import { artifacts, binaryOf, PROGRAM, programOf, TARGETS } from '../scripts/platforms/targets.mjs'
 import { nativeFile, root, test, testIf } from './kit.mjs'
 
 const own = root + nativeFile
@@ -13,23 +20,23 @@ test('it needs no symbol that an old glibc lacks', (t) => {
   t.deepEqual(own.includes('-gnu') ? wrongSymbols(readElf(own), RELABELLED) : [], [])
 })
 
-test('it is stripped', (t) => {
-  t.deepEqual(
-    wrongFile(readElf(own)).filter((wrong) => wrong.startsWith('is not stripped')),
-    [],
-  )
-})
+for (const file of [own, root + PROGRAM]) {
+  test(`${basename(file)} is stripped`, (t) => {
+    t.deepEqual(
+      wrongFile(readElf(file)).filter((wrong) => wrong.startsWith('is not stripped')),
+      [],
+    )
+  })
+}
 
 for (const target of TARGETS) {
-  const file = artifacts + binaryOf(target)
-  const built = testIf(fs.existsSync(file))
-  built(`the one for ${target.name} is small, stripped, and names no path of who built it`, (t) => {
-    t.deepEqual(target.os === 'linux' ? wrongFile(readElf(file)) : wrongPaths(fs.readFileSync(file)), [])
-  })
-  if (target.libc !== 'gnu') continue
-  built(`the one for ${target.name} needs nothing newer than glibc 2.17`, (t) => {
-    t.deepEqual(wrongSymbols(readElf(file)), [])
-  })
+  const built = testIf([binaryOf, programOf].every((nameOf) => fs.existsSync(artifacts + nameOf(target))))
+  built(
+    `those for ${target.name} are small, stripped, need nothing new, and name no path of who built them`,
+    (t) => {
+      t.deepEqual(wrongBinaries(target), [])
+    },
+  )
 }
 
 test('a symbol without a version, a newer one and one that a linker lets pass are found', (t) => {
@@ -54,5 +61,6 @@ test('a symbol without a version, a newer one and one that a linker lets pass ar
 test('what is wrong with a file that was built otherwise is found: Node itself', (t) => {
   const node = readElf(fs.realpathSync(process.execPath))
   t.true(wrongFile(node).some((wrong) => /^has \d+ bytes/.test(wrong)))
+  t.true(wrongProgram(node).includes('is not static'))
   t.true(node.symbols.some(({ name, version }) => name === 'fork' && version?.startsWith('GLIBC_')))
 })

@@ -121,13 +121,14 @@ test('nothing runs when it is installed, and it depends on nothing but its binar
   }
 })
 
-test("a platform's package has the binary and the licences of all that is linked in", async (t) => {
+test("a platform's package has the binaries and the licences of all that is linked in", async (t) => {
   const p = packed(t)
   t.deepEqual(await filesIn(p, p.platform), [
     'LICENSE.txt',
     'README.md',
     'THIRD-PARTY-LICENSES.txt',
     'package.json',
+    'tsdaemonize',
     file,
   ])
   const text = fs.readFileSync(
@@ -160,6 +161,26 @@ test('a program uses the packages that npm installed', async (t) => {
     ['tsdaemonize', `tsdaemonize-${platform}`],
   )
   t.is((await run(p, script)).stdout, "{ state: 'stopped', stalePidFile: false }\n")
+})
+
+test('the executable is installed beside the native module, where the package finds it', async (t) => {
+  const p = packed(t)
+  const { app } = await installed(t, p, [p.facade, p.platform])
+  const file = fs.realpathSync(join(app, `node_modules/tsdaemonize-${platform}/tsdaemonize`))
+  t.is(fs.statSync(file).mode & 0o777, 0o755)
+  t.is((await command(p, file, [])).stdout, `tsdaemonize ${version}\n`)
+
+  // What finds it is not public yet, so this takes the modules that the bundle is made of.
+  fs.cpSync(join(root, 'build'), join(app, 'node_modules/tsdaemonize'), { recursive: true })
+  const script = p.write(
+    'app/where.mjs',
+    "import { executable } from './node_modules/tsdaemonize/native/locate.js'\nconsole.log(executable())",
+  )
+  t.is((await run(p, script)).stdout, `${file}\n`)
+  fs.rmSync(file)
+  t.is((await run(p, script)).stdout, 'undefined\n')
+  fs.mkdirSync(file)
+  t.is((await run(p, script)).stdout, 'undefined\n')
 })
 
 test('where the package of the platform was left out, the error names it and the command that helps', async (t) => {

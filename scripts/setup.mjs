@@ -40,7 +40,7 @@ const common = ['package.json', 'package-lock.json']
 
 const modules = readdirSync('.').filter((name) => /^tsdaemonize\..*\.node$/.test(name))
 const crates = ['Cargo.toml', 'Cargo.lock', ...allIn('crate'), ...common]
-if (modules.length === 0 || !isCurrent([...modules, 'ts/native/binding.d.ts'], crates)) {
+if (modules.length === 0 || !isCurrent([...modules, 'tsdaemonize', 'ts/native/binding.d.ts'], crates)) {
   if (!hasCargo()) {
     fail(
       'The native module is built with Rust, and `cargo` was not found.\n' +
@@ -52,6 +52,7 @@ if (modules.length === 0 || !isCurrent([...modules, 'ts/native/binding.d.ts'], c
     '--silent',
     'build:native',
   ])
+  run('Building the executable', 'npm', ['run', '--silent', 'build:program'])
 }
 
 const dist = ['index', 'pino', 'winston', 'testing/index', 'testing/reaper'].map((name) => `dist/${name}.js`)

@@ -3,10 +3,11 @@
 
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { GLIBC, root } from './targets.mjs'
+import { artifacts, binaryOf, GLIBC, programOf, root } from './targets.mjs'
 
-/** Bytes. */
+/** Bytes: of the native module, and of the executable. */
 const LARGEST = 850_000
+const LARGEST_PROGRAM = 600_000
 /** Symbols of C libraries newer than 2.17, which a linker may leave without a version and without a word. */
 const TOO_NEW = [
   'memfd_create',
@@ -53,7 +54,8 @@ export function readElf(file) {
       versions.set(u16(aux + 6) & 0x7fff, string(sections[needed.link].offset + u32(aux + 8)))
     }
   }
-  const { offset, size, link } = of(DYNSYM)
+  // A static executable may have none.
+  const { offset, size, link } = of(DYNSYM) ?? { size: 0 }
   const symbols = Array.from({ length: size / 24 }, (_, index) => {
     const at = offset + index * 24
     return {
@@ -86,12 +88,18 @@ export function wrongSymbols({ symbols }, newest = GLIBC) {
 }
 
 /** What is wrong with the file itself. */
-export function wrongFile({ bytes, sections }) {
+export function wrongFile({ bytes, sections }, largest = LARGEST) {
   const wrong = sections
     .filter((name) => /^\.(symtab|debug)/.test(name))
     .map((name) => `is not stripped: ${name}`)
-  if (bytes.length >= LARGEST) wrong.push(`has ${bytes.length} bytes, ${LARGEST} or more`)
+  if (bytes.length >= largest) wrong.push(`has ${bytes.length} bytes, ${largest} or more`)
   return [...wrong, ...wrongPaths(bytes)]
+}
+
+/** What is wrong with the executable for Linux. One that needs a loader needs the libraries of one system. */
+export function wrongProgram(elf) {
+  const wrong = wrongFile(elf, LARGEST_PROGRAM)
+  return elf.sections.includes('.interp') ? ['is not static', ...wrong] : wrong
 }
 
 /** What tells of the machine that built it. */
@@ -102,12 +110,18 @@ export function wrongPaths(bytes) {
     .map((path) => `names ${path}`)
 }
 
-/** Throws where a binary that is to be published is not as it must be. */
-export function check(target, file) {
-  const bytes = readFileSync(file)
-  const elf = target.os === 'linux' ? readElf(file) : undefined
+/** What is wrong with the module and the executable that were built for a platform. */
+export function wrongBinaries(target) {
+  const files = [artifacts + binaryOf(target), artifacts + programOf(target)]
+  if (target.os !== 'linux') return files.flatMap((file) => wrongPaths(readFileSync(file)))
+  const [module, program] = files.map(readElf)
   // On musl no symbol has a version, and the oldest that Node runs on has all that std needs.
-  const symbols = target.libc === 'gnu' ? wrongSymbols(elf) : []
-  const wrong = [...(elf ? wrongFile(elf) : wrongPaths(bytes)), ...symbols]
-  if (wrong.length > 0) throw new Error(`${file}:\n  ${wrong.join('\n  ')}`)
+  const symbols = target.libc === 'gnu' ? wrongSymbols(module) : []
+  return [...wrongFile(module), ...symbols, ...wrongProgram(program)]
+}
+
+/** Throws where a binary that is to be published is not as it must be. */
+export function check(target) {
+  const wrong = wrongBinaries(target)
+  if (wrong.length > 0) throw new Error(`${target.name}:\n  ${wrong.join('\n  ')}`)
 }

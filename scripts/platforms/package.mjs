@@ -2,11 +2,11 @@
 // for each platform whose binary is in artifacts/, or else for this machine alone, with the binary that
 // it runs; with `--all`, not without one of them. Nothing of it changes the files of this clone.
 
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { run } from './debian.mjs'
 import { licences } from './licences.mjs'
-import { binaryOf, artifacts as built, cache, root, TARGETS } from './targets.mjs'
+import { binaryOf, artifacts as built, cache, PROGRAM, programOf, root, TARGETS } from './targets.mjs'
 
 /** What only a clone has a use for. */
 const OURS = ['napi', 'scripts', 'ava', 'devDependencies']
@@ -34,7 +34,7 @@ export function makePackages({ artifacts = built, packages = `${root}packages/` 
 
   napi('create-npm-dirs')
   napi('artifacts', '--output-dir', relative(facade, artifacts))
-  for (const target of targets) complete(npm + target.name, target)
+  for (const target of targets) complete(npm + target.name, artifacts + programOf(target), target)
   // Without the last flag it would publish.
   napi('prepublish', '-t', 'npm', '--no-gh-release', '--skip-optional-publish')
 
@@ -45,19 +45,23 @@ export function makePackages({ artifacts = built, packages = `${root}packages/` 
   return [facade, ...targets.map(({ name }) => npm + name)].map((dir) => packages + pack(dir))
 }
 
-/** The licences, ours and those of what is linked in. */
-function complete(dir, target) {
+/** The executable; the licences, ours and those of what is linked in. */
+function complete(dir, program, target) {
+  cpSync(program, `${dir}/${PROGRAM}`)
+  // What CI keeps of a file is its bytes.
+  chmodSync(`${dir}/${PROGRAM}`, 0o755)
   cpSync(`${root}LICENSE.txt`, `${dir}/LICENSE.txt`)
   writeFileSync(`${dir}/${LICENCES}`, licences(target.triple))
   const manifest = read(`${dir}/package.json`)
-  write(`${dir}/package.json`, { ...manifest, files: [...manifest.files, 'LICENSE.txt', LICENCES] })
+  write(`${dir}/package.json`, { ...manifest, files: [...manifest.files, PROGRAM, 'LICENSE.txt', LICENCES] })
 }
 
 /** A folder like artifacts/ with what `npm run build` has made. */
 export function ownBuild(artifacts = `${cache}own/`) {
   rmSync(artifacts, { recursive: true, force: true })
-  for (const name of TARGETS.map(binaryOf).filter((name) => existsSync(root + name))) {
-    cpSync(root + name, artifacts + name)
+  for (const target of TARGETS.filter((target) => existsSync(root + binaryOf(target)))) {
+    cpSync(root + binaryOf(target), artifacts + binaryOf(target))
+    cpSync(root + PROGRAM, artifacts + programOf(target))
   }
   return artifacts
 }

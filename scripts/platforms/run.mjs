@@ -11,7 +11,7 @@ import { check } from './binary.mjs'
 import { build, isBuilt } from './build.mjs'
 import { makePackages } from './package.mjs'
 import { canIsolate, emulator, isCached, RUNTIMES, rootOf } from './runtimes.mjs'
-import { artifacts, binaryOf, chosen, root, TARGETS } from './targets.mjs'
+import { artifacts, binaryOf, chosen, programOf, root, TARGETS } from './targets.mjs'
 import { toolchain } from './tools.mjs'
 
 const args = process.argv.slice(2)
@@ -42,11 +42,11 @@ function attempt(what, action) {
   }
 }
 
-/** Whether a binary is younger than all that it is made of. */
+/** Whether the binaries are younger than all that they are made of. */
 function isCurrent(target) {
-  const file = artifacts + binaryOf(target)
-  if (!existsSync(file)) return false
-  const made = statSync(file).mtimeMs
+  const files = [artifacts + binaryOf(target), artifacts + programOf(target)]
+  if (!files.every(existsSync)) return false
+  const made = Math.min(...files.map((file) => statSync(file).mtimeMs))
   const sources = readdirSync(`${root}crate`, { recursive: true }).map((name) => `crate/${name}`)
   return ['Cargo.toml', 'Cargo.lock', ...sources].every((name) => statSync(root + name).mtimeMs < made)
 }
@@ -87,7 +87,7 @@ function ready(target) {
   if (isCi && !isCurrent(target) && !hasTools(target)) return false
   return attempt({ platform: target.name, name: 'build' }, () => {
     if (!isCurrent(target)) build(target)
-    check(target, artifacts + binaryOf(target))
+    check(target)
     return { bytes: statSync(artifacts + binaryOf(target)).size }
   })
 }

@@ -36,8 +36,11 @@ export const TARGETS = [
   darwin('aarch64', 'arm64'),
 ]
 
-/** The binary of a platform, as its file is called everywhere. */
+/** The native module of a platform, as its file is called everywhere. */
 export const binaryOf = (target) => `tsdaemonize.${target.name}.node`
+/** The executable of a platform among those of the others. In its package, and in this clone, it is PROGRAM. */
+export const programOf = (target) => `tsdaemonize.${target.name}`
+export const PROGRAM = 'tsdaemonize'
 
 /** The targets that are named on the command line; all of them where none is. */
 export function chosen(names) {

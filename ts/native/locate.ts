@@ -1,6 +1,6 @@
 // Finds the native module of this platform.
 
-import { dirname, existsSync, isSingleExecutable } from '../runtime/index.js'
+import { dirname, existsSync, isSingleExecutable, statSync } from '../runtime/index.js'
 
 const { platform, arch } = process
 
@@ -19,6 +19,13 @@ export function locate(): string | undefined {
   const found = filesOf(names)
   // process.report is slow, since it collects much. It is asked only where the modules for both C libraries are there.
   return found.length > 1 ? found.find((file) => file.endsWith(`-${libc()}.node`)) : found[0]
+}
+
+/** The executable of this package, which lies beside the native module; `undefined` where there is none. */
+export function executable(): string | undefined {
+  const module = locate()
+  const file = module && `${dirname(module)}/tsdaemonize`
+  return file && statSync(file, { throwIfNoEntry: false })?.isFile() ? file : undefined
 }
 
 /**
