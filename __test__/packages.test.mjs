@@ -3,6 +3,7 @@
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { linked, list } from '../scripts/platforms/licences.mjs'
 import { makePackages, ownBuild } from '../scripts/platforms/package.mjs'
 import { proseOf } from './documents.mjs'
 import { command, nativeFile, place, root, run, test } from './kit.mjs'
@@ -138,6 +139,13 @@ test("a platform's package has the binaries and the licences of all that is link
   for (const name of ['libc', 'napi', 'nix', 'syslog'])
     t.regex(text, new RegExp(`^- ${name} [\\d.]+: MIT`, 'm'))
   t.notRegex(text, /tempfile|proptest|napi-derive|napi-build/)
+})
+
+test('the list of licences names the crates that are linked in, with their versions, and no others', (t) => {
+  // After a change of Cargo.lock: `npm run licences`.
+  const names = [...fs.readFileSync(list, 'utf8').matchAll(/^- (.+?): /gm)].map(([, name]) => name)
+  const added = ["Rust's standard library", "LLVM's libunwind, where the binary was linked by zig"]
+  t.deepEqual(names.toSorted(), [...linked(), ...added].toSorted())
 })
 
 test('publint and attw find nothing wrong', async (t) => {

@@ -1,13 +1,17 @@
-// The licences of what is linked into a binary, as the file that its package carries: the crates by
-// `cargo metadata`, each with the text that its source brings, and what the compiler adds.
+// `npm run licences`: writes the licences of what is linked into the module and the executable, as each platform's
+// package carries them. cargo-about finds them, which takes minutes to compile; so the list is kept in the repository,
+// and a test says when it does not name what is linked in.
 
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { run } from './debian.mjs'
-import { root } from './targets.mjs'
+import { cache, root, TARGETS } from './targets.mjs'
+import { once } from './tools.mjs'
 
-/** What may be part of a program under the GPL, version 3; of what a crate offers, the first of these. */
-const ACCEPTED = ['MIT', 'ISC', 'Zlib', 'BSD-2-Clause', 'BSD-3-Clause', 'Unicode-3.0', 'Apache-2.0']
+const CARGO_ABOUT = '0.9.3'
+export const LICENCES = 'THIRD-PARTY-LICENSES.txt'
+export const list = `${root}crate/${LICENCES}`
+
+const targets = TARGETS.map(({ triple }) => `--target=${triple}`)
 
 /** What no crate's metadata tells of. */
 const ADDED = [
@@ -15,7 +19,7 @@ const ADDED = [
     name: "Rust's standard library",
     licence: 'MIT',
     repository: 'https://github.com/rust-lang/rust',
-    text: mit('Copyright (c) The Rust Project Contributors'),
+    text: mit('The Rust Project Contributors'),
   },
   {
     name: "LLVM's libunwind, where the binary was linked by zig",
@@ -25,75 +29,65 @@ const ADDED = [
   },
 ]
 
-/** The crates that are linked in. */
-export function linked(triple) {
-  const args = ['metadata', '--format-version=1', '--locked', '--no-default-features']
-  const metadata = JSON.parse(
-    run('cargo', [...args, '--manifest-path=crate/node/Cargo.toml', `--filter-platform=${triple}`], {
-      cwd: root,
-    }),
-  )
-  const packages = new Map(metadata.packages.map((found) => [found.id, found]))
-  const nodes = new Map(metadata.resolve.nodes.map((node) => [node.id, node]))
-  const isMacro = (id) => packages.get(id).targets.some((target) => target.kind.includes('proc-macro'))
-  const own = metadata.resolve.root
-  const found = new Set([own])
-  for (const id of found) {
-    for (const { pkg, dep_kinds: kinds } of nodes.get(id).deps) {
-      // A macro and a build script run when the module is built, and are no part of it.
-      if (kinds.some(({ kind }) => kind === null) && !isMacro(pkg)) found.add(pkg)
-    }
-  }
-  found.delete(own)
-  return [...found]
-    .map((id) => packages.get(id))
-    .filter(({ source }) => source !== null)
-    .sort((a, b) => a.name.localeCompare(b.name))
+/** The crates of others that are linked in, as `name version`. What runs at build time is no part of a binary. */
+export function linked() {
+  const what = ['--package=tsdaemonize', '--package=tsdaemonize-program', '--no-default-features', '--locked']
+  const which = ['--edges=normal,no-proc-macro', ...targets]
+  const form = ['--prefix=none', '--no-dedupe', '--format={p}']
+  const lines = run('cargo', ['tree', ...what, ...which, ...form], { cwd: root }).split('\n')
+  // The path of a crate of our own follows its version.
+  const others = lines.filter((line) => line !== '' && !line.includes(' ('))
+  return [...new Set(others)].map((line) => line.replace(' v', ' ')).sort()
 }
 
-/** The licence by which we take a crate. */
-export function choose({ name, license }) {
-  const offers = (license ?? '').split(/\s+OR\s+|\//)
-  const choice = ACCEPTED.find((accepted) => offers.includes(accepted))
-  if (choice === undefined)
-    throw new Error(`The crate ${name} is under ${license}, which nobody has agreed to`)
-  return choice
-}
-
-/** The text that a crate brings for that licence. */
-function textOf(crate, licence) {
-  const dir = dirname(crate.manifest_path)
-  const names = readdirSync(dir).filter((name) => /^(licen[cs]e|copying)/i.test(name))
-  const name = names.find((name) => name.toUpperCase().includes(licence)) ?? (names.length === 1 && names[0])
-  if (name) return readFileSync(`${dir}/${name}`, 'utf8').trim()
-  if (licence === 'MIT')
-    return mit(`Copyright (c) ${crate.authors.join(', ') || `the authors of ${crate.name}`}`)
-  throw new Error(`The crate ${crate.name} brings no text of its licence, ${licence}`)
-}
-
-/** The file. A text that several have stands there once. */
-export function licences(triple) {
-  const crates = linked(triple).map((crate) => {
-    const licence = choose(crate)
-    return { ...crate, name: `${crate.name} ${crate.version}`, licence, text: textOf(crate, licence) }
+function cargoAbout() {
+  const dir = once(`${cache}tools/cargo-about-${CARGO_ABOUT}`, (into) => {
+    console.log('Installing cargo-about, which takes some minutes ...')
+    const args = ['install', 'cargo-about', `--version=${CARGO_ABOUT}`, '--locked', '--features=cli']
+    run('cargo', [...args, `--root=${into}`], { stdio: ['ignore', 'inherit', 'inherit'] })
   })
+  return `${dir}/bin/cargo-about`
+}
+
+/** Writes the list. A text that several have stands in it once. */
+function write() {
+  const options = ['--workspace', '--no-default-features', '--locked', '--offline', '--fail']
+  const about = ['generate', '--format=json', '--config=crate/about.toml', ...targets, ...options]
+  const { licenses } = JSON.parse(run(cargoAbout(), about, { cwd: root }))
+  const names = linked()
+  const crates = licenses
+    .flatMap(({ id, text, source_path: source, used_by }) =>
+      used_by.map(({ crate: { name, version, repository, authors } }) => ({
+        name: `${name} ${version}`,
+        licence: id,
+        repository,
+        // Without a text in the crate's source, this is the form of the licence, with gaps.
+        text: source === null ? textOf(id, authors, name) : text.trim(),
+      })),
+    )
+    .filter(({ name }) => names.includes(name))
+    .sort((a, b) => a.name.localeCompare(b.name))
   const all = [...crates, ...ADDED]
   const texts = new Map()
   for (const one of all) texts.set(one.text, [...(texts.get(one.text) ?? []), one])
   const rule = '-'.repeat(78)
-  return [
-    'This binary is tsdaemonize, under the GPL, version 3 or later (LICENSE.txt). Linked into it are:',
+  const lines = [
+    'These binaries are tsdaemonize, under the GPL, version 3 or later (LICENSE.txt). Linked into them are:',
     '',
-    ...all.map(
-      ({ name, licence, repository }) => `- ${name}: ${licence}${repository ? `, ${repository}` : ''}`,
-    ),
+    ...all.map(({ name, licence, repository }) => `- ${name}: ${licence}, ${repository}`),
     ...[...texts].flatMap(([text, of]) => ['', rule, ...of.map(({ name }) => name), rule, '', text]),
     '',
-  ].join('\n')
+  ]
+  writeFileSync(list, lines.join('\n'))
 }
 
-function mit(copyright) {
-  return `${copyright}
+function textOf(licence, authors, name) {
+  if (licence === 'MIT') return mit(authors.join(', ') || `the authors of ${name}`)
+  throw new Error(`The crate ${name} brings no text of its licence, ${licence}`)
+}
+
+function mit(holder) {
+  return `Copyright (c) ${holder}
 
 Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
 associated documentation files (the "Software"), to deal in the Software without restriction, including
@@ -110,3 +104,5 @@ EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR
 IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR
 THE USE OR OTHER DEALINGS IN THE SOFTWARE.`
 }
+
+if (import.meta.filename === process.argv[1]) write()

@@ -5,12 +5,11 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { run } from './debian.mjs'
-import { licences } from './licences.mjs'
+import { LICENCES, list } from './licences.mjs'
 import { binaryOf, artifacts as built, cache, PROGRAM, programOf, root, TARGETS } from './targets.mjs'
 
 /** What only a clone has a use for. */
 const OURS = ['napi', 'scripts', 'ava', 'devDependencies']
-const LICENCES = 'THIRD-PARTY-LICENSES.txt'
 
 const read = (path) => JSON.parse(readFileSync(path, 'utf8'))
 const write = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
@@ -34,7 +33,7 @@ export function makePackages({ artifacts = built, packages = `${root}packages/` 
 
   napi('create-npm-dirs')
   napi('artifacts', '--output-dir', relative(facade, artifacts))
-  for (const target of targets) complete(npm + target.name, artifacts + programOf(target), target)
+  for (const target of targets) complete(npm + target.name, artifacts + programOf(target))
   // Without the last flag it would publish.
   napi('prepublish', '-t', 'npm', '--no-gh-release', '--skip-optional-publish')
 
@@ -46,12 +45,12 @@ export function makePackages({ artifacts = built, packages = `${root}packages/` 
 }
 
 /** The executable; the licences, ours and those of what is linked in. */
-function complete(dir, program, target) {
+function complete(dir, program) {
   cpSync(program, `${dir}/${PROGRAM}`)
   // What CI keeps of a file is its bytes.
   chmodSync(`${dir}/${PROGRAM}`, 0o755)
   cpSync(`${root}LICENSE.txt`, `${dir}/LICENSE.txt`)
-  writeFileSync(`${dir}/${LICENCES}`, licences(target.triple))
+  cpSync(list, `${dir}/${LICENCES}`)
   const manifest = read(`${dir}/package.json`)
   write(`${dir}/package.json`, { ...manifest, files: [...manifest.files, PROGRAM, 'LICENSE.txt', LICENCES] })
 }
