@@ -1,6 +1,6 @@
-// Bugs that the fault sweep (`npm run test:faults`) has found, each at its system call.
+// Bugs that the fault sweep (`npm test -- faults`) has found, each at its system call.
 
-import { buildTracer, listCalls, tryPoint } from '../scripts/faults/sweep.mjs'
+import { buildTracer, listCalls, tryPoint } from './faults/sweep.mjs'
 import { test, testIf } from './kit.mjs'
 
 const able = buildTracer()

@@ -22,7 +22,7 @@ export const test = ava.serial
 export const testIf = (condition) => (condition ? test : test.skip)
 /** A test that needs root. */
 export const asRoot = testIf(isRoot)
-/** A test that needs an ordinary user. `npm run test:users` runs it. */
+/** A test that needs an ordinary user. `npm test -- users` runs it. */
 export const asUser = testIf(!isRoot)
 /** Whether a command succeeds here: it is installed, and the kernel and this user's rights allow it. */
 export const works = (file, ...args) => spawnSync(file, args, { stdio: 'ignore' }).status === 0

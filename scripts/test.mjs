@@ -1,24 +1,61 @@
-// Runs all tests, Rust's and TypeScript's, and closes with one line that counts them.
-// Arguments go to ava: `npm test -- __test__/start.test.mjs`.
+// Runs the tests, and closes with one line that counts them. `npm test` runs Rust's tests and those of
+// __test__/; `npm test -- containers` runs another suite (the table below), `npm test -- all` every suite that
+// CI runs, and `npm test -- __test__/start.test.mjs` a file. `--match` selects tests by their names.
+// --full, --ci, --registry and --jobs go to the suites' files (__test__/suite.mjs).
 
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { LINES, nodeOf } from './nodes.mjs'
+import { filesThatAsk, missingUsers, users } from './users.mjs'
+
+const OURS = '__test__/*.test.mjs'
+
+/**
+ * The suites, in the order in which CI runs them: which files (those of its folder by default), how many of
+ * them at a time, how long ava waits for the next result, what must be done before, and in which ways they run.
+ */
+const SUITES = {
+  containers: { concurrency: 1, timeout: '20m', before: prepareImages },
+  faults: { concurrency: 1, timeout: '20m' },
+  runtimes: {},
+  platforms: { timeout: '40m' },
+  users: { files: filesThatAsk, missing: missingUsers, ways: users },
+  nodes: { files: () => [OURS], ways: nodes, isInCi: false },
+  tests: { files: () => [OURS], before: cargo },
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    match: { type: 'string', short: 'm', multiple: true, default: [] },
+    full: { type: 'boolean' },
+    ci: { type: 'boolean' },
+    registry: { type: 'boolean' },
+    jobs: { type: 'string' },
+  },
+})
+const { match, ...forFiles } = values
+const selected = match.map((pattern) => `--match=${pattern}`)
+const more = Object.entries(forFiles).map(([name, value]) =>
+  value === true ? `--${name}` : `--${name}=${value}`,
+)
 
 const total = { passed: 0, failed: 0, skipped: 0 }
 const failures = []
-const args = process.argv.slice(2)
 
 /** Runs a command, shows what it prints, and returns it. */
-function run(command, args) {
+function run(command, args, options = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     for (const [from, to] of [
       [child.stdout, process.stdout],
       [child.stderr, process.stderr],
     ]) {
-      from.on('data', (chunk) => {
-        output += chunk
-        to.write(chunk)
+      from.setEncoding('utf8').on('data', (text) => {
+        output += text
+        to.write(text)
       })
     }
     child.on('error', reject)
@@ -27,38 +64,96 @@ function run(command, args) {
 }
 
 /** Counts the lines that a runner prints, one for each test. */
-function add(runner, { status, output }, { passed, failed, skipped }) {
+function add(runner, { status, output }, { passed, failed, skipped, late }, who = '') {
+  const count = (pattern) => [...output.matchAll(pattern)].length
   const names = [...output.matchAll(failed)].map(([, name]) => name)
   // A runner that failed without a failed test has failed all the same.
   if (status !== 0 && names.length === 0) names.push(`${runner} ended with status ${status}`)
-  failures.push(...names)
-  total.passed += [...output.matchAll(passed)].length
+  failures.push(...names.map((name) => `${name}${who}`))
+  total.passed += count(passed) - count(late)
   total.failed += names.length
-  total.skipped += [...output.matchAll(skipped)].length
+  total.skipped += count(skipped) + count(late)
 }
 
-if (args.length === 0) {
+function skip(name, why) {
+  console.log(`  - [skip] ${name}: ${why}`)
+  total.skipped++
+}
+
+async function cargo() {
+  if (match.length > 0) return
   console.log('Rust tests')
   add('cargo test', await run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast']), {
     passed: /^test .+ \.\.\. ok$/gm,
     failed: /^test (.+) \.\.\. FAILED$/gm,
     skipped: /^test .+ \.\.\. ignored/gm,
+    late: /$^/g,
   })
 }
 
-console.log('TypeScript tests')
-const uid = process.getuid()
-if (uid !== 0) console.log('Not root: the privileged tests are skipped.')
-// Not by npx, which needs a cache that can be written.
-add('ava', await run(process.execPath, ['node_modules/ava/entrypoints/cli.mjs', ...args]), {
-  passed: /^ {2}✔ .+/gm,
-  failed: /^ {2}✘ (?:\[fail\]: )?(.+)/gm,
-  skipped: /^ {2}- \[skip\] .+/gm,
-})
+async function prepareImages() {
+  const { prepareAll } = await import('../__test__/containers/images.mjs')
+  prepareAll(values)
+}
+
+/** All tests on every line of Node. */
+function* nodes() {
+  for (const line of LINES) {
+    const node = nodeOf(line)
+    yield { what: `on Node ${line}`, node, missing: existsSync(node) ? undefined : 'it is not installed' }
+  }
+}
+
+/** Runs files by ava, in one of the ways. */
+async function ava(
+  files,
+  { concurrency, timeout },
+  { what, node = process.execPath, how = {}, missing } = {},
+) {
+  if (what !== undefined) console.log(`\nThe tests ${what}`)
+  if (missing !== undefined) return skip(`the tests ${what}`, missing)
+  const uid = how.uid ?? process.getuid()
+  if (uid !== 0) console.log('Not root: the privileged tests are skipped.')
+  const limits = Object.entries({ concurrency, timeout }).flatMap(([name, value]) =>
+    value ? [`--${name}=${value}`] : [],
+  )
+  // Not by npx, which needs a cache that can be written.
+  const args = ['node_modules/ava/entrypoints/cli.mjs', ...files, ...limits, ...selected, '--', ...more]
+  const patterns = {
+    passed: /^ {2}[✔√] .+/gm,
+    failed: /^ {2}[✘×] (?:\[fail\]: )?(.+)/gm,
+    skipped: /^ {2}- \[skip\] .+/gm,
+    // A test that finds out only in its course that it must be skipped (`skip` of __test__/suite.mjs).
+    late: /^ {4}[ℹi] skipped: /gm,
+  }
+  const who = what === undefined ? (uid === 0 ? '' : `, as the user ${uid}`) : `, ${what}`
+  add('ava', await run(node, args, how), patterns, who)
+}
+
+async function suite(name) {
+  const { files = () => [`__test__/${name}/*.test.mjs`], missing, before, ways, ...limits } = SUITES[name]
+  console.log(`\nSuite: ${name}`)
+  const lack = missing?.()
+  if (lack !== undefined) return skip(`the suite ${name}`, lack)
+  await before?.()
+  for (const way of ways?.() ?? [undefined]) await ava(files(), limits, way)
+}
+
+const isSuite = (name) => name === 'all' || Object.hasOwn(SUITES, name)
+const files = positionals.filter((name) => !isSuite(name))
+const wrong = files.find((name) => !/\.test\.mjs(?::|$)/.test(name))
+if (wrong !== undefined) {
+  console.error(`No such suite: ${wrong}. There are ${Object.keys(SUITES).join(', ')}, and all of CI's: all.`)
+  process.exit(2)
+}
+const isChosen = (name) =>
+  positionals.includes(name) || (positionals.includes('all') && SUITES[name].isInCi !== false)
+const chosen = positionals.length === 0 ? ['tests'] : Object.keys(SUITES).filter(isChosen)
+for (const name of chosen) await suite(name)
+if (files.length > 0) await ava(files, {})
 
 // Last, for whoever sees only the end.
-const who = uid === 0 ? '' : `, as the user ${uid}`
-for (const name of failures) console.log(`FAILED: ${name}${who}`)
-
-console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
+console.log()
+for (const failure of failures) console.log(`FAILED: ${failure}`)
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exitCode = total.failed > 0 ? 1 : 0

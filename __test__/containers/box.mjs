@@ -1,63 +1,17 @@
 // One running container, and what can be done in it.
 
-import { spawn, spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { hardLimit, makeCgroup } from './host.mjs'
+import * as kit from '../kit.mjs'
+import { dir, execute } from './host.mjs'
 
-const PATIENCE = 60_000
-let engine
+/** The command of a podman that keeps all it has in this run's directory. */
+export const podmanCommand = (args) => [
+  'podman',
+  ['--root', join(dir, 'storage'), '--runroot', join(dir, 'state'), ...args],
+]
 
-/** Sets podman up, with all that it keeps below `dir`. */
-export function setUp(dir) {
-  const config = join(dir, 'containers.conf')
-  // Nothing of the host's own configuration, and no limits but the host's.
-  const limit = (name) => hardLimit(name).replace('unlimited', '1048576')
-  const files = limit('Max open files')
-  const processes = limit('Max processes')
-  writeFileSync(
-    config,
-    `[containers]
-default_ulimits = ["nofile=${Math.min(Number(files), 1024)}:${files}", "nproc=${processes}:${processes}"]
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-runtime = "crun"
-`,
-  )
-  process.env.CONTAINERS_CONF = config
-  engine = ['--root', join(dir, 'storage'), '--runroot', join(dir, 'state')]
-}
-
-/** Runs podman; resolves with its status and what it printed. */
-export function podman(args, options) {
-  return execute('podman', [...engine, ...args], options)
-}
-
-function execute(file, args, { cgroup, input, timeout = 120_000 } = {}) {
-  const enter = cgroup === undefined ? '' : `echo $$ > ${cgroup}/cgroup.procs && `
-  const stdio = [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe']
-  const child = spawn('sh', ['-c', `${enter}exec "$0" "$@"`, file, ...args], { stdio })
-  if (typeof input === 'string') child.stdin.end(input)
-  else input?.pipe(child.stdin)
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', (data) => {
-    stdout += data
-  })
-  child.stderr.on('data', (data) => {
-    stderr += data
-  })
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeout)
-  return new Promise((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', (status, signal) => {
-      clearTimeout(timer)
-      resolve({ status: status ?? signal, stdout, stderr })
-    })
-  })
-}
+/** Runs podman. */
+export const podman = (args, options) => execute(...podmanCommand(args), options)
 
 function succeeded(what, { status, stdout, stderr }) {
   if (status !== 0) throw new Error(`${what}: status ${status}\n${stdout}${stderr}`)
@@ -68,7 +22,6 @@ let boxes = 0
 
 export class Box {
   #args
-  #cgroup
   name = `box${++boxes}`
   #pid
 
@@ -80,7 +33,6 @@ export class Box {
    * @param systemd whether that is systemd, which wants a cgroup that it may divide
    */
   constructor({ root, image, args = [], command = [], systemd = false }) {
-    this.#cgroup = makeCgroup(this.name)
     this.#args = ['--name', this.name, '--hostname', this.name, '--network', 'none']
     this.#args.push('--cgroups=disabled', '--cgroupns=private')
     if (systemd) {
@@ -90,7 +42,7 @@ export class Box {
         '/run:mode=755',
         '--systemd=always',
         '-v',
-        `${this.#cgroup}:/sys/fs/cgroup:rw`,
+        `/sys/fs/cgroup/${this.name}:/sys/fs/cgroup:rw`,
         '-e',
         'container=podman',
       )
@@ -101,20 +53,20 @@ export class Box {
 
   /** Starts it in the background. */
   async start() {
-    const { status, stderr } = await podman(['run', '-d', ...this.#args], { cgroup: this.#cgroup })
+    const { status, stderr } = await podman(['run', '-d', ...this.#args], { cgroup: this.name })
     if (status !== 0) throw new Error(`podman run: ${stderr}`)
     return this
   }
 
   /** Runs it to its end. */
   async run(timeout) {
-    return podman(['run', '--rm', ...this.#args], { cgroup: this.#cgroup, timeout })
+    return podman(['run', '--rm', ...this.#args], { cgroup: this.name, timeout })
   }
 
   /** `podman VERB`, of this box. */
   async podman(verb, ...args) {
     this.#pid = undefined
-    const result = await podman([verb, ...args, this.name], { cgroup: this.#cgroup })
+    const result = await podman([verb, ...args, this.name], { cgroup: this.name })
     if (result.status !== 0) throw new Error(`podman ${verb}: ${result.stderr}`)
     return result.stdout.trim()
   }
@@ -131,7 +83,7 @@ export class Box {
       '-c',
       script,
     ]
-    return podman(args, { cgroup: this.#cgroup, input })
+    return podman(args, { cgroup: this.name, input })
   }
 
   /** The same where it must succeed; gives what it printed. */
@@ -156,7 +108,7 @@ export class Box {
       '-c',
       script,
     ]
-    return succeeded(script, await execute('nsenter', args, { cgroup: this.#cgroup }))
+    return succeeded(script, await execute('nsenter', args, { cgroup: this.name }))
   }
 
   /** What its PID 1 printed. */
@@ -171,22 +123,4 @@ export class Box {
 }
 
 /** Waits until `condition` gives something true, and returns that. */
-export async function until(condition, what, patience = PATIENCE) {
-  const deadline = Date.now() + patience
-  for (;;) {
-    const value = await condition()
-    if (value) return value
-    if (Date.now() > deadline) throw new Error(`waited ${patience / 1000} s in vain for ${what}`)
-    await sleep(100)
-  }
-}
-
-export function check(condition, what) {
-  if (!condition) throw new Error(`not so: ${what}`)
-}
-
-/** What podman is, for the report. */
-export function versions() {
-  const first = (file) => spawnSync(file, ['--version'], { encoding: 'utf8' }).stdout.split('\n')[0]
-  return [first('podman'), first('crun')].join(', ')
-}
+export const until = (condition, what) => kit.until(condition, what, 60_000)

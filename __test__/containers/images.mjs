@@ -15,12 +15,12 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { CACHE } from './host.mjs'
+import { CACHE, missing } from './host.mjs'
 
 const SYSTEMD = ['systemd', 'systemd-sysv', 'rsyslog', 'dbus', 'procps', 'util-linux']
 
 /** By name: which Debian, and its packages. */
-export const IMAGES = {
+const IMAGES = {
   bookworm: {
     release: 'bookworm',
     packages: ['procps', 'util-linux', 'rsyslog', 'tini', 'runit', 's6', 'openrc'],
@@ -29,11 +29,20 @@ export const IMAGES = {
   // The C compiler's linker builds the native module for the older glibc.
   'bullseye-systemd': { release: 'bullseye', packages: [...SYSTEMD, 'gcc', 'libc6-dev'] },
   'trixie-systemd': { release: 'trixie', packages: SYSTEMD },
-  'sid-systemd': { release: 'sid', packages: SYSTEMD },
+  'sid-systemd': { release: 'sid', packages: SYSTEMD, full: true },
+}
+
+/** Makes those that are not there yet: the tests say which of them cannot be made. */
+export function prepareAll({ full = false, registry = false }) {
+  if (missing() !== undefined) return
+  for (const name of Object.keys(IMAGES)) {
+    const failure = IMAGES[name].full && !full ? undefined : prepare(name, { registry })
+    if (failure !== undefined) console.log(failure)
+  }
 }
 
 /** Makes what is not there yet; returns why it cannot be made, or `undefined`. */
-export function prepare(name, { registry }) {
+export function prepare(name, { registry = false }) {
   const image = IMAGES[name]
   const dir = rootOf(name)
   const stamp = `${dir}.json`

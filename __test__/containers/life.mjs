@@ -1,9 +1,14 @@
 // A daemon's life in a system: start, ready, log, reload, stop, crash, restart. How each is done there,
 // and where that system logs, the environment tells.
 
-import { check, until } from './box.mjs'
+import assert from 'node:assert/strict'
+import { until } from './box.mjs'
 
 const NODE = '/usr/local/bin/node'
+/** What a person types, before the verb. */
+export const BEACON_COMMAND = `${NODE} /srv/beacon/beacon.mjs`
+/** What life() goes through, for the tests' names. */
+export const STEPS = 'start, ready, log, reload, stop, crash, restart'
 /** The daemon of the recipes: its program, its name, and the directory of its pidfile. */
 const BEACON = { program: '/srv/beacon/beacon.mjs', name: 'beacon', run: '/run' }
 
@@ -43,19 +48,19 @@ for p in /proc/[0-9]*/; do echo $(grep -s ^State $p/status) $p $(tr '\\0' ' ' < 
 export async function isRunning(box, pid, how = {}) {
   const seen = await look(box, how)
   const told = JSON.stringify(seen)
-  check(seen.status.state === 'running' && seen.code === 0, `it runs: ${told}`)
-  check(seen.status.pid === pid, `it is ${pid}, the system's main process: ${told}`)
-  check(seen.pidFile === String(pid) && seen.locked, `it is in the locked pidfile: ${told}`)
-  check(seen.pids.length === 1 && seen.pids[0] === pid, `it is the only one: ${told}`)
+  assert(seen.status.state === 'running' && seen.code === 0, `it runs: ${told}`)
+  assert(seen.status.pid === pid, `it is ${pid}, the system's main process: ${told}`)
+  assert(seen.pidFile === String(pid) && seen.locked, `it is in the locked pidfile: ${told}`)
+  assert(seen.pids.length === 1 && seen.pids[0] === pid, `it is the only one: ${told}`)
 }
 
 /** None runs, and nothing is left. */
 export async function isStopped(box, how = {}) {
   const seen = await look(box, how)
   const told = JSON.stringify(seen)
-  check(seen.status.state === 'stopped' && seen.code === 3, `it does not run: ${told}`)
-  check(seen.pids.length === 0, `no process is left: ${told}`)
-  check(seen.pidFile === undefined, `no pidfile is left: ${told}`)
+  assert(seen.status.state === 'stopped' && seen.code === 3, `it does not run: ${told}`)
+  assert(seen.pids.length === 0, `no process is left: ${told}`)
+  assert(seen.pidFile === undefined, `no pidfile is left: ${told}`)
 }
 
 /**
@@ -70,7 +75,7 @@ export async function life(box, how) {
   const logged = (pid, text) =>
     until(async () => {
       const lines = (await how.log()).split('\n').filter((l) => l.includes(`beacon[${pid}]: ${text}`))
-      check(lines.length < 2, `"${text}" is logged once`)
+      assert(lines.length < 2, `"${text}" is logged once`)
       return lines.length === 1
     }, `"${text}" of ${pid} where the system logs`)
 
@@ -116,7 +121,7 @@ export async function life(box, how) {
         const seen = await look(box, how)
         return seen.status.state === 'stopped' && seen
       }, 'the end')
-      check(left.status.stalePidFile && left.code === 1, `a crash is told: ${JSON.stringify(left)}`)
+      assert(left.status.stalePidFile && left.code === 1, `a crash is told: ${JSON.stringify(left)}`)
       await (how.again ?? how.start)()
     }
     const pid = await until(next, 'its successor')
@@ -137,4 +142,27 @@ export async function life(box, how) {
     await how.stop()
     await isStopped(box, how)
   })
+}
+
+/** The daemon's own command line, in a container that something else keeps. */
+export const byHand = (box, { user, ...more } = {}) => {
+  const verb = (name) => () => box.do(`${BEACON_COMMAND} ${name}`, { user })
+  return {
+    start: verb('start'),
+    stop: verb('stop'),
+    reload: verb('reload'),
+    restart: verb('restart'),
+    pid: async () => (await look(box, more)).status.pid ?? 0,
+    log: () => box.peek(`cat /var/log/syslog 2> /dev/null || true`),
+    revives: false,
+    waits: true,
+    ...more,
+  }
+}
+
+/** Starts a logger that listens and writes: without the right to chown, rsyslog loses what it makes its files for. */
+export async function startLogger(box) {
+  await box.do('rsyslogd')
+  const probe = 'logger -p daemon.info probe; grep probe /var/log/syslog || true'
+  await until(() => box.peek(probe), 'the logger')
 }

@@ -4,19 +4,18 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Box } from './box.mjs'
+import { dir } from './host.mjs'
 import { cargoHome, rootOf, rustRoot } from './images.mjs'
 
 const CARGO =
-  '/rust/bin/cargo build --release --locked --offline --no-default-features --manifest-path /src/crate/node/Cargo.toml'
+  '/rust/bin/cargo build --release --locked --offline --no-default-features --package tsdaemonize --lib --manifest-path /src/Cargo.toml'
 
-/** Returns `path`, or why it cannot be built, `lack`. */
-export async function buildModule(dir, image) {
-  const rust = rustRoot()
-  if (rust === undefined) return { lack: 'its native module is built with Rust, which was not found' }
+/** Returns its path. */
+export async function buildModule(image) {
   const target = join(dir, `${image}.target`)
   mkdirSync(target)
   const volumes = {
-    [rust]: '/rust:ro',
+    [rustRoot()]: '/rust:ro',
     [cargoHome()]: '/cargo:O',
     [process.cwd()]: '/src:ro',
     [target]: '/target',
@@ -33,5 +32,5 @@ export async function buildModule(dir, image) {
   const { status, stderr } = await box.run(600_000)
   const path = join(target, 'release/libtsdaemonize.so')
   if (status !== 0 || !existsSync(path)) throw new Error(`cargo build: ${stderr}`)
-  return { path }
+  return path
 }

@@ -1,11 +1,11 @@
 // runit, s6 and OpenRC from Debian's packages, each as PID 1.
 
-import { check, until } from './box.mjs'
-import { byHand } from './inits.mjs'
-import { life } from './life.mjs'
+import assert from 'node:assert/strict'
+import { until } from './box.mjs'
+import { byHand, life, STEPS } from './life.mjs'
 import { recipe } from './recipes.mjs'
+import { system } from './system.mjs'
 
-const STEPS = 'start, ready, log, reload, stop, crash, restart'
 const PROGRAM = '/srv/beacon/beacon.mjs run'
 
 /** Puts a recipe in its place, or one that was made of it. */
@@ -16,7 +16,7 @@ async function lay(box, path, text = recipe(path)) {
 
 /** The program that ends in start(). */
 function unchanged(text) {
-  check(text.includes(PROGRAM), `the recipe has ${PROGRAM}`)
+  assert(text.includes(PROGRAM), `the recipe has ${PROGRAM}`)
   return text.replace(PROGRAM, '/srv/beacon/unchanged/beacon.mjs')
 }
 
@@ -33,22 +33,22 @@ const typed = (box, { start, stop, reload, restart, ...more }) => ({
 })
 
 /** Both kinds of program as a service whose `run` is this recipe; `commands` are those that a person types. */
-const lives = (run, commands) =>
-  [
+function lives(inside, run, commands) {
+  for (const [name, made] of [
     ['serviced(), run', (text) => text],
     ['a program that ends in start()', unchanged],
-  ].map(([name, made]) => ({
-    name: `${name}: ${STEPS}`,
-    async body(box) {
+  ]) {
+    inside(`${name}: ${STEPS}`, async (box) => {
       await lay(box, run, made(recipe(run)))
       await life(box, typed(box, commands(box)))
-    },
-  }))
+    })
+  }
+}
 
 const sv = (verb) => `sv -w 60 ${verb} beacon`
 const svc = (options) => `s6-svc -T 60000 ${options} /etc/s6/beacon`
 
-const runit = {
+const runit = system({
   name: 'runit, logs by svlogd',
   image: 'bookworm',
   // Without the System V scripts of other packages, which a container has no use for.
@@ -60,17 +60,18 @@ const runit = {
     await box.do('touch /etc/sv/beacon/down && ln -s /etc/sv/beacon /etc/service/')
     await until(() => box.peek('sv status beacon || true').then((s) => s.startsWith('down')), 'the service')
   },
-  cases: lives('/etc/sv/beacon/run', (box) => ({
-    start: sv('start'),
-    stop: sv('stop'),
-    reload: sv('hup'),
-    restart: sv('restart'),
-    pid: async () =>
-      Number(/^run: beacon: \(pid (\d+)\)/.exec(await box.peek('sv status beacon || true'))?.[1] ?? 0),
-  })),
-}
+})
 
-const s6 = {
+lives(runit, '/etc/sv/beacon/run', (box) => ({
+  start: sv('start'),
+  stop: sv('stop'),
+  reload: sv('hup'),
+  restart: sv('restart'),
+  pid: async () =>
+    Number(/^run: beacon: \(pid (\d+)\)/.exec(await box.peek('sv status beacon || true'))?.[1] ?? 0),
+}))
+
+const s6 = system({
   name: 's6, logs by s6-log',
   image: 'bookworm',
   command: ['sh', '-c', 'mkdir -p /etc/s6; exec s6-svscan /etc/s6'],
@@ -81,14 +82,15 @@ const s6 = {
     await box.do('touch /etc/s6/beacon/down && s6-svscanctl -a /etc/s6')
     await until(() => box.peek('s6-svok /etc/s6/beacon && echo yes || true'), 'the service')
   },
-  cases: lives('/etc/s6/beacon/run', (box) => ({
-    start: svc('-wu -u'),
-    stop: svc('-wD -d'),
-    reload: svc('-h'),
-    restart: svc('-wr -r'),
-    pid: async () => Math.max(0, Number(await box.peek('s6-svstat -o pid /etc/s6/beacon'))),
-  })),
-}
+})
+
+lives(s6, '/etc/s6/beacon/run', (box) => ({
+  start: svc('-wu -u'),
+  stop: svc('-wD -d'),
+  reload: svc('-h'),
+  restart: svc('-wr -r'),
+  pid: async () => Math.max(0, Number(await box.peek('s6-svstat -o pid /etc/s6/beacon'))),
+}))
 
 /** The test's own, for the logger that a system with OpenRC has. */
 const LOGGER = `#!/sbin/openrc-run
@@ -98,7 +100,7 @@ command_args=-n
 depend() { provide logger; }
 `
 
-const openrc = {
+const openrc = system({
   name: 'OpenRC, logs by rsyslog',
   image: 'bookworm',
   // Without the services that are for hardware.
@@ -111,44 +113,41 @@ const openrc = {
     await box.do('rc-service logger start')
     await until(() => box.peek('test -S /dev/log && echo yes || true'), 'the logger')
   },
-  cases: [
-    ['supervise-daemon', (text) => text],
-    ['supervise-daemon, a program that ends in start()', unchanged],
-  ]
-    .map(([name, made]) => ({
-      name: `${name}: ${STEPS}`,
-      async body(box) {
-        await lay(box, '/etc/init.d/beacon', made(recipe('/etc/init.d/beacon')))
-        const rc = (verb) => `rc-service beacon ${verb}`
-        const child = 'ps -o pid= --ppid $(cat /run/supervise-beacon.pid 2> /dev/null || echo 0) || true'
-        await life(
-          box,
-          typed(box, {
-            start: rc('start'),
-            stop: rc('stop'),
-            reload: rc('reload'),
-            restart: rc('restart'),
-            pid: async () => Number(await box.peek(child)),
-            log: () => box.peek('cat /var/log/syslog 2> /dev/null || true'),
-          }),
-        )
-      },
-    }))
-    .concat({
-      name: `in the background: ${STEPS}`,
-      async body(box) {
-        const rc = (verb) => () => box.do(`rc-service beacon-forking ${verb}`)
-        await life(box, {
-          ...byHand(box),
-          start: rc('start'),
-          stop: rc('stop'),
-          reload: rc('reload'),
-          restart: rc('restart'),
-          // OpenRC still believes that the crashed one runs.
-          again: rc('restart'),
-        })
-      },
-    }),
+})
+
+const rc = (service) => (verb) => `rc-service ${service} ${verb}`
+
+for (const [name, made] of [
+  ['supervise-daemon', (text) => text],
+  ['supervise-daemon, a program that ends in start()', unchanged],
+]) {
+  openrc(`${name}: ${STEPS}`, async (box) => {
+    await lay(box, '/etc/init.d/beacon', made(recipe('/etc/init.d/beacon')))
+    const service = rc('beacon')
+    const child = 'ps -o pid= --ppid $(cat /run/supervise-beacon.pid 2> /dev/null || echo 0) || true'
+    await life(
+      box,
+      typed(box, {
+        start: service('start'),
+        stop: service('stop'),
+        reload: service('reload'),
+        restart: service('restart'),
+        pid: async () => Number(await box.peek(child)),
+        log: () => box.peek('cat /var/log/syslog 2> /dev/null || true'),
+      }),
+    )
+  })
 }
 
-export const environments = [runit, s6, openrc]
+openrc(`in the background: ${STEPS}`, async (box) => {
+  const service = (verb) => () => box.do(rc('beacon-forking')(verb))
+  await life(box, {
+    ...byHand(box),
+    start: service('start'),
+    stop: service('stop'),
+    reload: service('reload'),
+    restart: service('restart'),
+    // OpenRC still believes that the crashed one runs.
+    again: service('restart'),
+  })
+})

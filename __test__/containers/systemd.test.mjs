@@ -1,17 +1,19 @@
 // systemd as PID 1, with journald and rsyslog.
 
-import { check, until } from './box.mjs'
-import { isRunning, isStopped, life, look, step } from './life.mjs'
+import assert from 'node:assert/strict'
+import { options } from '../suite.mjs'
+import { until } from './box.mjs'
+import { BEACON_COMMAND, isRunning, isStopped, life, look, STEPS, step } from './life.mjs'
 import { recipe } from './recipes.mjs'
+import { system } from './system.mjs'
 
 const UNITS = '/etc/systemd/system'
-const NODE = '/usr/local/bin/node'
 const notify = recipe(`${UNITS}/beacon.service`)
 const forking = recipe(`${UNITS}/beacon-forking.service`)
 const confined = recipe(`${UNITS}/beacon-confined.service`)
 
 const replaced = (text, from, to) => {
-  check(text.includes(from), `the recipe has ${from}`)
+  assert(text.includes(from), `the recipe has ${from}`)
   return text.replace(from, to)
 }
 const ofType = (type) => replaced(notify, 'Type=notify', `Type=${type}`)
@@ -53,7 +55,7 @@ function underSystemd(box, unit, more = {}) {
 
 function lives(name, unit, text, more) {
   return {
-    name: `${name}: start, ready, log, reload, stop, crash, restart`,
+    name: `${name}: ${STEPS}`,
     async body(box) {
       await install(box, unit, text)
       await life(box, underSystemd(box, unit, more))
@@ -67,22 +69,22 @@ const named = {
   async body(box) {
     const unit = replaced(forking, 'Restart=on-failure', 'PIDFile=/run/beacon.pid\nRestart=no')
     await install(box, 'named', unit)
-    await box.do(`${NODE} /srv/beacon/beacon.mjs start`)
+    await box.do(`${BEACON_COMMAND} start`)
     const { status } = await look(box)
     for (let times = 0; times < 3; times++) {
       const before = await box.peek('stat -c %i /run/beacon.pid')
       const { status: failed } = await box.sh('systemctl start named')
-      check(failed !== 0, 'the unit fails to start')
+      assert(failed !== 0, 'the unit fails to start')
       await until(async () => (await look(box)).locked, 'the pidfile to be back')
-      check((await box.peek('stat -c %i /run/beacon.pid')) !== before, 'systemd had removed the file')
+      assert((await box.peek('stat -c %i /run/beacon.pid')) !== before, 'systemd had removed the file')
       await step('after the failure', () => isRunning(box, status.pid, {}))
-      const again = await box.sh(`${NODE} /srv/beacon/beacon.mjs start`)
-      check(
+      const again = await box.sh(`${BEACON_COMMAND} start`)
+      assert(
         again.status === 1 && again.stderr.includes(`pid ${status.pid}`),
         `a start is refused: ${again.stderr}`,
       )
     }
-    await box.do(`${NODE} /srv/beacon/beacon.mjs stop`)
+    await box.do(`${BEACON_COMMAND} stop`)
     await isStopped(box, {})
     await step('when none runs', async () => {
       await box.do('systemctl start named')
@@ -97,7 +99,7 @@ const named = {
 const occupied = {
   name: 'a unit of any type that fails to start because a daemon runs says so with its pid, and changes nothing',
   async body(box) {
-    await box.do(`${NODE} /srv/beacon/beacon.mjs start`)
+    await box.do(`${BEACON_COMMAND} start`)
     const { status } = await look(box)
     for (const [type, text] of [
       ['notify', notify],
@@ -105,12 +107,12 @@ const occupied = {
     ]) {
       await install(box, `second-${type}`, replaced(text, 'Restart=on-failure', 'Restart=no'))
       const { status: failed } = await box.sh(`systemctl start second-${type}`)
-      check(failed !== 0, `Type=${type} fails to start`)
+      assert(failed !== 0, `Type=${type} fails to start`)
       const journal = await box.do(`journalctl --no-pager -u second-${type}`)
-      check(journal.includes(`already running, with pid ${status.pid}`), `the journal says why: ${journal}`)
+      assert(journal.includes(`already running, with pid ${status.pid}`), `the journal says why: ${journal}`)
       await isRunning(box, status.pid, {})
     }
-    await box.do(`${NODE} /srv/beacon/beacon.mjs stop`)
+    await box.do(`${BEACON_COMMAND} stop`)
     await isStopped(box, {})
   },
 }
@@ -137,7 +139,7 @@ const guide = {
     await isRunning(box, first, how)
     await step('restart', restart)
     const second = await pid()
-    check(second !== first, 'another process')
+    assert(second !== first, 'another process')
     await isRunning(box, second, how)
     await step('stop', stop)
     await isStopped(box, how)
@@ -160,27 +162,27 @@ const CASES = [
   guide,
 ]
 
-/** systemd's version in each release of Debian. */
-const environment = (image, debian, version, more = {}) => ({
-  name: `systemd ${version}, Debian ${debian}`,
-  image,
-  systemd: true,
-  async ready(box) {
-    await until(async () => {
-      const { stdout } = await box.sh('systemctl is-system-running')
-      return /running|degraded/.test(stdout)
-    }, 'systemd')
-  },
-  cases: CASES.map(({ since = 0, ...rest }) => ({
-    ...rest,
-    ...(since > version && { skip: `systemd ${version} does not know it` }),
-  })),
-  ...more,
-})
+/** A system with systemd as PID 1, and in it every test that its version knows. */
+function underVersion(version, debian, image, more = {}) {
+  const inside = system({
+    name: `systemd ${version}, Debian ${debian}`,
+    image,
+    systemd: true,
+    command: ['/sbin/init'],
+    async ready(box) {
+      await until(async () => {
+        const { stdout } = await box.sh('systemctl is-system-running')
+        return /running|degraded/.test(stdout)
+      }, 'systemd')
+    },
+    ...more,
+  })
+  for (const { name, body, since = 0 } of CASES) {
+    inside(name, body, since > version ? `systemd ${version} does not know it` : undefined)
+  }
+}
 
-export const environments = [
-  environment('bookworm-systemd', 'bookworm', 252),
-  environment('trixie-systemd', 'trixie (a newer glibc)', 257),
-  environment('bullseye-systemd', 'bullseye (an older glibc)', 247, { ownModule: true }),
-  environment('sid-systemd', 'sid (the newest glibc)', 259, { full: true }),
-]
+underVersion(252, 'bookworm', 'bookworm-systemd')
+underVersion(257, 'trixie (a newer glibc)', 'trixie-systemd')
+underVersion(247, 'bullseye (an older glibc)', 'bullseye-systemd', { ownModule: true })
+if (options.full) underVersion(259, 'sid (the newest glibc)', 'sid-systemd')

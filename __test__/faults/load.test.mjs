@@ -1,9 +1,11 @@
-// The load: many starts and stops, many daemons at a time, and many who start, stop and kill one
-// daemon at once.
+// The load: many starts and stops, many daemons at a time, and many who start, stop and kill one daemon at once. A
+// sample; with --full all of it, and the report goes to docs/hostile.md.
 
+import ava from 'ava'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { options, report, table } from '../suite.mjs'
 import {
   command,
   daemonOf,
@@ -22,7 +24,7 @@ import {
 const GROWTH = 32 * 2 ** 20
 
 /** Starts and stops `count` times from one process, which says what it holds before and after. */
-export async function cycles(count) {
+async function cycles(count) {
   const w = world()
   try {
     const script = join(w.dir, 'cycles.mjs')
@@ -86,7 +88,7 @@ process.stdout.write(JSON.stringify({ before, after, daemons: fresh.length }))
 }
 
 /** `count` daemons with their own names at a time. */
-export async function many(count) {
+async function many(count) {
   const w = world()
   const wrong = []
   const names = Array.from({ length: count }, (_, i) => `sample-${i}`)
@@ -121,7 +123,7 @@ const RACERS = 8
 const ROUND = 4000
 
 /** Eight that start, stop, restart and kill one daemon, and each other, at random. */
-export async function race(seconds) {
+async function race(seconds) {
   const w = world()
   const wrong = []
   const done = {}
@@ -199,4 +201,49 @@ async function quiet(w) {
   const expected = all.length === 1 ? [0] : [1, 3]
   if (!expected.includes(status) || !stdout.includes(says)) return [`status: ${status}, ${stdout}`]
   return []
+}
+
+const size = options.full
+  ? { cycles: 1000, daemons: 100, seconds: 600 }
+  : { cycles: 50, daemons: 20, seconds: 20 }
+const rows = []
+const notes = []
+
+function load(name, part, note) {
+  ava.serial(name, async (t) => {
+    const begun = performance.now()
+    const { wrong, ...found } = await part()
+    const minutes = (performance.now() - begun) / 60_000
+    rows.push([name, minutes.toFixed(1), wrong.join('; ') || 'none'])
+    if (note !== undefined && wrong.length === 0) notes.push(note(found))
+    t.deepEqual(wrong, [])
+  })
+}
+
+const held = ({ fds, threads, rss }) =>
+  `${fds} descriptors, ${threads} threads and ${(rss / 2 ** 20).toFixed(0)} MiB`
+
+load(
+  `${size.cycles} starts and stops from one process leave nothing in it`,
+  () => cycles(size.cycles),
+  ({ before, after }) => `The process held ${held(before)} before, and ${held(after)} after.`,
+)
+load(`${size.daemons} daemons with their own names run at a time`, () => many(size.daemons))
+load(
+  `after ${RACERS} raced for ${size.seconds} s there is one daemon or none`,
+  () => race(size.seconds),
+  ({ done, rounds }) => {
+    const did = Object.entries(done).map(([verb, count]) => `${count} × ${verb}`)
+    return `The race: ${did.join(', ')}; ${rounds} quiet moments were looked at.`
+  },
+)
+
+if (options.full) {
+  ava.after.always('the report', () =>
+    report(
+      'docs/hostile.md',
+      'load',
+      [table(['load', 'minutes', 'violations'], rows), ...notes].join('\n\n'),
+    ),
+  )
 }

@@ -1,16 +1,9 @@
-// What a person reads: lines as the tests go, and the report in docs/hostile.md.
+// What a full run of the sweep has found, for docs/hostile.md.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import os from 'node:os'
-
-const FILE = 'docs/hostile.md'
-const BEGIN = '<!-- The following is written by `npm run test:faults -- --full`. -->'
-const END = '<!-- /test:faults -->'
-
-export function say(good, name, wrong = []) {
-  console.log(`${good ? 'ok   ' : 'WRONG'} ${name}${wrong.map((line) => `\n  ${line.trimEnd()}`).join('')}`)
-}
+import { table } from '../suite.mjs'
 
 const ROLES = {
   'start launcher/main': 'launcher, from the pidfile to "go"',
@@ -39,11 +32,6 @@ function counts(results, keyOf) {
   return rows
 }
 
-function table(head, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
-}
-
 function machine() {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
@@ -60,17 +48,16 @@ function machine() {
   ]
 }
 
-/** The report of a full run, as Markdown. */
-export function report({ calls, results, loads, seconds }) {
+/** The report, as Markdown. */
+export function summary({ calls, results, minutes }) {
   const wrong = results.filter((r) => r.wrong.length > 0)
   const tried = results.filter((r) => r.reached).length
   const byRole = counts(results, ({ point }) => `${point.sweep} ${point.role}/${point.phase}`)
   const byKind = counts(results, ({ point }) => point.fault)
   const cells = ({ tried, missed, wrong }) => [tried, missed, wrong]
-  const [cycled, , raced] = loads
-  const parts = [
+  return [
     table(['The last full run', ''], machine()),
-    `${calls.length} system calls, ${results.length} points, ${tried} of them reached; ${(seconds / 60).toFixed(0)} ` +
+    `${calls.length} system calls, ${results.length} points, ${tried} of them reached; ${minutes.toFixed(0)} ` +
       `minutes. **Violations: ${wrong.length === 0 ? 'none' : wrong.length}.**`,
     table(
       ['process', 'points tried', 'not reached', 'violations'],
@@ -83,34 +70,5 @@ export function report({ calls, results, loads, seconds }) {
       [...byKind].sort(([, a], [, b]) => b.tried - a.tried).map(([kind, row]) => [kind, ...cells(row)]),
     ),
     ...wrong.map(({ name, wrong }) => `- ${name}: ${wrong.join('; ')}`),
-    table(
-      ['load', 'minutes', 'violations'],
-      loads.map(({ name, seconds, wrong }) => [
-        name,
-        (seconds / 60).toFixed(1),
-        wrong.length === 0 ? 'none' : wrong.join('; '),
-      ]),
-    ),
-  ]
-  if (cycled?.after) {
-    const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
-    parts.push(
-      `The process that started and stopped them held ${cycled.before.fds} descriptors, ` +
-        `${cycled.before.threads} threads and ${mebibytes(cycled.before.rss)} before, and ${cycled.after.fds}, ` +
-        `${cycled.after.threads} and ${mebibytes(cycled.after.rss)} after.`,
-    )
-  }
-  if (raced?.done) {
-    const did = Object.entries(raced.done).map(([verb, count]) => `${count} × ${verb}`)
-    parts.push(`The race: ${did.join(', ')}; ${raced.rounds} quiet moments were looked at.`)
-  }
-  return parts.join('\n\n')
-}
-
-/** Puts the report in its place in docs/hostile.md. */
-export function write(text) {
-  const page = readFileSync(FILE, 'utf8')
-  const [head] = page.split(BEGIN)
-  const tail = page.split(END)[1] ?? '\n'
-  writeFileSync(FILE, `${head}${BEGIN}\n\n${text}\n\n${END}${tail}`)
+  ].join('\n\n')
 }

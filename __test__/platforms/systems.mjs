@@ -3,9 +3,9 @@
 
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
-import { Release, run } from './debian.mjs'
-import { once, pip } from './tools.mjs'
-import { cache, GLIBC } from './targets.mjs'
+import { Release, run } from '../../scripts/platforms/debian.mjs'
+import { once, pip } from '../../scripts/platforms/tools.mjs'
+import { cache, GLIBC } from '../../scripts/platforms/targets.mjs'
 
 const runtimes = `${cache}runtimes/`
 const DEBIAN_CPU = { x64: 'amd64', arm64: 'arm64' }
@@ -68,7 +68,7 @@ function onOldGlibc(into) {
   rmSync(`${into}/toolchain`, { recursive: true })
 }
 
-export const RUNTIMES = [
+export const SYSTEMS = [
   {
     platform: 'linux-x64-gnu',
     name: `Node 22, glibc ${GLIBC}`,

@@ -1,5 +1,4 @@
-// What must hold of a daemon on every runtime and in every form: its start, status, signals, log and
-// end. A check gives what is wrong, in words.
+// What must hold of a daemon on every runtime and in every form: its start, status, signals, log and end.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { Place, proc, until } from 'tsdaemonize/testing'
@@ -7,43 +6,36 @@ import { Place, proc, until } from 'tsdaemonize/testing'
 const SIGNALS = ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGINT', 'SIGPIPE', 'SIGCHLD']
 
 /** Tries one cell of the matrix. */
-export async function check(cell, project) {
-  const wrong = []
-  const expect = (good, what) => {
-    if (!good) wrong.push(what)
-  }
+export async function check(t, cell, project) {
+  t.timeout(5 * 60_000)
   const place = new Place()
   try {
-    if (cell.refused) await checkRefusal(cell, place, project, expect)
-    else await checkDaemon(cell, place, project, expect)
-  } catch (error) {
-    wrong.push(String(error.stack ?? error), ...(error.stderr ? [error.stderr] : []))
+    await (cell.refused ? checkRefusal : checkDaemon)(t, cell, place, project)
   } finally {
     await place.end()
   }
-  return wrong
 }
 
-async function checkDaemon(cell, place, project, expect) {
+async function checkDaemon(t, cell, place, project) {
   const { script, ...made } = await cell.make(project, place.dir)
   const how = { execPath: cell.execPath, ...made, cwd: project }
   const run = (...args) => place.run(script, args, how)
 
   const daemon = await place.start(script, ['start', 'x y', '--flag'], how)
-  expect(daemon.stderr === '', `start printed ${daemon.stderr}`)
+  t.is(daemon.stderr, '', 'what start prints')
   await place.message('argv ["start","x y","--flag"]')
   // A daemon of Deno has the permissions of its launcher, and no others.
   if (cell.runtime === 'Deno') await place.message(`net: ${cell.net ?? 'granted'}`)
   const { session, tty, fd, environ, status } = daemon.proc
-  expect(session !== proc(process.pid).session, 'it is in the session of its launcher')
-  expect(tty === 0, 'it has a controlling terminal')
-  expect(status.Umask === '0022', `its umask is ${status.Umask}`)
-  expect(
-    [0, 1, 2].every((number) => fd[number] === '/dev/null'),
-    'its streams do not lead to /dev/null',
+  t.not(session, proc(process.pid).session, 'it is not in the session of its launcher')
+  t.is(tty, 0, 'it has no controlling terminal')
+  t.is(status.Umask, '0022')
+  t.deepEqual([fd[0], fd[1], fd[2]], Array(3).fill('/dev/null'), 'where its streams lead')
+  t.false(
+    Object.keys(environ).some((name) => name.startsWith('TSDAEMONIZE')),
+    'a trace in its environment',
   )
-  expect(!Object.keys(environ).some((name) => name.startsWith('TSDAEMONIZE')), 'a trace in its environment')
-  expect(String(place.processes()) === String(daemon.pid), 'there are other processes')
+  t.deepEqual(place.processes(), [daemon.pid], 'there are no other processes')
 
   for (const signal of SIGNALS) {
     await daemon.kill(signal)
@@ -52,44 +44,45 @@ async function checkDaemon(cell, place, project, expect) {
   }
 
   const asked = JSON.parse((await run('status', '--json')).stdout)
-  expect(asked.state === 'running' && asked.pid === daemon.pid, `status says ${JSON.stringify(asked)}`)
+  t.like(asked, { state: 'running', pid: daemon.pid })
   const second = await run('start')
-  expect(second.status === 1, `a second start ended with ${second.status}`)
-  expect(second.stderr.includes(`already running, with pid ${daemon.pid}`), `and said ${second.stderr}`)
+  t.is(second.status, 1, 'a second start')
+  t.true(second.stderr.includes(`already running, with pid ${daemon.pid}`), second.stderr)
 
-  expect((await run('reload')).status === 0, 'reload failed')
+  t.is((await run('reload')).status, 0, 'reload')
   await place.message('got SIGHUP')
   // Once more: Deno takes it for its debugger's only some time after its boot, and opens the port late.
   await daemon.kill('SIGUSR1')
-  expect((await run('status')).status === 0, 'status after SIGUSR1')
-  expect(listening(daemon.pid).length === 0, 'SIGUSR1 has opened a port')
+  t.is((await run('status')).status, 0, 'status after SIGUSR1')
+  t.deepEqual(listening(daemon.pid), [], 'the ports that SIGUSR1 has opened')
 
   const stopped = await run('stop')
-  expect(stopped.status === 0, `stop ended with ${stopped.status}: ${stopped.stderr}`)
+  t.is(stopped.status, 0, stopped.stderr)
   await place.message('Received SIGTERM. Exiting.')
   await place.message('the end')
-  expect((await run('status')).status === 3, 'status after the stop')
+  t.is((await run('status')).status, 3, 'status after the stop')
 
   const attached = await place.start(script, ['run'], how)
   const { signal } = await attached.stop()
-  expect(signal === 'SIGTERM', 'attached, it had to be killed')
-  expect((await attached.exit).status === 0, `attached, it ended with ${(await attached.exit).status}`)
+  t.is(signal, 'SIGTERM', 'what ended it, attached')
+  t.is((await attached.exit).status, 0, 'attached')
 
   const failed = await place.run(script, ['start'], { ...how, env: { FAIL: '1' } })
-  expect(failed.status === 1, `a start that fails ended with ${failed.status}`)
-  expect(failed.stderr.includes('setup failed'), `and said ${failed.stderr}`)
+  t.is(failed.status, 1, 'a start that fails')
+  t.true(failed.stderr.includes('setup failed'), failed.stderr)
   await until(() => place.processes().length === 0, 'the end of all')
-  expect(readdirSync(place.runtimeDirectory).length === 0, 'a pidfile is left')
+  t.deepEqual(readdirSync(place.runtimeDirectory), [], 'no pidfile is left')
 }
 
 /** What cannot be a daemon says so, and what to do. */
-async function checkRefusal(cell, place, project, expect) {
+async function checkRefusal(t, cell, place, project) {
   const [flag, ...rest] = cell.refused
   const { status, stderr } = await place.run(flag, rest, { execPath: cell.execPath, cwd: project })
-  expect(status === 1, `it ended with ${status}`)
-  expect(/script/.test(stderr) && !/\n {4}at /.test(stderr), `it said ${stderr}`)
-  expect(place.processes().length === 0, 'there are processes')
-  expect(readdirSync(place.runtimeDirectory).length === 0, 'a pidfile is left')
+  t.is(status, 1)
+  t.regex(stderr, /script/)
+  t.notRegex(stderr, /\n {4}at /)
+  t.deepEqual(place.processes(), [])
+  t.deepEqual(readdirSync(place.runtimeDirectory), [], 'no pidfile is left')
 }
 
 /** The TCP sockets that a process listens on, by their inodes (proc_pid_net(5)). */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
-import { bunPath, denoPath, LINES, nodeOf, postjectPath } from '../nodes.mjs'
+import { bunPath, denoPath, LINES, nodeOf, postjectPath } from '../../scripts/nodes.mjs'
 
 const execute = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
