@@ -68,11 +68,7 @@ export function readElf(file) {
   return { bytes, sections: sections.map(({ name }) => name), symbols }
 }
 
-const isNewer = (version, than) => {
-  const [major, minor] = version.split('.').map(Number)
-  const [majorThan, minorThan] = than.split('.').map(Number)
-  return major > majorThan || (major === majorThan && minor > minorThan)
-}
+const isNewer = (version, than) => version.localeCompare(than, 'en', { numeric: true }) > 0
 
 /** What is wrong with the symbols that a gnu binary needs. */
 export function wrongSymbols({ symbols }, newest = GLIBC) {
@@ -103,7 +99,7 @@ export function wrongProgram(elf) {
 }
 
 /** What tells of the machine that built it. */
-export function wrongPaths(bytes) {
+function wrongPaths(bytes) {
   const paths = [root.slice(0, -1), process.env.CARGO_HOME ?? `${homedir()}/.cargo`, `${homedir()}/.rustup`]
   return [...paths, '/.cargo/', '/usr/src/rust']
     .filter((path) => bytes.includes(path))
