@@ -95,7 +95,10 @@ export function wrongFile({ bytes, sections }, largest = LARGEST) {
 /** What is wrong with the executable for Linux. One that needs a loader needs the libraries of one system. */
 export function wrongProgram(elf) {
   const wrong = wrongFile(elf, LARGEST_PROGRAM)
-  return elf.sections.includes('.interp') ? ['is not static', ...wrong] : wrong
+  if (elf.sections.includes('.interp')) wrong.push('is not static')
+  // e_type of elf(5): ET_DYN is 3.
+  if (elf.bytes.readUInt16LE(16) !== 3) wrong.push('lies at a fixed address')
+  return wrong
 }
 
 /** What tells of the machine that built it. */

@@ -33,8 +33,8 @@ export function build(target) {
     what: ['--package=tsdaemonize-program'],
     triple: triple.replace(/gnu$/, 'musl'),
     dir: `${products}/program`,
-    // zig brings what a program starts with, too.
-    flags: os === 'linux' ? ['-Clink-self-contained=no'] : [],
+    // zig brings what a program starts with, too, and would place it at a fixed address.
+    flags: os === 'linux' ? ['-Clink-self-contained=no', '-Clink-arg=-pie'] : [],
   })
   copyFileSync(`${program}/${PROGRAM}`, artifacts + programOf(target))
 }
