@@ -5,6 +5,7 @@ import {
   asRoot,
   command,
   isAlive,
+  isRoot,
   pidIn,
   place,
   printed,
@@ -12,10 +13,12 @@ import {
   run,
   sample,
   test,
+  testIf,
   until,
 } from './kit.mjs'
 import { assertAll, local, logging, numbers, opening, receive } from './receivers.mjs'
 import { restartedDuring } from './restarted.mjs'
+import { faults, withStrace } from './strace.mjs'
 
 for (const kind of ['datagram', 'stream']) {
   test(`of a stream of messages to a logger (${kind}) that is restarted all arrive, in order, none twice`, async (t) => {
@@ -359,6 +362,68 @@ test('LOG_PERROR writes to stderr as well, each message once, also while the log
   t.is(lines[0], 'perror: number 0')
   await receiver.stop()
 })
+
+test('LOG_PERROR does not wait for a logger that takes nothing, nor for what was logged without it', async (t) => {
+  const p = place(t)
+  const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+  receiver.signal('SIGSTOP')
+  const script = p.write(
+    'full.mjs',
+    logging(`
+    syslog.openlog('full', 0, syslog.LOG_USER, transport)
+    for (let n = 0; n < 3000; n++) syslog.syslog('number ' + n)
+    await syslog.flush(100)
+    syslog.openlog('shown', syslog.LOG_PERROR, syslog.LOG_USER, transport)
+    for (const word of ['one', 'two']) {
+      syslog.syslog(word)
+      while (!fs.existsSync(process.env.DIR + '/' + word)) await sleep(5)
+    }
+    process.exit()`),
+  )
+  const running = run(p, script, [], { env: local(p) })
+  let told = ''
+  running.child.stderr.on('data', (data) => {
+    told += data
+  })
+  for (const word of ['one', 'two']) {
+    await until(() => told.includes(`shown: ${word}\n`), `'${word}' on stderr`)
+    p.write(word, '')
+  }
+  receiver.signal('SIGCONT')
+  const { status, stderr } = await running
+  t.deepEqual([status, stderr], [0, 'shown: one\nshown: two\n'])
+  await receiver.stop()
+})
+
+// A try to reach the logger takes longer than the end of a process waits for one that was never reached.
+const SLOW = faults('connect:delay_enter=300000')
+
+for (const [option, shown] of [
+  ['LOG_PERROR', ({ stderr }) => stderr],
+  ['LOG_CONS', ({ console }) => fs.readFileSync(console, 'utf8')],
+]) {
+  const title = `${option} shows the last words of a process, however long a try to reach the logger takes`
+  testIf(isRoot && withStrace === test)(title, async (t) => {
+    const p = place(t)
+    const console = p.write('console', '')
+    const script = p.write(
+      'last.mjs',
+      logging(`
+      syslog.openlog('last', syslog.${option}, syslog.LOG_USER, transport)
+      syslog.syslog('first')
+      await sleep(50)
+      syslog.syslog('last words')
+      process.exit()`),
+    )
+    // Nobody listens there. Where there is no such file, stderr would get the messages in any case.
+    p.write('log', '')
+    const inside = 'mount --bind "$1" /dev/console && shift && exec "$@"'
+    const args = ['-m', 'sh', '-c', inside, 'sh', console, 'strace', ...SLOW, process.execPath, script]
+    const ended = await command(p, 'unshare', args, { env: local(p) })
+    t.is(ended.status, 0, ended.stderr)
+    t.true(shown({ ...ended, console }).includes('last: last words\n'))
+  })
+}
 
 asRoot(
   'LOG_CONS writes to the console what the logger does not get, and the logger gets it later',

@@ -45,6 +45,10 @@ mod config {
         pub fn unopened() -> Self {
             Self { transport: 0 }
         }
+
+        pub fn is_shown(&self) -> bool {
+            false
+        }
     }
 }
 

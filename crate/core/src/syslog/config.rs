@@ -118,11 +118,20 @@ impl Config {
         self.has(libc::LOG_PID).then(std::process::id)
     }
 
+    /// Whether stderr or the console is to get messages that the logger does not get yet.
+    pub fn is_shown(&self) -> bool {
+        self.has(libc::LOG_PERROR | libc::LOG_CONS)
+    }
+
     /// How long the end of a process waits for a logger that was never reached: not at all where there
-    /// is none, unless messages go to stderr.
+    /// is none, unless stderr gets the messages in its place.
     pub fn patience(&self) -> Duration {
-        let is_shown = self.attached || self.has(libc::LOG_PERROR);
-        let is_missing = self.transport.path().is_some_and(|path| !path.exists());
-        if is_missing && !is_shown { Duration::ZERO } else { UNREACHABLE }
+        let is_missing =
+            self.transport.path().is_some_and(|path| matches!(path.try_exists(), Ok(false)));
+        match (is_missing, self.attached) {
+            (true, true) => Duration::MAX,
+            (true, false) => Duration::ZERO,
+            (false, _) => UNREACHABLE,
+        }
     }
 }

@@ -69,6 +69,8 @@ macro_rules! empty_queue {
             drained: Condvar::new(),
             done: AtomicU64::new(0),
             done_bytes: AtomicU64::new(0),
+            to_show: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
             flushes: AtomicUsize::new(0),
         }
     };
@@ -88,6 +90,10 @@ pub(crate) struct Queue {
     /// does not need it for every few messages.
     pub done: AtomicU64,
     pub done_bytes: AtomicU64,
+    /// The number of the last message that stderr or the console is to get as well, and of the last one that
+    /// they have. Neither waits for a logger.
+    pub to_show: AtomicU64,
+    pub shown: AtomicU64,
     /// How many flushes are waiting.
     pub flushes: AtomicUsize,
 }
@@ -167,6 +173,9 @@ impl Queue {
                 waiting.tell_gap();
                 note(waiting.accepted + 1);
                 waiting.append(priority, text, fields);
+                if waiting.config.is_shown() {
+                    self.to_show.store(waiting.accepted, Ordering::SeqCst);
+                }
             } else {
                 waiting.gap += 1;
                 waiting.dropped += 1;
@@ -199,6 +208,11 @@ impl Queue {
             waiting.sleep = Sleep::No;
             self.filled.notify_one();
         }
+    }
+
+    /// The logger was tried, and never reached, and nothing else is to get the messages.
+    fn has_given_up(&self, waiting: &Waiting) -> bool {
+        waiting.unreachable && !waiting.reached && !self.owes_showing()
     }
 
     fn has_drained(&self, waiting: &Waiting) -> bool {
@@ -236,15 +250,28 @@ impl Queue {
         into.text.extend_from_slice(&more.text);
     }
 
-    /// Waits for a while, at most until somebody flushes.
-    pub fn pause(&self, time: Duration) {
+    /// Waits for a while; `true` where that was cut short: somebody flushes.
+    pub fn pause(&self, time: Duration) -> bool {
         let mut guard = self.lock();
         if let Some(waiting) = guard.as_mut() {
             waiting.sleep = Sleep::Pausing;
         }
         guard = self.filled.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0;
-        if let Some(waiting) = guard.as_mut() {
-            waiting.sleep = Sleep::No;
+        let sleep = guard.as_mut().map(|waiting| std::mem::replace(&mut waiting.sleep, Sleep::No));
+        sleep == Some(Sleep::No)
+    }
+
+    /// Whether stderr or the console is still to get a message.
+    pub fn owes_showing(&self) -> bool {
+        let shown = self.shown.load(Ordering::SeqCst).max(self.done.load(Ordering::SeqCst));
+        shown < self.to_show.load(Ordering::SeqCst)
+    }
+
+    /// Stderr and the console have what they are to get of so many messages, counted from the first ever.
+    pub fn note_shown(&self, count: u64) {
+        self.shown.store(count, Ordering::SeqCst);
+        if self.flushes.load(Ordering::SeqCst) > 0 {
+            self.with(|_| self.drained.notify_all());
         }
     }
 
@@ -293,11 +320,13 @@ impl Queue {
         self.with(|waiting| {
             note(&config);
             let elsewhere = config.transport != waiting.config.transport;
+            let starts_to_show = config.is_shown() && !waiting.config.is_shown();
             waiting.reached &= !elsewhere;
             waiting.config = Arc::new(config);
             waiting.opened += 1;
             waiting.append_control(false);
-            if at_once || (elsewhere && waiting.sender != Sender::None) {
+            let is_news = elsewhere || starts_to_show;
+            if at_once || (is_news && waiting.sender != Sender::None) {
                 self.wake(waiting, Sleep::Pausing);
             }
         });
@@ -322,17 +351,17 @@ impl Queue {
         self.ask(at_rest).unwrap_or(true)
     }
 
-    /// Whether all is sent, or the logger was tried, never reached, and is not worth a wait.
+    /// Whether all is sent; or it is shown, and the logger was tried, never reached, and is not worth a wait.
     pub fn is_settled(&self, never_reached: impl Fn(&Config) -> Duration) -> bool {
         let settled = |waiting: &Waiting| {
-            let in_vain = waiting.has_given_up() && never_reached(&waiting.config).is_zero();
+            let in_vain = self.has_given_up(waiting) && never_reached(&waiting.config).is_zero();
             self.has_drained(waiting) || in_vain
         };
         self.ask(settled).unwrap_or(true)
     }
 
     /// Waits until all is sent; `false` when the time was up first. `never_reached` says how long to wait
-    /// for a logger that never was, `send_here` sends where there is no thread for it.
+    /// for a logger that never was, once all is shown; `send_here` sends where there is no thread for it.
     pub fn wait_drained(
         &self,
         timeout: Duration,
@@ -348,7 +377,7 @@ impl Queue {
                 break true;
             }
             let limit =
-                if waiting.has_given_up() { never_reached(&waiting.config) } else { timeout };
+                if self.has_given_up(waiting) { never_reached(&waiting.config) } else { timeout };
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break false;
@@ -447,10 +476,5 @@ impl Waiting {
                 format!("{dropped} messages were dropped: the logger did not take them in time");
             self.append(libc::LOG_WARNING, text.as_bytes(), &[]);
         }
-    }
-
-    /// The logger was tried, and never reached.
-    fn has_given_up(&self) -> bool {
-        self.unreachable && !self.reached
     }
 }

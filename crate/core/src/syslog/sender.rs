@@ -29,8 +29,8 @@ use crate::thread;
 /// The time between two tries to reach a logger: at first, and, as it is doubled, at most.
 const RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-/// While the sender waits, a message with LOG_PERROR is on stderr within this.
-const PRINTING: Duration = Duration::from_millis(100);
+/// While the sender waits for the logger, stderr and the console get a message within this.
+const SHOWING: Duration = Duration::from_millis(100);
 /// So many messages may be on their way to a logger that acknowledges them, and this often the sender
 /// looks whether they have arrived.
 const ON_THE_WAY: usize = 4096;
@@ -52,17 +52,35 @@ impl Window {
     /// The messages up to the next control entry.
     fn messages(&self) -> impl Iterator<Item = (i32, Record<'_>)> {
         let mut at = self.begin;
-        let mut part = move |length: usize| {
-            at += length;
-            self.batch.text.get(at - length..at).unwrap_or(&[])
-        };
-        self.batch.entries.iter().map_while(move |entry| match *entry {
-            Entry::Message { priority, time, text, fields } => {
-                let (text, fields) = (part(text), Fields(part(fields)));
-                Some((priority, Record { facility: facility(priority), time, text, fields }))
+        self.batch.entries.iter().map_while(move |entry| self.message(entry, &mut at))
+    }
+
+    /// All messages, and how each is made: as `config` says at first, and an `openlog` after `ahead` from there.
+    fn all<'a>(
+        &'a self,
+        mut config: &'a Config,
+        ahead: u64,
+    ) -> impl Iterator<Item = (&'a Config, i32, Record<'a>)> {
+        let mut at = self.begin;
+        self.batch.entries.iter().filter_map(move |entry| {
+            if let Entry::Open(next, number) = entry
+                && *number > ahead
+            {
+                config = next;
             }
-            _ => None,
+            self.message(entry, &mut at).map(|(priority, record)| (config, priority, record))
         })
+    }
+
+    /// The message of an entry, if it is one, whose text begins at `at`; then the next text begins there.
+    fn message(&self, entry: &Entry, at: &mut usize) -> Option<(i32, Record<'_>)> {
+        let Entry::Message { priority, time, text, fields } = *entry else { return None };
+        let mut part = |length: usize| {
+            *at += length;
+            self.batch.text.get(*at - length..*at).unwrap_or(&[])
+        };
+        let (text, fields) = (part(text), Fields(part(fields)));
+        Some((priority, Record { facility: facility(priority), time, text, fields }))
     }
 
     /// Removes messages from the front; returns how many bytes they had.
@@ -177,11 +195,13 @@ impl Sender {
                 self.window.refill(&self.common.queue);
                 continue;
             }
-            self.print();
+            self.show(false);
             match self.send_some() {
                 Ok(()) => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(Errno::ENOBUFS | Errno::ENOMEM) => self.common.queue.pause(PATIENCE),
+                Err(Errno::ENOBUFS | Errno::ENOMEM) => {
+                    self.common.queue.pause(PATIENCE);
+                }
                 Err(Errno::EMSGSIZE) => self.shorten(),
                 Err(_) if deadline.is_some_and(|at| Instant::now() >= at) => self.disconnect(),
                 Err(errno) => self.lost(errno),
@@ -272,29 +292,52 @@ impl Sender {
         }
     }
 
-    /// LOG_PERROR: stderr gets each message once, and waits for no logger.
-    fn print(&mut self) {
-        if !self.config.has(libc::LOG_PERROR) {
+    /// Shows what stderr, and while the logger cannot be reached the console, is to get. They wait for no
+    /// logger, so this takes in what has come meanwhile.
+    fn show(&mut self, is_unreachable: bool) {
+        let queue = &self.common.queue;
+        let done = queue.done.load(Ordering::SeqCst);
+        let shown = if is_unreachable { self.printed.min(self.consoled) } else { self.printed };
+        if done + shown as u64 >= queue.to_show.load(Ordering::SeqCst) {
             return;
         }
-        for (index, (priority, record)) in self.window.messages().enumerate().skip(self.printed) {
+        queue.add_entries(&mut self.window.batch);
+        self.print();
+        if is_unreachable {
+            self.show_on_console();
+        }
+        queue.note_shown(done + self.printed.min(self.consoled) as u64);
+    }
+
+    /// LOG_PERROR: stderr gets each message once.
+    fn print(&mut self) {
+        let messages = self.window.all(&self.config, self.ahead).enumerate();
+        for (index, (config, priority, record)) in messages.skip(self.printed) {
             self.printed = index + 1;
-            if priority & TOLD == 0 && !self.common.reaches_stderr(&self.config) {
-                write_stderr(&plain(&self.config, &record));
+            if self.consoled == index && !config.has(libc::LOG_CONS) {
+                self.consoled = index + 1;
+            }
+            let is_told = priority & TOLD != 0 || self.common.reaches_stderr(config);
+            if config.has(libc::LOG_PERROR) && !is_told {
+                write_stderr(&plain(config, &record));
             }
         }
     }
 
-    /// Waits before the logger is tried again.
+    /// Waits before the logger is tried again, at most until somebody flushes.
     fn back_off(&mut self) {
         let end = Instant::now() + self.retry;
         self.retry = (self.retry * 2).min(LONGEST_RETRY);
-        while self.config.has(libc::LOG_PERROR) && Instant::now() + PRINTING < end {
-            self.common.queue.pause(PRINTING);
-            self.common.queue.add_entries(&mut self.window.batch);
-            self.print();
+        loop {
+            self.show(true);
+            let left = end.saturating_duration_since(Instant::now());
+            let shows = self.common.queue.newest_config().0.is_shown();
+            if self.common.queue.pause(if shows { left.min(SHOWING) } else { left })
+                || Instant::now() >= end
+            {
+                return;
+            }
         }
-        self.common.queue.pause(end.saturating_duration_since(Instant::now()));
     }
 
     /// Formats the next messages.
@@ -369,10 +412,6 @@ impl Sender {
             // Once at once: a logger that was restarted may be there already.
             return;
         }
-        if self.config.has(libc::LOG_CONS) {
-            self.common.queue.add_entries(&mut self.window.batch);
-            self.show_on_console();
-        }
         self.back_off();
     }
 
@@ -386,18 +425,24 @@ impl Sender {
                 write_stderr(&plain(&self.config, &record));
             }
         }
-        self.printed = count;
+        self.printed = self.printed.max(count);
         self.done(count);
     }
 
     /// LOG_CONS. The messages are kept for the logger all the same.
     fn show_on_console(&mut self) {
         let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-        let console = OpenOptions::new().write(true).custom_flags(flags).open("/dev/console");
-        let Ok(mut console) = console else { return };
-        for (index, (_, record)) in self.window.messages().enumerate().skip(self.consoled) {
+        let mut console = None;
+        let messages = self.window.all(&self.config, self.ahead).enumerate();
+        for (index, (config, _, record)) in messages.skip(self.consoled) {
             self.consoled = index + 1;
-            let _ = console.write_all(&plain(&self.config, &record));
+            if config.has(libc::LOG_CONS) {
+                let open =
+                    || OpenOptions::new().write(true).custom_flags(flags).open("/dev/console");
+                if let Ok(console) = console.get_or_insert_with(open) {
+                    let _ = console.write_all(&plain(config, &record));
+                }
+            }
         }
     }
 }
