@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tsdaemonize_core::accounts::{group_by_name, user_by_name};
 use tsdaemonize_core::error::Error;
 use tsdaemonize_core::privileges::{
-    self, Capability, Confinement, Identity, Landlock, Limit, Whom,
+    self, Capability, Confinement, Dropped, Identity, Landlock, Limit, Whom,
 };
 
 const CHILD: &str = "TSDAEMONIZE_TEST_CHILD";
@@ -53,6 +53,11 @@ fn drop(user: Option<&str>, group: Option<&str>) -> Result<Identity, Error> {
     drop_warned(user, group, "no-such-daemon").map(|(identity, _)| identity)
 }
 
+/// Drops privileges, with nobody to tell of a new root directory.
+fn drop_privileges(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped, Error> {
+    privileges::drop(whom, confinement, &|enter| enter())
+}
+
 /// The new identity, and the warnings.
 fn drop_warned(
     user: Option<&str>,
@@ -65,7 +70,7 @@ fn drop_warned(
         daemon_name: daemon_name.to_owned(),
         files: Vec::new(),
     };
-    let dropped = privileges::drop(Some(&whom), &Confinement::default())?;
+    let dropped = drop_privileges(Some(&whom), &Confinement::default())?;
     Ok((dropped.identity.unwrap(), dropped.warnings))
 }
 
@@ -385,7 +390,7 @@ fn drop_beside_a_spoiled_thread(
         theirs.wait();
     });
     barrier.wait();
-    let error = privileges::drop(Some(&nobody()), confinement).unwrap_err();
+    let error = drop_privileges(Some(&nobody()), confinement).unwrap_err();
     barrier.wait();
     other.join().unwrap();
     error
@@ -478,7 +483,7 @@ fn a_way_back_to_root_is_found_by_trying_it() {
         let keep = Capability { name: "CAP_SETUID".to_owned(), bit: 7 };
         let capabilities = (number == 5).then(|| vec![keep]);
         let confinement = Confinement { capabilities, ..Confinement::default() };
-        let dropped = privileges::drop(Some(&nobody()), &confinement);
+        let dropped = drop_privileges(Some(&nobody()), &confinement);
         if number == 5 {
             dropped.unwrap();
             return;
@@ -517,7 +522,7 @@ fn no_new_privs_comes_with_whatever_is_given_up() {
             }
         };
         let own = fs::File::open("/proc/thread-self/status").unwrap();
-        privileges::drop(None, &confinement).unwrap();
+        drop_privileges(None, &confinement).unwrap();
         let status = std::io::read_to_string(own).unwrap();
         assert!(status.contains(&format!("NoNewPrivs:\t{expected}\n")), "{number}: {status}");
     });
@@ -536,7 +541,7 @@ fn what_this_kernel_lacks_is_refused() {
             _ => (asked, libc::PR_SET_NO_NEW_PRIVS, "Cannot set no_new_privs"),
         };
         spoil(libc::SYS_prctl, Some(option), libc::EINVAL as u32);
-        let error = privileges::drop(None, &confinement).unwrap_err();
+        let error = drop_privileges(None, &confinement).unwrap_err();
         assert!(error.message.contains(words), "{error}");
         assert_eq!((error.errno, error.syscall), (Some(libc::EINVAL), Some("prctl")));
         // Of ids and capabilities, nothing has changed then.
@@ -635,7 +640,7 @@ fn files_become_the_new_users_and_one_that_cannot_is_a_warning() {
         fs::remove_file(&path).unwrap();
         let closed = 9999;
         let whom = Whom { files: vec![file.as_raw_fd(), closed], ..nobody() };
-        let dropped = privileges::drop(Some(&whom), &Confinement::default()).unwrap();
+        let dropped = drop_privileges(Some(&whom), &Confinement::default()).unwrap();
         let identity = dropped.identity.unwrap();
         let found = file.metadata().unwrap();
         assert_eq!((found.uid(), found.gid()), (identity.uid, identity.gid));
@@ -657,7 +662,7 @@ fn what_is_kept_is_in_every_set_of_every_thread_and_nothing_else() {
         let keep = Capability { name: "CAP_NET_BIND_SERVICE".to_owned(), bit: 10 };
         let confinement = Confinement { capabilities: Some(vec![keep]), ..Confinement::default() };
         let drop = || {
-            privileges::drop(Some(&nobody()), &confinement).unwrap();
+            drop_privileges(Some(&nobody()), &confinement).unwrap();
             assert_kept();
             thread::spawn(assert_kept).join().unwrap();
             // It is a right that one can use, and no other is left to be had.
@@ -675,7 +680,7 @@ fn what_one_has_not_got_cannot_be_kept() {
             let keep = Capability { name: name.to_owned(), bit };
             let capabilities = Some(vec![keep]);
             let confinement = Confinement { capabilities, ..Confinement::default() };
-            privileges::drop(Some(&nobody()), &confinement).unwrap_err()
+            drop_privileges(Some(&nobody()), &confinement).unwrap_err()
         };
         let error = asked("CAP_FUTURE", 63);
         assert_eq!((error.errno, error.partial), (Some(libc::EINVAL), false));
@@ -688,7 +693,7 @@ fn what_one_has_not_got_cannot_be_kept() {
         // Without CAP_SETPCAP the bounding set cannot be emptied.
         set_capabilities(1 << 6 | 1 << 7);
         let confinement = Confinement { capabilities: Some(vec![]), ..Confinement::default() };
-        let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+        let error = drop_privileges(Some(&nobody()), &confinement).unwrap_err();
         assert!(error.message.contains("takes CAP_SETPCAP"), "{error}");
         assert_eq!(status("Uid"), [0; 4]);
     });
@@ -755,7 +760,7 @@ fn limits_and_priorities_are_set_for_every_thread() {
             assert_eq!(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }, 7);
         }
         let drop = || {
-            assert_eq!(privileges::drop(None, &confinement).unwrap().identity, None);
+            assert_eq!(drop_privileges(None, &confinement).unwrap().identity, None);
             assert_nice();
             let limits = fs::read_to_string("/proc/self/limits").unwrap();
             let of = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap();
@@ -770,7 +775,7 @@ fn limits_and_priorities_are_set_for_every_thread() {
             limits: vec![limit("nofile", Some(200), Some(100))],
             ..Confinement::default()
         };
-        let error = privileges::drop(None, &above).unwrap_err();
+        let error = drop_privileges(None, &above).unwrap_err();
         assert_eq!((error.errno, error.syscall), (Some(libc::EINVAL), Some("setrlimit")));
         become_without_help(3_999_999_998, 3_999_999_998, &[]);
         for (confinement, syscall) in [
@@ -784,7 +789,7 @@ fn limits_and_priorities_are_set_for_every_thread() {
                 "setrlimit",
             ),
         ] {
-            let error = privileges::drop(None, &confinement).unwrap_err();
+            let error = drop_privileges(None, &confinement).unwrap_err();
             assert_eq!(error.syscall, Some(syscall), "{error}");
         }
     });
@@ -801,7 +806,7 @@ fn nothing_leads_out_of_a_new_root() {
             ..Confinement::default()
         };
         let refused = |confinement: &Confinement, words: &str| {
-            let error = privileges::drop(Some(&nobody()), confinement).unwrap_err();
+            let error = drop_privileges(Some(&nobody()), confinement).unwrap_err();
             assert!(!error.partial && error.message.contains(words), "{error}");
             assert_eq!(status("Uid"), [0; 4]);
         };
@@ -822,7 +827,7 @@ fn nothing_leads_out_of_a_new_root() {
         let inside = fs::File::open(&root).unwrap();
         let root_then = fs::metadata(&root).unwrap();
         let drop = || {
-            let dropped = privileges::drop(Some(&nobody()), &to(&root)).unwrap();
+            let dropped = drop_privileges(Some(&nobody()), &to(&root)).unwrap();
             assert_eq!(dropped.warnings, [""; 0]);
         };
         beside_others(
@@ -866,7 +871,7 @@ fn a_directory_that_only_seems_to_be_in_the_new_root_is_found() {
         // SAFETY: the string ends with a NUL.
         assert_eq!(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }, 0);
         let confinement = Confinement { chroot: Some(root), ..Confinement::default() };
-        let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+        let error = drop_privileges(Some(&nobody()), &confinement).unwrap_err();
         assert!(error.message.contains("through it the new root can be left"), "{error}");
         std::mem::drop(directory);
     });
@@ -888,7 +893,7 @@ fn who_may_leave_the_new_root_is_told() {
             // SAFETY: the child only drops and ends.
             match unsafe { nix::unistd::fork() }.unwrap() {
                 nix::unistd::ForkResult::Child => {
-                    let dropped = privileges::drop(None, &confinement).unwrap();
+                    let dropped = drop_privileges(None, &confinement).unwrap();
                     let told =
                         dropped.warnings.iter().any(|w| w.contains("can leave the new root"));
                     std::process::exit(i32::from(told != warned));
@@ -913,7 +918,7 @@ fn a_thread_with_a_root_of_its_own_is_told() {
         let confinement =
             Confinement { chroot: Some(place.path().to_owned()), ..Confinement::default() };
         let drop = || {
-            let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+            let error = drop_privileges(Some(&nobody()), &confinement).unwrap_err();
             assert!(error.partial && error.message.contains("another root directory"), "{error}");
         };
         beside_others(unshare, drop, || {});
@@ -949,7 +954,7 @@ fn landlock_leaves_every_thread_what_was_asked_for() {
         };
         let confinement = Confinement { landlock: Some(landlock), ..Confinement::default() };
         if abi < 4 {
-            let error = privileges::drop(Some(&nobody()), &confinement).unwrap_err();
+            let error = drop_privileges(Some(&nobody()), &confinement).unwrap_err();
             assert!(error.message.contains("Landlock cannot restrict"), "{error}");
             return;
         }
@@ -979,7 +984,7 @@ fn landlock_leaves_every_thread_what_was_asked_for() {
             denied(std::net::TcpListener::bind("127.0.0.1:54321").map(|_| ()));
         }
         let drop = || {
-            let dropped = privileges::drop(Some(&nobody()), &confinement).unwrap();
+            let dropped = drop_privileges(Some(&nobody()), &confinement).unwrap();
             assert_eq!(dropped.warnings, [""; 0]);
             assert_restricted();
             thread::spawn(assert_restricted).join().unwrap();

@@ -11,6 +11,9 @@ use crate::privileges::{self, Confinement, Dropped, Whom};
 use crate::start::hand_over;
 use crate::syslog::{self, Config};
 
+/// How long the logger may take to accept a connection before the root directory changes.
+const LOGGER: Duration = Duration::from_millis(200);
+
 /// openlog(3). The messages are sent before the process ends, and what it prints goes where they go.
 pub fn open_log(config: Config) {
     LIFE.prepare_end();
@@ -58,7 +61,7 @@ pub fn let_signals_in() {
 /// sends the daemon's last words is replaced by one without privileges.
 pub fn drop_privileges(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped> {
     output::retire();
-    let dropped = privileges::drop(whom, confinement);
+    let dropped = privileges::drop(whom, confinement, &change_root);
     let revived = output::revive();
     let dropped = dropped?;
     revived.map_err(|errno| {
@@ -68,6 +71,13 @@ pub fn drop_privileges(whom: Option<&Whom>, confinement: &Confinement) -> Result
             .hint("Raise the limit `nproc`, or print to a file instead of 'syslog'")
     })?;
     Ok(dropped)
+}
+
+/// Gives the process another root directory by `enter`. The logger and the pidfile are told in time: neither
+/// can be reached by its path afterwards.
+fn change_root(enter: &dyn Fn() -> Result<()>) -> Result<()> {
+    syslog::connect(LOGGER);
+    LIFE.change_root(enter)
 }
 
 /// The guardian may end from here on. In the main thread, before [`ready`].

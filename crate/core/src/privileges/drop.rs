@@ -1,16 +1,10 @@
 //! The drop itself, by rules that are the same on all systems.
 
-use std::time::Duration;
-
-use super::confinement::Confinement;
+use super::confinement::{ChangeRoot, Confinement};
 use super::errors::refused;
 use super::whom::{Dropped, Whom};
-use crate::daemon::LIFE;
 use crate::error::Result;
-use crate::{sys, syslog};
-
-/// How long the logger may take to accept a connection before the root directory changes.
-const LOGGER: Duration = Duration::from_millis(200);
+use crate::sys;
 
 /// Makes every thread of this process run as another user and group, and takes
 /// from every thread what else was asked for, for good. Without `whom`, ids
@@ -32,13 +26,19 @@ const LOGGER: Duration = Duration::from_millis(200);
 /// groups beyond the user's are a warning: whoever started the process gave
 /// them on purpose.
 ///
+/// The root directory is changed by `change_root`, in which the caller tells whoever must know.
+///
 /// # Errors
 /// Ids and capabilities have not changed unless [`partial`](crate::error::Error::partial) says so: then
 /// the process must end. Limits, priorities and the root may have.
 #[doc(alias("setuid", "setresuid", "setgid", "setresgid", "initgroups", "setgroups"))]
-pub fn drop(whom: Option<&Whom>, confinement: &Confinement) -> Result<Dropped> {
+pub fn drop(
+    whom: Option<&Whom>,
+    confinement: &Confinement,
+    change_root: ChangeRoot<'_>,
+) -> Result<Dropped> {
     refuse_io_uring()?;
-    sys::privileges::carry_out(whom, confinement, &change_root)
+    sys::privileges::carry_out(whom, confinement, change_root)
 }
 
 /// A kernel thread polls the ring for libuv and does, with the ids that it had
@@ -53,11 +53,4 @@ fn refuse_io_uring() -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Gives the process another root directory by `enter`. The logger and the pidfile are told in time: neither
-/// can be reached by its path afterwards.
-fn change_root(enter: &dyn Fn() -> Result<()>) -> Result<()> {
-    syslog::connect(LOGGER);
-    LIFE.change_root(enter)
 }
