@@ -28,7 +28,7 @@ const relayOf = (pid) =>
       )
       .find((child) => child && proc(Number(child))?.status.Name === 'to-syslog') ?? 0,
   )
-const ended = (p) => until(() => processesOf(p).length === 1, 'the end of daemon and relay', 40_000)
+const ended = (p) => until(() => processesOf(p).length === 1, 'the end of daemon and relay')
 
 test('bursts of the shortest lines after pauses arrive as they are', async (t) => {
   const p = place(t)
@@ -218,7 +218,7 @@ test('a relay that is stopped holds up neither the daemon nor its children', asy
   process.kill(relay, 'SIGSTOP')
   await until(() => proc(relay).state === 'T')
   fs.writeFileSync(`${p.dir}/go`, '')
-  await until(() => fs.existsSync(`${p.dir}/done`), 'all to be printed', 30_000)
+  await until(() => fs.existsSync(`${p.dir}/done`), 'all to be printed')
   t.is(proc(relay).state, 'T', 'it is the same, and still stopped')
   process.kill(pid, 'SIGTERM')
   await until(() => !isAlive(pid), 'the end of the daemon')
@@ -258,10 +258,10 @@ test('a relay that is killed while no process can be made is missed by nobody, a
   const arrived = (text) => until(() => texts(receiver, [3, 4]).some((one) => text.test(one)), String(text))
   await arrived(/Cannot start the process that sends the daemon's last words: .*\. Trying again/)
   fs.writeFileSync(`${dir}/go`, '')
-  await until(() => fs.existsSync(`${dir}/done`), 'all to be printed', 30_000)
+  await until(() => fs.existsSync(`${dir}/done`), 'all to be printed')
   t.is(relayOf(pid), 0)
   limit(before0)
-  await until(() => relayOf(pid) !== 0, 'another relay', 40_000)
+  await until(() => relayOf(pid) !== 0, 'another relay')
   process.kill(pid, 'SIGTERM')
   await until(() => !isAlive(pid), 'the end of the daemon')
   await ended(p)

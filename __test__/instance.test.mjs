@@ -39,9 +39,9 @@ async function together(p, count, script, args = []) {
   for (let i = 0; i < count; i++) {
     runs.push(run(p, script, args, { env: { TURN: i } }))
     // Only a few boot at a time, to spare the machine. All have booted when the gate opens.
-    await until(() => waiting(p) > i - 4, 'the programs to boot', 60_000)
+    await until(() => waiting(p) > i - 4, 'the programs to boot')
   }
-  await until(() => waiting(p) === count, 'the programs to boot', 60_000)
+  await until(() => waiting(p) === count, 'the programs to boot')
   open(p, 'all')
   return Promise.all(runs)
 }

@@ -10,9 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import ava from 'ava'
 import { Daemon } from 'tsdaemonize'
-import { Place, proc, until } from 'tsdaemonize/testing'
+import { Place, proc, until as untilWithin } from 'tsdaemonize/testing'
 
-export { proc, sleep, until }
+export { proc, sleep }
 export const root = fileURLToPath(new URL('..', import.meta.url))
 export const library = new URL('../dist/index.js', import.meta.url).href
 export const isRoot = process.getuid() === 0
@@ -41,10 +41,18 @@ function nameOfUser() {
   }
 }
 
+/** What a test waits for has this time, the test as a whole three times as much: a busy machine is slow. */
+const PATIENCE_MS = 60_000
+
+/** Waits until `condition` returns something true, and returns that. */
+export function until(condition, what, timeout = PATIENCE_MS) {
+  return untilWithin(condition, what, timeout)
+}
+
 /** A directory of the test's own, with `run/` for pidfiles. All processes that run there end with the test. */
 export function place(t) {
   // The time counts from the last assertion. Unlike ava's own time limit, this one lets the teardown run.
-  t.timeout(60_000)
+  t.timeout(3 * PATIENCE_MS)
   // Messages to syslog go where they would go without a test, because many tests are about that.
   const own = new Place({ log: false })
   t.teardown(() => own.end())
@@ -109,6 +117,7 @@ export function command(p, file, args, { env = {}, ...more } = {}) {
     execPath: null,
     cwd: p.dir,
     env: environment(p, env),
+    timeout: 2 * PATIENCE_MS,
     ...more,
   })
   // The machine may have no logger, which is not what most tests are about.

@@ -275,8 +275,8 @@ asRoot('however fast a directory and a link change places, nothing is opened beh
   const options = `stdout: '${p.theirs}/cur/app.log'`
   const script = p.write('a.mjs', sample({ body, options }))
   // It starts at the moments when the directory exists.
-  await until(async () => (await run(p, script)).status === 0, 'a start', 30_000)
-  await until(() => fs.existsSync(`${p.dir}/done`), 'the last', 30_000)
+  await until(async () => (await run(p, script)).status === 0, 'a start')
+  await until(() => fs.existsSync(`${p.dir}/done`), 'the last')
   t.deepEqual(fs.readdirSync(p.ours), [])
   t.true(isAlive(pidIn(p)))
   t.is(flipper.exitCode, null)

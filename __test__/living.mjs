@@ -67,7 +67,7 @@ export function reaped(p, file, args, options = {}) {
     })
   }
   const told = async (is) => {
-    const { status, signal } = await until(() => ends.find(is), 'the end of a process', 50_000)
+    const { status, signal } = await until(() => ends.find(is), 'the end of a process')
     return { status, signal }
   }
   return {

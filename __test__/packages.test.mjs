@@ -26,7 +26,6 @@ test.after.always(() => fs.rmSync(made, { recursive: true }))
 
 function packed(t) {
   const p = place(t)
-  t.timeout(120_000)
   const [facade, platform] = tarballs
   return { ...p, facade, platform }
 }
@@ -45,7 +44,7 @@ async function installed(t, p, tarballs) {
   const app = join(p.dir, 'app')
   p.write('app/package.json', '{}')
   const args = ['install', '--offline', '--no-audit', '--no-fund', ...tarballs]
-  const { status, stderr } = await command(p, 'npm', args, { cwd: app, timeout: 100_000 })
+  const { status, stderr } = await command(p, 'npm', args, { cwd: app })
   t.is(status, 0, stderr)
   const script = p.write(
     'app/a.mjs',

@@ -162,7 +162,6 @@ test('whatever lies in an unlocked pidfile, nothing runs, no process is signalle
 
 test('any arguments and environment reach the daemon as they are', async (t) => {
   const p = place(t)
-  t.timeout(120_000)
   const script = p.write(
     'a.mjs',
     sample({
@@ -203,6 +202,7 @@ test('any arguments and environment reach the daemon as they are', async (t) => 
 
 test('no value of the hand-over variable makes a process a daemon', async (t) => {
   const p = place(t)
+  t.timeout(220_000)
   // Each value gets a process of its own, because a second import in one process gives the first copy. PID stands
   // for that process's own pid.
   const taking = p.write(
@@ -232,7 +232,7 @@ test('no value of the hand-over variable makes a process a daemon', async (t) =>
     )
     console.log('held for', n)`,
   )
-  const { status, stdout, stderr } = await run(p, script)
+  const { status, stdout, stderr } = await run(p, script, [], { timeout: 200_000 })
   t.is(status, 0, stderr)
   t.is(stdout, 'held for 60\n')
 })

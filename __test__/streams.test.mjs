@@ -87,7 +87,7 @@ test('what V8 says when its heap is exhausted arrives, once, and so does all tha
     execArgv: ['--max-old-space-size=24'],
   })
   t.is(status, 0, stderr)
-  await until(() => processesOf(p).length === 1, 'the end of daemon and relay', 40_000)
+  await until(() => processesOf(p).length === 1, 'the end of daemon and relay')
   await receiver.stop()
   const found = texts(receiver)
   assertAll(t, numbers(found.map(([, text]) => text)), 20_000)
@@ -184,28 +184,20 @@ test('a logger that takes nothing does not hold up the daemon: what is too much 
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
   const body = `async action(signal) {
     const line = 'x'.repeat(990)
-    let late = 0
     for (let i = 0; i < 40_000; i++) {
-      const begun = performance.now()
       console.log('number ' + i + ' ' + line)
-      late = Math.max(late, performance.now() - begun)
       if (i % 100 === 0) await sleep(0)
     }
-    fs.writeFileSync(process.env.DIR + '/done', String(late))
+    fs.writeFileSync(process.env.DIR + '/done', '')
     await once(signal, 'abort')
   }`
   const script = p.write('a.mjs', program({ body }))
   receiver.signal('SIGSTOP')
   t.is((await run(p, script, [], { env: local(p) })).status, 0)
-  await until(() => fs.existsSync(`${p.dir}/done`), 'all to be printed', 50_000)
-  // This bound is generous: it takes a few milliseconds.
-  t.true(Number(fs.readFileSync(`${p.dir}/done`, 'utf8')) < 2000)
+  // The logger takes nothing before all is printed.
+  await until(() => fs.existsSync(`${p.dir}/done`), 'all to be printed')
   receiver.signal('SIGCONT')
-  await until(
-    () => fs.readFileSync(`${p.dir}/received`, 'utf8').includes('were dropped'),
-    'the count',
-    40_000,
-  )
+  await until(() => fs.readFileSync(`${p.dir}/received`, 'utf8').includes('were dropped'), 'the count')
   process.kill(pidIn(p), 'SIGTERM')
   await until(() => processesOf(p).length === 1, 'the end of the daemon')
   await receiver.stop()

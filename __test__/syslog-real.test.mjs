@@ -126,14 +126,14 @@ for (const [name, { config, args }] of Object.entries(loggers)) {
     )
     const running = run(p, script, [], { env: { TRANSPORT: JSON.stringify({ path: `${p.dir}/log` }) } })
     const output = printed(running.child)
-    await until(() => output().includes('half'), 'the half of it', 40_000)
+    await until(() => output().includes('half'), 'the half of it')
     await until(() => numbers(read(`${p.dir}/received`).split('\n')).length === 50_000, 'its arrival')
     await logger.stop()
     await until(() => output().includes('\n59999\n'), 'more to be logged')
     logger = await begin(t, p)
     t.true((await running).stdout.endsWith('\ntrue\n'))
     const file = `${p.dir}/received`
-    await until(() => read(file).includes('number 99999'), 'the last message', 40_000)
+    await until(() => read(file).includes('number 99999'), 'the last message')
     await logger.stop()
     const found = numbers(read(file).split('\n'))
     t.is(
