@@ -137,7 +137,10 @@ function wrongsOf(files) {
 /** The files of crate/ with what they say. */
 function crates() {
   const folder = join(root, 'crate')
-  const tomls = fs.readdirSync(folder).map((name) => `${name}/Cargo.toml`)
+  const tomls = fs
+    .readdirSync(folder)
+    .map((name) => `${name}/Cargo.toml`)
+    .filter((file) => fs.existsSync(join(folder, file)))
   return new Map([
     ...rust.sourcesOf(folder),
     ...tomls.map((file) => [file, fs.readFileSync(join(folder, file), 'utf8')]),

@@ -1,5 +1,5 @@
 // The package as a user gets it: the tarball that `npm pack` makes, and this platform's own with the
-// native module in it.
+// native module and the executable in it.
 
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { join } from 'node:path'
 
 const PLATFORM = `${process.platform}-${process.arch}-gnu`
 const MODULE = `tsdaemonize.${PLATFORM}.node`
+const PROGRAM = 'tsdaemonize'
 
 function pack(from, to) {
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', to]
@@ -22,6 +23,7 @@ export function packAll(to, module = MODULE) {
   const platform = join(to, 'platform')
   mkdirSync(platform, { recursive: true })
   copyFileSync(module, join(platform, MODULE))
+  copyFileSync(PROGRAM, join(platform, PROGRAM))
   // What `napi create-npm-dirs` writes.
   writeFileSync(
     join(platform, 'package.json'),
@@ -32,7 +34,7 @@ export function packAll(to, module = MODULE) {
       cpu: [process.arch],
       libc: ['glibc'],
       main: MODULE,
-      files: [MODULE],
+      files: [MODULE, PROGRAM],
       license: own.license,
       engines: own.engines,
     }),
