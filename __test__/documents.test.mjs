@@ -511,11 +511,26 @@ test('every page of docs/ is named in README.md', (t) => {
   }
 })
 
-test('every file that CONTRIBUTING.md speaks of is there', (t) => {
-  for (const [, cell] of read('CONTRIBUTING.md').matchAll(/^\| ((?:`[^`]+`(?:, )?)+) \|/gm)) {
+test('every file that CONTRIBUTING.md speaks of is there, and it names every room', (t) => {
+  const document = read('CONTRIBUTING.md')
+  // In the first cell of a row, all lie in the folder of the first.
+  const rows = [...document.matchAll(/^\| ((?:`[^`]+`(?:, )?)+) \|/gm)].flatMap(([, cell]) => {
     const [first, ...others] = [...cell.matchAll(/`([^`]+)`/g)].map(([, path]) => path)
-    for (const path of [first, ...others.map((name) => join(dirname(first), name))]) {
-      t.true(fs.existsSync(join(root, path)), path)
-    }
+    return [first, ...others.map((name) => join(dirname(first), name))]
+  })
+  const named = [...document.matchAll(/`((?:crate|docs|scripts|ts|__test__)\/[\w./-]*)`/g)].map(
+    ([, path]) => path,
+  )
+  for (const path of [...rows, ...named]) t.true(fs.existsSync(join(root, path)), path)
+  const tops = rows.map((path) => path.replace(/\/$/, ''))
+  for (const folder of ['crate/core/src', 'ts', '__test__', 'scripts']) {
+    const entries = fs.readdirSync(join(root, folder), { withFileTypes: true })
+    const rooms = entries.filter((entry) => entry.isDirectory() || /\.(rs|ts)$/.test(entry.name))
+    const paths = rooms.map(({ name }) => `${folder}/${name}`).filter((path) => !path.endsWith('/lib.rs'))
+    t.deepEqual(
+      paths.filter((path) => !tops.includes(path)),
+      [],
+      'no row names it',
+    )
   }
 })
