@@ -90,9 +90,9 @@ test('Ctrl-C ends the start', async (t) => {
 test('a start of one that is stopped (SIGSTOP) fails when startTimeout has passed', async (t) => {
   const attempt = async (who) => {
     const p = place(t)
-    const start = await underWay(p, { options: 'startTimeout: 5000' })
+    const start = await underWay(p, { options: 'startTimeout: 15_000' })
     process.kill(start[who], 'SIGSTOP')
-    await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
+    await fails(t, p, () => start.ended, /was not ready within 15000 ms and was ended/)
   }
   await Promise.all([attempt('daemon'), attempt('guardian')])
 })
@@ -100,13 +100,13 @@ test('a start of one that is stopped (SIGSTOP) fails when startTimeout has passe
 test('a launcher that is stopped (SIGSTOP) cannot hold up the end of a start beyond startTimeout', async (t) => {
   const attempt = async (setup) => {
     const p = place(t)
-    const start = await underWay(p, { setup, options: 'startTimeout: 5000' })
+    const start = await underWay(p, { setup, options: 'startTimeout: 15_000' })
     process.kill(start.launcher, 'SIGSTOP')
     await until(() => !isAlive(start.daemon) && !isAlive(start.guardian), 'the end of the start')
     t.deepEqual(fs.readdirSync(p.run), [])
     t.is(proc(start.launcher).state, 'T')
     process.kill(start.launcher, 'SIGCONT')
-    await fails(t, p, () => start.ended, /was not ready within 5000 ms and was ended/)
+    await fails(t, p, () => start.ended, /was not ready within 15000 ms and was ended/)
   }
   // One daemon never gets ready. The other one is ready, but nobody tells it to go.
   await Promise.all([attempt('await sleep(60_000)'), attempt('await sleep(500)')])
@@ -175,12 +175,12 @@ withStrace(
   'a launcher that is stopped (SIGSTOP) until startTimeout has passed cannot say "go" any more',
   async (t) => {
     const p = place(t)
-    const { launcher, daemon, ended } = await readyToGo(p, 'startTimeout: 6000')
+    const { launcher, daemon, ended } = await readyToGo(p, 'startTimeout: 20_000')
     process.kill(launcher, 'SIGSTOP')
     await until(() => !isAlive(daemon), 'the end of the daemon')
     t.deepEqual(fs.readdirSync(p.run), [])
     process.kill(launcher, 'SIGCONT')
-    await fails(t, p, () => ended, /was not ready within 6000 ms/)
+    await fails(t, p, () => ended, /was not ready within 20000 ms/)
   },
 )
 
@@ -283,8 +283,8 @@ test('a daemon that stops in the midst of a message, with its guardian, does not
     process.kill(process.ppid, 'SIGSTOP')
     fs.writeSync(socket, Buffer.from([70, 100, 0, 0, 0, 65]))
     process.kill(process.pid, 'SIGSTOP')`
-  const start = await underWay(p, { setup, options: 'startTimeout: 3000' })
-  await fails(t, p, () => start.ended, /was not ready within 3000 ms and was ended/)
+  const start = await underWay(p, { setup, options: 'startTimeout: 15_000' })
+  await fails(t, p, () => start.ended, /was not ready within 15000 ms and was ended/)
 })
 
 // The kernel forgets PR_SET_PDEATHSIG when it executes a program that has file capabilities.

@@ -167,7 +167,7 @@ test('of a start that nobody catches, Node shows a line that can be read, and wh
     ['setup throws', { body: `setup() { ${says}; throw new TypeError('no port given') }` }],
     ['setup exits', { body: `setup() { ${says}; process.exit(3) }` }],
     ['setup is killed', { body: `setup() { ${says}; process.kill(process.pid, 'SIGKILL') }` }],
-    ['setup hangs', { body: `setup() { ${says}; return sleep(1e6) }`, options: 'startTimeout: 3000' }],
+    ['setup hangs', { body: `setup() { ${says}; return sleep(1e6) }`, options: 'startTimeout: 15_000' }],
     ['a module does not parse', { before: `if (isDaemon) { ${says}; await import('./broken.mjs') }` }],
     ['the import throws', { before: `if (isDaemon) { ${says}; throw new Error('not like that') }` }],
     ['an option is wrong', { options: "stdOut: '/x'", before: says }],

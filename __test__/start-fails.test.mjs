@@ -154,8 +154,8 @@ const failures = {
   },
   'setup takes longer than startTimeout': {
     body: "async setup() { console.error('still waiting'); await sleep(60_000) }",
-    options: 'startTimeout: 3000',
-    says: /was not ready within 3000 ms and was ended\. .*raise `startTimeout`:\nstill waiting/,
+    options: 'startTimeout: 15_000',
+    says: /was not ready within 15000 ms and was ended\. .*raise `startTimeout`:\nstill waiting/,
   },
   'setup blocks the event loop': {
     body: 'setup() { for (;;) {} }',

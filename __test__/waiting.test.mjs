@@ -76,11 +76,11 @@ test('Ctrl-C while a start hangs shows what the daemon had printed, ends it, and
 
 test('without a terminal there is no such line, and SIGINT does the same', async (t) => {
   const p = place(t)
-  const script = p.write('a.mjs', cli({ body: HANGS, options: 'startTimeout: 5000' }))
+  const script = p.write('a.mjs', cli({ body: HANGS, options: 'startTimeout: 15_000' }))
   const late = await run(p, script, ['start'])
   t.is(late.status, 1)
   t.is(late.stdout, 'reading the configuration\n')
-  t.regex(late.stderr, /^sample: The daemon 'sample' was not ready within 5000 ms .*:\nline 3 is odd\n$/)
+  t.regex(late.stderr, /^sample: The daemon 'sample' was not ready within 15000 ms .*:\nline 3 is odd\n$/)
   fs.rmSync(`${p.dir}/hangs`)
 
   const start = run(p, script, ['start'])
