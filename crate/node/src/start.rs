@@ -4,8 +4,8 @@ use napi::Env;
 use napi::bindgen_prelude::{Buffer, Object};
 use napi_derive::napi;
 
-use tsdaemonize_core::error;
-use tsdaemonize_core::start::arguments::Command;
+use tsdaemonize_core::error::{self, Error};
+use tsdaemonize_core::start::arguments::{Command, c_string};
 use tsdaemonize_core::start::{self, Failure, Outcome, Plan};
 
 use crate::error::thrown;
@@ -93,17 +93,19 @@ impl From<Outcome> for NativeOutcome {
     }
 }
 
-impl From<NativePlan> for Plan {
-    fn from(native: NativePlan) -> Self {
+impl TryFrom<NativePlan> for Plan {
+    type Error = Error;
+
+    fn try_from(native: NativePlan) -> error::Result<Self> {
         let NativePlan { file, argv, own_arguments, env, own_env, .. } = native;
-        Self {
-            command: Command { file, argv, own_arguments, env, own_env },
-            cwd: native.cwd.map(Vec::from),
+        Ok(Self {
+            executable: Command { file, argv, own_arguments, env, own_env }.into_bytes()?,
+            cwd: native.cwd.map(|cwd| c_string(cwd.into())).transpose()?,
             places: candidates(native.places),
             keep_fds: native.keep_fds,
             timeout: millis(native.timeout),
             hello: native.hello,
-        }
+        })
     }
 }
 
@@ -111,7 +113,8 @@ impl From<NativePlan> for Plan {
 #[napi(catch_unwind, ts_return_type = "Promise<NativeOutcome>")]
 pub fn launch(env: &Env, plan: NativePlan) -> napi::Result<Object<'_>> {
     let helper = Helper::start(env, "launch")?;
-    let launch = start::launch(plan.into()).map_err(|error| thrown(env, error))?;
+    let launch = Plan::try_from(plan).and_then(start::launch);
+    let launch = launch.map_err(|error| thrown(env, error))?;
     helper.run(env, move || Ok(NativeOutcome::from(launch.wait())))
 }
 

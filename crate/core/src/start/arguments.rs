@@ -59,7 +59,7 @@ impl Command {
 }
 
 /// A string that ends with a NUL byte, and has no other.
-pub(super) fn c_string(bytes: Vec<u8>) -> Result<CString> {
+pub fn c_string(bytes: Vec<u8>) -> Result<CString> {
     let nul = |_| Error::new(Code::StartFailed, "An argument has a NUL byte");
     CString::new(bytes).map_err(nul)
 }

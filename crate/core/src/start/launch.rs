@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::arguments::c_string;
 use super::cancel::Cancellation;
 use super::deferred::Deferred;
 use super::guardian::Guardian;
@@ -42,14 +41,11 @@ pub struct Launch {
 
 /// Steps 1 to 3. Takes a few milliseconds; no signal ends the process in between.
 pub fn launch(plan: Plan) -> Result<Launch> {
-    let executable = plan.command.into_bytes()?;
-    let cwd = plan.cwd.map(c_string).transpose()?;
     let _deferred = Deferred::begin();
     plan.keep_fds.iter().try_for_each(|&fd| require_open(fd))?;
     let pidfile = places::acquire(&plan.places)?;
-    let wanted =
-        prepare::Wanted { executable, cwd, keep_fds: plan.keep_fds, timeout: plan.timeout };
-    match prepare::prepare_and_fork(wanted, &plan.hello, pidfile.as_ref()) {
+    let timeout = plan.timeout;
+    match prepare::prepare_and_fork(plan, pidfile.as_ref()) {
         Ok((guardian, ends)) => Ok(Launch {
             guardian: Guardian::new(guardian, ends.guardian),
             cancellation: Cancellation::of(&ends.hand_over),
@@ -57,7 +53,7 @@ pub fn launch(plan: Plan) -> Result<Launch> {
             stdout: ends.stdout.into(),
             stderr: ends.stderr.into(),
             pidfile,
-            timeout: plan.timeout,
+            timeout,
         }),
         Err(error) => {
             if let Some(pidfile) = pidfile {

@@ -1,9 +1,10 @@
 //! What a start is asked for, and what becomes of it.
 
+use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::arguments::Command;
+use super::arguments::Executable;
 use super::children;
 use super::frames::Frame;
 use crate::instance::places::Candidate;
@@ -12,9 +13,9 @@ use crate::instance::places::Candidate;
 #[derive(Debug)]
 pub struct Plan {
     /// The program: Node.
-    pub command: Command,
-    /// The directory to start in, as bytes; `None`: the launcher's.
-    pub cwd: Option<Vec<u8>>,
+    pub executable: Executable,
+    /// The directory to start in; `None`: the launcher's.
+    pub cwd: Option<CString>,
     /// Where a daemon of the name may be; the pidfile goes into the first. None: no pidfile.
     pub places: Vec<Candidate>,
     /// Descriptors that stay open.

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -17,18 +16,11 @@ use super::arguments::Executable;
 use super::children::{self, Prepared, Strings};
 use super::frames::{Frame, send};
 use super::hand_over::VARIABLE;
+use super::plan::Plan;
 use crate::error::{Code, Error, Result};
 use crate::pidfile::PidFile;
 use crate::process::orphans;
 use crate::{signal_safe, sys};
-
-/// What the daemon is to be given, and until when it must be ready.
-pub(super) struct Wanted {
-    pub(super) executable: Executable,
-    pub(super) cwd: Option<CString>,
-    pub(super) keep_fds: Vec<RawFd>,
-    pub(super) timeout: Duration,
-}
 
 /// The launcher's ends of what leads to the guardian and to the daemon.
 pub(super) struct Ends {
@@ -39,25 +31,21 @@ pub(super) struct Ends {
 }
 
 /// Steps 2 and 3 of a start. Returns the guardian's pid, and the launcher's ends.
-pub(super) fn prepare_and_fork(
-    wanted: Wanted,
-    hello: &str,
-    pidfile: Option<&PidFile>,
-) -> Result<(i32, Ends)> {
-    let numbers = Numbers::beside(&wanted.keep_fds);
+pub(super) fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<(i32, Ends)> {
+    let numbers = Numbers::beside(&plan.keep_fds);
     let (ours, theirs) = open_descriptors(&numbers, pidfile)?;
     let nonce = new_nonce()?;
     let variable = Variable::new(&numbers, theirs.lock.is_some(), &nonce);
-    greet(&ours.hand_over, &nonce, hello)?;
+    greet(&ours.hand_over, &nonce, &plan.hello)?;
     let (path, file) = pidfile.map(PidFile::for_child).transpose()?.unzip();
-    let (keep, spared) = kept(wanted.keep_fds, &numbers, &theirs);
-    let Executable { file: program, argv, env } = wanted.executable;
+    let (keep, spared) = kept(plan.keep_fds, &numbers, &theirs);
+    let Executable { file: program, argv, env } = plan.executable;
     let bytes = |strings: Vec<CString>| strings.into_iter().map(CString::into_bytes_with_nul);
     let prepared = Prepared {
         file: program,
         argv: Strings::new(bytes(argv)),
         env: Strings::new(bytes(env).chain([variable.text])),
-        cwd: wanted.cwd,
+        cwd: plan.cwd,
         pid_slot: variable.pid_slot,
         null: theirs.null.as_raw_fd(),
         stdout: theirs.stdout.as_raw_fd(),
@@ -74,7 +62,7 @@ pub(super) fn prepare_and_fork(
         dev: file.map_or(0, |file| file.dev),
         ino: file.map_or(0, |file| file.ino),
         deadline: signal_safe::now_ms()
-            + i64::try_from(wanted.timeout.as_millis()).unwrap_or(i64::MAX / 2),
+            + i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX / 2),
     };
     let guardian = fork(prepared, theirs.unused)?;
     Ok((guardian, ours))
