@@ -18,10 +18,10 @@ import {
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
+import { parsed } from './arguments.mjs'
 import { MIB, median, memory, processesOf } from './bench/measure.mjs'
 
-const { values: flags } = parseArgs({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
+const { values: flags } = parsed({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
 const RUNS = Math.max(15, Number(flags.runs ?? 25))
 /** What takes a tenth of a second is done more often. */
 const TIMED_RUNS = 8 * RUNS

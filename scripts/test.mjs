@@ -5,7 +5,7 @@
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import { parsed, refuse } from './arguments.mjs'
 import { LINES, nodeOf } from './nodes.mjs'
 import { filesThatAsk, missingUsers, users } from './users.mjs'
 
@@ -25,7 +25,7 @@ const SUITES = {
   tests: { files: () => [OURS], before: cargo },
 }
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = parsed({
   allowPositionals: true,
   options: {
     match: { type: 'string', short: 'm', multiple: true, default: [] },
@@ -141,10 +141,12 @@ async function suite(name) {
 
 const isSuite = (name) => name === 'all' || Object.hasOwn(SUITES, name)
 const files = positionals.filter((name) => !isSuite(name))
-const wrong = files.find((name) => !/\.test\.mjs(?::|$)/.test(name))
-if (wrong !== undefined) {
-  console.error(`No such suite: ${wrong}. There are ${Object.keys(SUITES).join(', ')}, and all of CI's: all.`)
-  process.exit(2)
+for (const name of files) {
+  const [, path] = /^(.+\.test\.mjs)(?::|$)/.exec(name) ?? []
+  if (path === undefined)
+    refuse(`No such suite: ${name}. There are ${Object.keys(SUITES).join(', ')}, and all of CI's: all.`)
+  // ava takes patterns too.
+  if (!/[*?{[]/.test(path) && !existsSync(path)) refuse(`No such file: ${path}`)
 }
 const isChosen = (name) =>
   positionals.includes(name) || (positionals.includes('all') && SUITES[name].isInCi !== false)

@@ -18,11 +18,11 @@ import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { parsed } from '../arguments.mjs'
 import { MIB, median, memory, processesOf } from './measure.mjs'
 import { bars } from './plot.mjs'
 
-const { values: flags } = parseArgs({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
+const { values: flags } = parsed({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
 const RUNS = Math.max(3, Number(flags.runs ?? 15))
 /** A process is looked at so long after its start, in milliseconds. */
 const SETTLED = 1500

@@ -1,6 +1,7 @@
 // The platforms that the package has binaries for.
 
 import { fileURLToPath } from 'node:url'
+import { refuse } from '../arguments.mjs'
 
 /** Where everything of the project is. */
 export const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -46,7 +47,7 @@ export const PROGRAM = 'tsdaemonize'
 export function chosen(names) {
   const unknown = names.find((name) => !TARGETS.some((target) => target.name === name))
   if (unknown !== undefined) {
-    throw new Error(`No such platform: ${unknown}. There are ${TARGETS.map((t) => t.name).join(', ')}`)
+    refuse(`No such platform: ${unknown}. There are ${TARGETS.map((t) => t.name).join(', ')}.`)
   }
   return names.length === 0 ? TARGETS : TARGETS.filter((target) => names.includes(target.name))
 }
