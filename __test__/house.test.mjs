@@ -1,4 +1,4 @@
-// The house: which files may import which. Where things are says CONTRIBUTING.md.
+// The house: which files may import which. CONTRIBUTING.md says where things are.
 
 import fs from 'node:fs'
 import { dirname, join, normalize } from 'node:path'

@@ -26,8 +26,8 @@ export interface DaemonOptions extends ConfinementOptions {
    */
   detach?: boolean | undefined
   /**
-   * The name of the pidfile, the syslog ident and the process title, and the first candidate for user and group.
-   * It is one path component of 1 to 64 bytes without control characters.
+   * The name of the pidfile, the syslog ident and the process title, and the user and group that the daemon becomes
+   * where those that are named do not exist. It is one path component of 1 to 64 bytes without control characters.
    * @defaultValue the script's base name without its extension; where that is `index` or `main`, the name of
    * its package (package.json, without the scope), else that of its directory
    */
