@@ -167,7 +167,7 @@ test('unknown options, and what is no options at all, are refused', (t) => {
     t.regex(
       error.message,
       new RegExp(
-        `^\`options\` must be made of known options \\(detach, name, .*\\); got '${option}'(?:\\. Did you mean '\\w+'\\?)?$`,
+        `^\`options\` must be made of known options; got '${option}'\\. (Did you mean '\\w+'\\?|Known: detach, name, .*)$`,
       ),
     )
     t.throws(() => new Daemon({ [option]: undefined }), { code: VALUE })
@@ -198,6 +198,8 @@ test('a name that is misspelt is told with the nearest known one, wherever names
     [refused, { facility: 24 }, 'syslogFacility'],
     [refused, { colour: 1 }],
     [refused, { limits: { nofiles: 1 } }, 'nofile'],
+    [refused, { limits: { colour: 1 } }],
+    [transport, { type: 'udp', host: 'x', colour: 1 }],
     [refused, { limits: { nofile: { Soft: 1 } } }, 'soft'],
     [refused, { landlock: { reed: [] } }, 'read'],
     [refused, { capabilities: ['NET_BIND_SERVICE'] }, 'CAP_NET_BIND_SERVICE'],
@@ -206,7 +208,7 @@ test('a name that is misspelt is told with the nearest known one, wherever names
     [transport, { type: 'udp', hots: 'x' }, 'host'],
   ]) {
     const { message } = t.throws(() => attempt(given), { code: VALUE, instanceOf: TypeError })
-    const [, named] = message.match(/; got '[^']*'(?:\. Did you mean '(.*)'\?)?$/)
+    const [, named] = message.match(/; got '[^']*'\. (?:Did you mean '(.*)'\?|Known: .*)$/)
     t.is(named, meant, message)
   }
   const daemon = new Daemon({ name: 'nobody', pidFilePath: '/nowhere' })
@@ -226,7 +228,7 @@ test('a name that is misspelt is told with the nearest known one, wherever names
     [() => daemonize(program, { program })],
   ]) {
     const { message } = await t.throwsAsync(attempt, { code: VALUE, instanceOf: TypeError })
-    const [, named] = message.match(/ shutdown\); got '[^']*'(?:\. Did you mean '(.*)'\?)?$/) ?? [
+    const [, named] = message.match(/; got '[^']*'\. (?:Did you mean '(.*)'\?|Known: .* shutdown)$/) ?? [
       null,
       message,
     ]

@@ -1,7 +1,7 @@
 // Checks of values that a program gives. Each throws a TypeError that names the value.
 
 import { isAbsolute } from '../runtime/index.js'
-import { invalidType, invalidValue, unknownName } from './errors.js'
+import { invalidType, invalidValue, unknownKey } from './errors.js'
 
 /** Checks a value. `option` is what it is called. */
 export type Check = (value: unknown, option: string) => void
@@ -62,8 +62,7 @@ export function checkObject(
   for (const [key, entry] of Object.entries(value)) {
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined
     if (check === undefined) {
-      const known = Object.keys(checks)
-      throw unknownName(option, key, `${expected}, with no other keys than ${known.join(', ')}`, known)
+      throw unknownKey(option, key, `${expected}, with known keys`, Object.keys(checks))
     }
     if (entry !== undefined) check(entry, `${option}.${key}`)
   }

@@ -121,6 +121,13 @@ export function unknownName(
   return invalid('ERR_INVALID_ARG_VALUE', name, value, expected, meant && `. Did you mean '${meant}'?`)
 }
 
+/** A key that an object may not have. All of its keys are listed only where none is near. */
+export function unknownKey(name: string, key: string, expected: string, known: readonly string[]): TypeError {
+  const meant = nearest(key, known)
+  const hint = meant === undefined ? `Known: ${known.join(', ')}` : `Did you mean '${meant}'?`
+  return invalid('ERR_INVALID_ARG_VALUE', name, key, expected, `. ${hint}`)
+}
+
 function invalid(code: string, name: string, value: unknown, expected: string, hint = ''): TypeError {
   const got = inspect(value, { depth: 0, maxStringLength: 100, breakLength: Number.POSITIVE_INFINITY })
   return Object.assign(new TypeError(`\`${name}\` must be ${expected}; got ${got}${hint}`), { code })

@@ -23,6 +23,7 @@ export {
   QUOTED,
   reviveError,
   serializeError,
+  unknownKey,
   unknownName,
 } from './errors.js'
 export { nearest } from './nearest.js'

@@ -9,7 +9,7 @@ import {
   invalidType,
   invalidValue,
   ofType,
-  unknownName,
+  unknownKey,
 } from '../errors/index.js'
 import { LOG_DAEMON, LOG_LOCAL7, LOG_OPTIONS } from '../logger/index.js'
 import type { NativeConfinement, NativePlace } from '../native/index.js'
@@ -235,7 +235,7 @@ export function checkNames(options: object, others: readonly string[] = []): voi
   const known = [...Object.keys(CHECKS), ...others]
   const unknown = Object.keys(options).find((option) => !known.includes(option))
   if (unknown === undefined) return
-  throw unknownName('options', unknown, `made of known options (${known.join(', ')})`, known)
+  throw unknownKey('options', unknown, 'made of known options', known)
 }
 
 /**

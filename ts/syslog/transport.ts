@@ -1,6 +1,6 @@
 // The transports: where messages go.
 
-import { hasControls, invalidType, invalidValue, unknownName } from '../errors/index.js'
+import { hasControls, invalidType, invalidValue, unknownKey, unknownName } from '../errors/index.js'
 import type { NativeTransport } from '../native/index.js'
 import { isAbsolute, LONGEST_SOCKET_PATH } from '../runtime/index.js'
 
@@ -43,7 +43,7 @@ export function toNative(transport: SyslogTransport): NativeTransport {
   const known = TRANSPORTS[kind]
   for (const name of Object.keys(given)) {
     if (!known.includes(name)) {
-      throw unknownName('transport', name, `made of type, ${known.join(', ')} for '${kind}'`, known)
+      throw unknownKey('transport', name, `made of the keys of '${kind}'`, ['type', ...known])
     }
   }
   if (kind === 'local' || kind === 'journal') return { kind, ...pathOf(given.path) }
