@@ -16,7 +16,7 @@ const OURS = '__test__/*.test.mjs'
  * them at a time, how long ava waits for the next result, what must be done before, and in which ways they run.
  */
 const SUITES = {
-  containers: { concurrency: 1, timeout: '20m', before: prepareImages },
+  containers: { concurrency: 1, timeout: '20m' },
   faults: { concurrency: 1, timeout: '20m' },
   runtimes: {},
   platforms: { timeout: '40m' },
@@ -89,11 +89,6 @@ async function cargo() {
     skipped: /^test .+ \.\.\. ignored/gm,
     late: /$^/g,
   })
-}
-
-async function prepareImages() {
-  const { prepareAll } = await import('../__test__/containers/images.mjs')
-  prepareAll(values)
 }
 
 /** All tests on every line of Node. */

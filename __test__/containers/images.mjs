@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { CACHE, missing } from './host.mjs'
+import { CACHE } from './host.mjs'
 
 const SYSTEMD = ['systemd', 'systemd-sysv', 'rsyslog', 'dbus', 'procps', 'util-linux']
 
@@ -30,15 +30,6 @@ const IMAGES = {
   'bullseye-systemd': { release: 'bullseye', packages: [...SYSTEMD, 'gcc', 'libc6-dev'] },
   'trixie-systemd': { release: 'trixie', packages: SYSTEMD },
   'sid-systemd': { release: 'sid', packages: SYSTEMD, full: true },
-}
-
-/** Makes those that are not there yet: the tests say which of them cannot be made. */
-export function prepareAll({ full = false, registry = false }) {
-  if (missing() !== undefined) return
-  for (const name of Object.keys(IMAGES)) {
-    const failure = IMAGES[name].full && !full ? undefined : prepare(name, { registry })
-    if (failure !== undefined) console.log(failure)
-  }
 }
 
 /** Makes what is not there yet; returns why it cannot be made, or `undefined`. */
