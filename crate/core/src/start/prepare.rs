@@ -196,9 +196,25 @@ fn fork(prepared: Prepared, unused: PipeReader) -> Result<i32> {
 
 /// The error of a call that has failed with an errno.
 fn failed(call: &'static str) -> impl Fn(Errno) -> Error {
-    move |errno| Error::os(Code::StartFailed, "Cannot start a daemon", call, errno as i32)
+    move |errno| failed_with(call, errno as i32)
+}
+
+fn failed_with(call: &'static str, errno: i32) -> Error {
+    Error::os(Code::StartFailed, "Cannot start a daemon", call, errno)
 }
 
 fn io_failed(call: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |error| failed(call)(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+    move |error| failed_with(call, error.raw_os_error().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_that_has_no_name_is_told_by_its_number() {
+        let error = io_failed("socketpair")(std::io::Error::from_raw_os_error(1000));
+        assert_eq!((error.errno, error.syscall), (Some(1000), Some("socketpair")));
+        assert!(error.message.contains("errno 1000: "), "{}", error.message);
+    }
 }

@@ -22,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::threads::Tasks;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::privileges::errors::{failed, refused};
 use crate::sys::{Action, errno_location};
 
@@ -107,7 +107,7 @@ impl Order {
             return Error { syscall: Some(call.name), ..refused(message) };
         }
         let advice = "Look for a seccomp filter or a security module that forbids it.";
-        failed(call.name, Errno::from_raw(errno), &what, advice)
+        Error::os(Code::Privileges, what, call.name, errno).hint(advice)
     }
 }
 
@@ -278,5 +278,22 @@ impl Action {
     /// Puts it in place for [`SIGNAL`]; returns what was there.
     fn install(&self) -> std::result::Result<Self, Errno> {
         Self::exchange(SIGNAL, Some(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_that_has_no_name_is_told_by_its_number() {
+        let (purpose, number, arguments) = ("test".to_owned(), libc::SYS_getpid, [0; 5]);
+        let expected = Expected::Result(0);
+        let mut order = Order::default();
+        order.call(Call { name: "getpid", purpose, number, arguments, expected });
+        // A seccomp filter may return any number.
+        let error = order.failed(0, 1000, 1, "this one");
+        assert_eq!((error.errno, error.syscall), (Some(1000), Some("getpid")));
+        assert!(error.message.contains("errno 1000: "), "{}", error.message);
     }
 }
