@@ -77,7 +77,7 @@ function enter() {
     for (const answer of answers.values())
       answer({ status: 'the namespaces have ended', stdout: '', stderr: '' })
   })
-  return { child, answers, asked: 0 }
+  return { child, answers, asked: 0, ended: once(child, 'exit') }
 }
 
 /** Nothing of the host's own configuration of podman, and no limits except the host's. */
@@ -110,16 +110,18 @@ export function execute(file, args, options = {}) {
   hands ??= enter()
   const id = hands.asked++
   const answer = new Promise((resolve) => hands.answers.set(id, resolve))
-  hands.child.send({ id, file, args, ...options })
+  // An error, since the namespaces have ended: each program says so.
+  hands.child.send({ id, file, args, ...options }, (error) => {
+    if (error) hands.answers.get(id)?.({ status: error.message, stdout: '', stderr: '' })
+  })
   return answer
 }
 
 /** Ends all that runs there, and leaves nothing. */
 export async function leave() {
   if (hands === undefined) return
-  const ended = once(hands.child, 'exit')
-  hands.child.disconnect()
-  await ended
+  if (hands.child.connected) hands.child.disconnect()
+  await hands.ended
   spawnSync('unshare', ['--mount', process.execPath, import.meta.filename, 'tidy', String(process.pid)], {
     stdio: 'inherit',
   })

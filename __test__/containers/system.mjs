@@ -59,8 +59,8 @@ async function install(image, ownModule) {
   return { srv, packages }
 }
 
-/** The container in which the tests of one system run: they come one after the other. */
-let current
+/** The system whose tests run now, and its container, which may have failed to start. */
+let current = {}
 
 /**
  * A system; returns what declares a test in it.
@@ -83,11 +83,12 @@ export function system({ name, image: of, ownModule, ready, ...how }) {
       const root = rootOf(of)
       const make = ({ args = [], ...more }) =>
         new Box({ root, ...more, args: ['-v', `${srv}:/srv/beacon:ro`, ...args] })
-      if (current?.name !== name) {
-        const last = current?.box
-        current = { name, box: undefined }
-        await (await last)?.end()
-        current.box = ready && begin(make)
+      if (current.name !== name) {
+        await current.box?.then(
+          (box) => box.end(),
+          () => {},
+        )
+        current = { name, box: ready && begin(make) }
       }
       await body(await current.box, { make, root, srv, packages })
       t.pass()
