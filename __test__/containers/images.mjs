@@ -5,9 +5,11 @@
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  closeSync,
   cpSync,
   existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -38,12 +40,30 @@ export function prepare(name, { registry = false }) {
   const dir = rootOf(name)
   const stamp = `${dir}.json`
   const wanted = JSON.stringify({ ...image, registry, node: process.version, arch: process.arch })
-  if (existsSync(dir) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return undefined
+  const isMade = () => existsSync(dir) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted
+  if (isMade()) return undefined
+  mkdirSync(CACHE, { recursive: true })
+  const lock = openSync(join(CACHE, 'lock'), 'w')
+  try {
+    // By its descriptor: the lock is this process's (flock(1)), and also that of whatever is given the descriptor.
+    spawnSync('flock', ['3'], { stdio: ['ignore', 'inherit', 'inherit', lock] })
+    if (isMade()) return undefined
+    const run = (file, args) =>
+      spawnSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe', lock] })
+    return make(name, { registry, run, wanted })
+  } finally {
+    closeSync(lock)
+  }
+}
+
+/** Makes it. What `run` starts has the lock too, and keeps it until its own end, even if this process is killed. */
+function make(name, { registry, run, wanted }) {
+  const image = IMAGES[name]
+  const dir = rootOf(name)
   console.log(`Making the root file system ${name} ...`)
   const making = `${dir}.new`
   rmSync(making, { recursive: true, force: true })
-  mkdirSync(CACHE, { recursive: true })
-  const failure = registry ? byContainerfile(image, making) : byMmdebstrap(image, making)
+  const failure = registry ? byContainerfile(image, making, run) : byMmdebstrap(image, making, run)
   if (failure !== undefined) {
     rmSync(making, { recursive: true, force: true })
     return `Debian ${image.release} cannot be made: ${failure}`
@@ -51,7 +71,7 @@ export function prepare(name, { registry = false }) {
   addNode(making)
   rmSync(dir, { recursive: true, force: true })
   renameSync(making, dir)
-  writeFileSync(stamp, wanted)
+  writeFileSync(`${dir}.json`, wanted)
   return undefined
 }
 
@@ -60,11 +80,11 @@ export const rootOf = (name) => resolve(CACHE, name)
 /** Some releases have left the mirrors. */
 const MIRRORS = [[], ['http://archive.debian.org/debian']]
 
-function byMmdebstrap({ release, packages }, dir) {
+function byMmdebstrap({ release, packages }, dir, run) {
   let failure
   for (const mirror of MIRRORS) {
     const args = ['--variant=minbase', `--include=${packages.join(',')}`, release, dir, ...mirror]
-    const { status, stderr, error } = spawnSync('mmdebstrap', args, { encoding: 'utf8' })
+    const { status, stderr, error } = run('mmdebstrap', args)
     if (status === 0) return undefined
     failure = error ? 'needs mmdebstrap' : lastLine(stderr)
     rmSync(dir, { recursive: true, force: true })
@@ -72,7 +92,7 @@ function byMmdebstrap({ release, packages }, dir) {
   return failure
 }
 
-function byContainerfile({ release, packages }, dir) {
+function byContainerfile({ release, packages }, dir, run) {
   // The base images stay.
   const storage = resolve(CACHE, 'registry')
   const where = ['--root', storage, '--runroot', `${storage}/run`, '--cgroup-manager=cgroupfs']
@@ -82,7 +102,7 @@ function byContainerfile({ release, packages }, dir) {
   ])
   const how = ['--isolation=chroot', '--network=host', '--output', `type=local,dest=${dir}`]
   const args = [...where, 'build', ...values, ...how, import.meta.dirname]
-  const { status, stderr, error } = spawnSync('podman', args, { encoding: 'utf8' })
+  const { status, stderr, error } = run('podman', args)
   if (status === 0) chmodSync(dir, 0o755)
   return status === 0 ? undefined : error ? 'needs podman' : lastLine(stderr)
 }
