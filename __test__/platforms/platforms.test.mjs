@@ -98,13 +98,16 @@ for (const system of SYSTEMS) {
   })
 }
 
-for (const { name } of TARGETS.filter(({ os }) => os === 'darwin')) {
+const macs = TARGETS.filter(({ os }) => os === 'darwin')
+for (const { name } of macs) {
   rows.push([name, 'run', 'there is no macOS here: built and linked, not run'])
   ava.skip(`${name}: a daemon lives on it (there is no macOS here)`, () => {})
 }
 
 if (options.full) {
-  ava.after('the report', () => {
+  ava.after('the report', (t) => {
+    if (rows.length < TARGETS.length + SYSTEMS.length + macs.length)
+      return t.log('no report: not all of it was tried')
     const date = new Date().toISOString().slice(0, 10)
     const found = table(['platform', 'with', 'found'], rows)
     report('docs/platforms.md', 'platforms', `The last full run was on ${date}.\n\n${found}`)
