@@ -69,7 +69,7 @@ async function traced(w, sweep, fault = []) {
   }
   rmSync(`${out}.attached`, { force: true })
   const tracing = command(w, tracer, [...options, '--pid', String(pid)], { limit: BOUND })
-  await until(() => readdirSync(w.dir).includes('calls.attached'), 10_000)
+  await until(() => readdirSync(w.dir).includes('calls.attached'), 60_000)
   const stopped = await node(w, 'stop', { limit: BOUND })
   const told = await tracing
   return { ...told, stop: stopped, pid }
