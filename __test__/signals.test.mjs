@@ -38,6 +38,21 @@ async function send(p, pid, signal, line = `seen ${signal}`) {
 /** A listener of the program's own, beside ours, notes what the event loop has seen. */
 const SEEN = `for (const signal of ${JSON.stringify(SIGNALS)}) process.on(signal, () => note('seen ' + signal))`
 
+test('where no daemon lives, the default onSignal ends the process at SIGTERM, and does nothing at others', async (t) => {
+  const p = place(t)
+  const before = `process.on('exit', () => console.log('the end'))`
+  const last = `const sample = new Sample(options)
+    for (const signal of ${JSON.stringify([...OTHERS, 'SIGTERM'])}) {
+      console.log(signal)
+      await sample.onSignal(signal)
+    }
+    console.log('still here')`
+  const script = p.write('a.mjs', sample({ before, last }))
+  const { status, stdout } = await run(p, script)
+  t.deepEqual(stdout.trimEnd().split('\n'), [...OTHERS, 'SIGTERM', 'the end'])
+  t.is(status, 0)
+})
+
 test('all eight reach onSignal one at a time, in the order in which they came', async (t) => {
   const p = place(t)
   const body = `setup() { ${SEEN} }

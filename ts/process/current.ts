@@ -3,7 +3,7 @@
 import { DaemonError } from '../errors/index.js'
 import { assertAgreed } from '../native/index.js'
 import { handOver, reportFailure } from './handover.js'
-import { type Circumstances, Life } from './life.js'
+import { type Circumstances, Life, logEnd } from './life.js'
 import type { Identity } from './privileges.js'
 
 let life: Life | undefined
@@ -25,9 +25,12 @@ export function refuse(error: unknown): never {
   process.exit(1)
 }
 
-/** The default `onSignal`. */
+/** The default `onSignal`. Where no daemon lives, SIGTERM ends the process, as `exit` does. */
 export async function onSignal(signal: NodeJS.Signals): Promise<void> {
-  await life?.onSignal(signal)
+  if (life !== undefined) return life.onSignal(signal)
+  if (signal !== 'SIGTERM') return
+  logEnd(signal)
+  await exit(0)
 }
 
 /** Ends the daemon. The first code counts. Never settles. */

@@ -50,6 +50,11 @@ const LATE_FLUSH_MS = 200
 const AT_ONCE = 10
 const FOREVER = new Promise<never>(() => {})
 
+/** Logs that a signal ends the process. */
+export function logEnd(signal: NodeJS.Signals): void {
+  syslog(LOG_INFO, `Received ${signal}. Exiting.`)
+}
+
 /** One daemon in a process is one Life. */
 export class Life {
   readonly #options: ResolvedOptions
@@ -241,7 +246,7 @@ export class Life {
   /** The default `onSignal`. */
   async onSignal(signal: NodeJS.Signals): Promise<void> {
     if (!this.#asksForTheEnd(signal)) return
-    syslog(LOG_INFO, `Received ${signal}. Exiting.`)
+    logEnd(signal)
     this.#cause = signal
     this.#farewell.because(signal)
     await this.exit(0)
