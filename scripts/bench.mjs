@@ -278,3 +278,6 @@ try {
   for (const pid of processesOf(dir)) process.kill(Number(pid), 'SIGKILL')
   for (const path of [run, dir]) rmSync(path, { recursive: true, force: true })
 }
+
+// The other half, with a page of its own.
+await import('./bench/syslog.mjs')
