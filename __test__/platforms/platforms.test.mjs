@@ -11,7 +11,7 @@ import { appOf } from '../../scripts/platforms/app.mjs'
 import { check } from '../../scripts/platforms/binary.mjs'
 import { build, isBuilt } from '../../scripts/platforms/build.mjs'
 import { makePackages } from '../../scripts/platforms/package.mjs'
-import { artifacts, binaryOf, programOf, root, TARGETS } from '../../scripts/platforms/targets.mjs'
+import { artifacts, binaryOf, filesOf, programOf, root, TARGETS } from '../../scripts/platforms/targets.mjs'
 import { toolchain } from '../../scripts/platforms/tools.mjs'
 import { options, report, skip, table, unless } from '../suite.mjs'
 import { canIsolate, emulator, isCached, rootOf, SYSTEMS } from './systems.mjs'
@@ -35,7 +35,7 @@ function omitted(target) {
 
 /** Whether the binaries are younger than all that they are made of. */
 function isCurrent(target) {
-  const files = [artifacts + binaryOf(target), artifacts + programOf(target)]
+  const files = filesOf(target).map((name) => artifacts + name)
   if (!files.every(existsSync)) return false
   const made = Math.min(...files.map((file) => statSync(file).mtimeMs))
   const sources = readdirSync(`${root}crate`, { recursive: true }).map((name) => `crate/${name}`)

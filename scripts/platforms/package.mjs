@@ -6,13 +6,25 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFi
 import { relative } from 'node:path'
 import { run } from './debian.mjs'
 import { LICENCES, list } from './licences.mjs'
-import { binaryOf, artifacts as built, cache, PROGRAM, programOf, root, TARGETS } from './targets.mjs'
+import {
+  binaryOf,
+  artifacts as built,
+  cache,
+  filesOf,
+  PROGRAM,
+  programOf,
+  root,
+  TARGETS,
+} from './targets.mjs'
 
 /** What only a clone has a use for. */
 const OURS = ['napi', 'scripts', 'ava', 'devDependencies']
 
 const read = (path) => JSON.parse(readFileSync(path, 'utf8'))
 const write = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
+
+/** Whether a folder has all that is built for a platform. */
+const has = (artifacts, target) => filesOf(target).every((name) => existsSync(artifacts + name))
 
 /** Makes all of it; returns the paths of the tarballs. */
 export function makePackages({ artifacts = built, packages = `${root}packages/` } = {}) {
@@ -25,7 +37,7 @@ export function makePackages({ artifacts = built, packages = `${root}packages/` 
   rmSync(packages, { recursive: true, force: true })
   mkdirSync(facade, { recursive: true })
   const manifest = read(`${root}package.json`)
-  const targets = TARGETS.filter((target) => existsSync(artifacts + binaryOf(target)))
+  const targets = TARGETS.filter((target) => has(artifacts, target))
   const included = manifest.files.filter((name) => !name.startsWith('!'))
   for (const name of included) cpSync(root + name, `${facade}/${name}`, { recursive: true })
   const triples = targets.map(({ triple }) => triple)
@@ -66,9 +78,9 @@ export function ownBuild(artifacts = `${cache}own/`) {
 }
 
 if (import.meta.filename === process.argv[1]) {
-  const missing = TARGETS.filter((target) => !existsSync(built + binaryOf(target))).map(({ name }) => name)
+  const missing = TARGETS.filter((target) => !has(built, target)).map(({ name }) => name)
   if (process.argv.includes('--all') && missing.length > 0)
-    throw new Error(`No binary for ${missing.join(', ')}`)
+    throw new Error(`No binary, or no executable, for ${missing.join(', ')}: npm run build:all`)
   const artifacts = missing.length < TARGETS.length ? built : ownBuild()
   for (const tarball of makePackages({ artifacts })) console.log(tarball)
 }

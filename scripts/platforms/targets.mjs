@@ -43,6 +43,9 @@ export const binaryOf = (target) => `tsdaemonize.${target.name}.node`
 export const programOf = (target) => `tsdaemonize.${target.name}`
 export const PROGRAM = 'tsdaemonize'
 
+/** Both of a platform's binaries. */
+export const filesOf = (target) => [binaryOf(target), programOf(target)]
+
 /** The targets that are named on the command line; all of them where none is. */
 export function chosen(names) {
   const unknown = names.find((name) => !TARGETS.some((target) => target.name === name))
