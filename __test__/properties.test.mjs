@@ -103,7 +103,7 @@ test('a name is taken exactly when it is one path component, and stays within it
   assert(t, property, { numRuns: 3000, examples })
 })
 
-test("NODE_OPTIONS go to the daemon as they are, but for the launcher's own", (t) => {
+test("NODE_OPTIONS go to the daemon as they are, except the launcher's own", (t) => {
   const flags = fc.array(fc.stringMatching(/^--[a-z"\\ =_-]{0,12}$/), { maxLength: 5 })
   const property = fc.property(flags, (flags) => {
     const written = flags.map((flag) => `"${flag.replace(/["\\]/g, '\\$&')}"`).join(' ')
