@@ -105,10 +105,12 @@ const NODE = /\bnapi|^tsdaemonize\s*[.=]|package\s*=\s*"tsdaemonize"|\.\.\/node\
 /** Where it may be asked for which system is compiled; the tracer is for one alone. */
 const MAY_ASK = /^(core\/src\/sys\/|core\/tests\/|faults\/|\w+\/build\.rs$)/
 
-/** What one file does for all others: start a thread that takes no signals, wait for a while with poll(2). */
+/** What one file does for all others: start a thread that takes no signals, wait for a while with poll(2), say what an
+ * error is. */
 const WRITTEN_ONCE = [
   [/\bstd::thread(::(spawn|Builder|scope)\b|;)/, 'core/src/thread.rs'],
   [/\bas_millis\(\) \+ 1\b/, 'core/src/poll.rs'],
+  [/\berror::Error for\b/, 'core/src/error.rs'],
 ]
 /** Where this holds. */
 const ONCE = /^(core|node|program)\/src\/.*\.rs$/
@@ -126,6 +128,9 @@ function wrongsOf(files) {
       for (const [what, where] of WRITTEN_ONCE)
         if (file !== where && what.test(rust.codeBeforeTests(text)))
           found.push(`${file} does what ${where} is for`)
+    // A buffer of one thread (thread_local!) is indented.
+    if (/^node\/src\//.test(file) && /^(pub(\(\w+\))? )?static\b/m.test(code))
+      found.push(`${file} has a state`)
     if (isRust && !MAY_ASK.test(file) && /\btarget_(os|env|family|vendor)\b|\bconsts::OS\b/.test(code))
       found.push(`${file} asks for the system`)
   }
@@ -179,6 +184,13 @@ for (const [file, line, expected] of [
   ['core/src/walk.rs', 'use std::thread;', /walk.rs does what core\/src\/thread.rs is for$/],
   ['core/src/walk.rs', 'use std::thread::Builder;', /walk.rs does what core\/src\/thread.rs is for$/],
   ['core/src/walk.rs', 'let a = left.as_millis() + 1;', /walk.rs does what core\/src\/poll.rs is for$/],
+  [
+    'core/src/walk.rs',
+    'impl std::error::Error for Failure {}',
+    /walk.rs does what core\/src\/error.rs is for$/,
+  ],
+  ['node/src/start.rs', 'static LAST: Mutex<i32> = Mutex::new(0);', /^node\/src\/start.rs has a state$/],
+  ['node/src/start.rs', 'pub(crate) static A: u8 = 0;', /^node\/src\/start.rs has a state$/],
   ['core/src/error.rs', 'use crate::walk::{self as w, Found};', /^a circle: .*error.rs .*walk.rs/],
   [
     'core/src/error.rs',
@@ -212,4 +224,12 @@ test('a door makes no circle, unless a child uses what the door itself defines',
   t.deepEqual(wrongsOf(files), [])
   add('core/src/process/mod.rs', 'fn now() { session::kill_session(1, later()) }')
   t.deepEqual(wrongsOf(files), ['a circle: process/mod.rs process/session.rs'])
+})
+
+test('no command of package.json runs before or after another by its name alone', (t) => {
+  const { scripts } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8'))
+  t.deepEqual(
+    Object.keys(scripts).filter((name) => /^(pre|post)/.test(name)),
+    [],
+  )
 })
