@@ -39,6 +39,24 @@ pub fn another_root(path: &Path) -> Error {
     Error::new(Code::PidFile, "the daemon has another root directory").at(path)
 }
 
+/// The pidfile is not the one that this process holds any more.
+pub fn exchanged(path: &Path) -> Error {
+    let message = format!(
+        "The pidfile {} was removed or exchanged while the daemon started. Let nobody else write there",
+        path.display()
+    );
+    Error::new(Code::PidFile, message).at(path)
+}
+
+/// The daemon has a supervisor.
+pub fn supervised(path: &Path) -> Error {
+    let message = format!(
+        "The daemon of the pidfile {} has a supervisor already. `lslocks` names it",
+        path.display()
+    );
+    Error::new(Code::AlreadyRunning, message).at(path)
+}
+
 /// The errno of a call that std has made.
 pub fn errno_of(error: &std::io::Error) -> Errno {
     // Where a write has written nothing, std knows no number.

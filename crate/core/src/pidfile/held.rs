@@ -29,6 +29,8 @@ pub struct PidFile {
     pub(super) place: Place,
     /// Whether the process has another root directory now, where the path leads elsewhere, or nowhere.
     pub(super) out_of_reach: bool,
+    /// The file by a description of our own, which says that this process is the daemon's supervisor.
+    pub(super) mark: Option<File>,
 }
 
 impl PidFile {
@@ -38,7 +40,7 @@ impl PidFile {
     }
 
     pub(super) fn of(file: File, place: &Place) -> Self {
-        Self { file, place: place.clone(), out_of_reach: false }
+        Self { file, place: place.clone(), out_of_reach: false, mark: None }
     }
 
     /// Whether this open file description has all the locks. It takes them to see that, which changes nothing once

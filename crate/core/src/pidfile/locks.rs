@@ -12,6 +12,8 @@
 //! All belong to one open file description, which the daemon inherits through the forks and keeps
 //! for its life. When the daemon is ready, [`STARTING`] is let go: letting go cannot be hindered
 //! by a lock of another's, as taking a further one could. The bytes lie far behind the file's end.
+//!
+//! A supervisor has a further one, [`SUPERVISED`], on an open file description that no other process shares.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -33,6 +35,10 @@ pub const UNDECIDED: libc::off_t = 0x4000_0001;
 /// Write-locked from before the fork until the daemon is ready.
 pub const STARTING: libc::off_t = 0x4000_0002;
 
+/// Write-locked by a supervisor on an open file description of its own ([`super::PidFile::supervise`]): the process that
+/// the file names is the parent of the daemon. Without [`HELD`] it means nothing.
+pub const SUPERVISED: libc::off_t = 0x4000_0003;
+
 /// Write-locked for a moment by a process that removes a stale file, and that is no daemon.
 pub const SWEEPING: libc::off_t = 0x4000_0004;
 
@@ -52,9 +58,11 @@ pub fn take_all(file: &File, path: &Path) -> Result<bool> {
     let mut all = byte(HELD, WRITE_LOCK);
     all.l_len = STARTING - HELD + 1;
     let is_free = set(file, &all)? && flock(file, path)?;
-    // The flock then covers this byte as well, which has a meaning of its own.
+    // The flock then covers these bytes as well, each of which has a meaning of its own.
     if is_free && sys::FLOCK_COVERS_BYTES {
-        let _ = let_go(file, SWEEPING);
+        for at in [SUPERVISED, SWEEPING] {
+            let _ = let_go(file, at);
+        }
     }
     Ok(is_free)
 }

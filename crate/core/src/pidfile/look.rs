@@ -11,7 +11,7 @@ use nix::sys::stat::fstat;
 use super::checks::{Asker, check_file};
 use super::directory::Directory;
 use super::errors::failed;
-use super::locks::{HELD, STARTING, SWEEPING, is_decided, is_taken};
+use super::locks::{HELD, STARTING, SUPERVISED, SWEEPING, is_decided, is_taken};
 use super::place::{Place, TRIES};
 use crate::error::{Code, Error, Result};
 use crate::process::lock_holder::Locked;
@@ -46,12 +46,19 @@ pub struct Look {
     pub file: Option<Locked>,
     /// Whether the holder no longer gives way to another start.
     pub decided: bool,
+    /// Whether the pid in the file is that of a supervisor, whose child the daemon is.
+    pub supervised: bool,
 }
 
 /// Looks without touching: no lock is taken, nothing is created. Any user may ask.
 pub fn look(place: &Place) -> Result<Look> {
     let path = place.path();
-    let gone = || Look { state: State::Stopped { stale: false }, file: None, decided: false };
+    let gone = || Look {
+        state: State::Stopped { stale: false },
+        file: None,
+        decided: false,
+        supervised: false,
+    };
     let mut swept = None;
     for _ in 0..TRIES {
         let Some(dir) = Directory::open(place, Asker::Anyone)? else { return Ok(gone()) };
@@ -71,7 +78,8 @@ pub fn look(place: &Place) -> Result<Look> {
             Some(state) => {
                 let held = !matches!(state, State::Stopped { .. });
                 let decided = held && is_decided(&file)?;
-                return Ok(Look { state, file: locked, decided });
+                let supervised = held && is_taken(&file, SUPERVISED)?;
+                return Ok(Look { state, file: locked, decided, supervised });
             }
             None => {}
         }
@@ -80,6 +88,7 @@ pub fn look(place: &Place) -> Result<Look> {
             state: State::Running { pid: parse_pid(&content) },
             file: locked,
             decided: true,
+            supervised: false,
         });
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -11,6 +11,7 @@ mod held;
 mod holder;
 mod locks;
 mod look;
+mod mark;
 pub mod patience;
 mod place;
 mod put_back;

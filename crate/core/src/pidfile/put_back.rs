@@ -34,9 +34,12 @@ impl PidFile {
             }
             match Self::put_anew(&self.place) {
                 Ok(Some(Some(file))) => {
-                    let new = Self::of(file, &self.place);
+                    let mut new = Self::of(file, &self.place);
                     new.decide()?;
                     new.write(pid)?;
+                    if self.mark.is_some() {
+                        new.supervise()?;
+                    }
                     new.ready()?;
                     self.adopt(new)?;
                     return Ok(true);
@@ -75,6 +78,7 @@ impl PidFile {
 
     /// Takes the new file under the old descriptor's number; the old description is let go.
     fn adopt(&mut self, new: Self) -> Result<()> {
+        self.mark = new.mark;
         // In one step, so that the number is never free.
         sys::replace(new.file.as_raw_fd(), self.file.as_raw_fd())
             .map_err(|errno| failed(&self.place.path(), "dup3", errno))
