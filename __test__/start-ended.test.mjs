@@ -133,15 +133,21 @@ asRoot('a guardian that is killed takes along a daemon that has dropped its priv
 test('a launcher that is killed at any moment leaves a daemon that runs, or nothing', async (t) => {
   for (let delay = 0; delay < 300; delay += 25) {
     const p = place(t)
-    const script = p.write('a.mjs', sample())
+    // It does this when it was told "go": one that was not will end.
+    const body = `async action(signal) {
+      fs.writeFileSync(process.env.DIR + '/acts', String(process.pid))
+      await once(signal, 'abort')
+    }`
+    const script = p.write('a.mjs', sample({ body }))
     const ended = run(p, script)
     await sleep(delay)
     ended.child.kill('SIGKILL')
     await ended
     const left = await until(() => {
       const pids = processesOf(p)
-      const file = fs.existsSync(p.pidFile()) ? fs.readFileSync(p.pidFile(), 'utf8') : ''
-      return pids.map((pid) => `${pid}\n`).join('') === file && { pids }
+      const content = (path) => (fs.existsSync(path) ? fs.readFileSync(path, 'utf8') : '')
+      if (pids.map((pid) => `${pid}\n`).join('') !== content(p.pidFile())) return false
+      return (pids.length === 0 || content(join(p.dir, 'acts')) === String(pids[0])) && { pids }
     }, 'the daemon alone, or nothing')
     t.is((await run(p, script)).status, left.pids.length, `killed after ${delay} ms`)
     await end(pidIn(p))

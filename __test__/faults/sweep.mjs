@@ -78,14 +78,24 @@ async function traced(w, sweep, fault = []) {
 /** How often a program that only fails under the tracer, which slows it down, may do so. */
 const TRIES = 5
 
-/** Every call of one sweep, found by tracing. */
-export async function listCalls(sweep, tries = TRIES) {
+/** Every call that is swept. */
+export async function listCalls(sweep) {
+  const calls = (await traceCalls(sweep)).filter(({ phase }) => phase !== 'before')
+  return calls.filter(({ role, phase, nth }) => {
+    if (sweep === 'stop') return role === 'stop'
+    // The proof looks at every thread in the same way.
+    return sweep !== 'drop' || (role === 'daemon' && phase === 'main' && (nth <= 6 || nth % 8 === 0))
+  })
+}
+
+/** Every call that one sweep's program makes, found by tracing: before it begins, too. */
+export async function traceCalls(sweep, tries = TRIES) {
   const w = world()
   try {
     const told = await traced(w, sweep)
     if (told.status !== 0) throw new Error(`the tracer failed: ${told.stderr()}`)
     const { status } = told.stop ?? JSON.parse(told.stdout)
-    if (status !== 0 && tries > 1) return await listCalls(sweep, tries - 1)
+    if (status !== 0 && tries > 1) return await traceCalls(sweep, tries - 1)
     if (status !== 0) throw new Error(`${sweep}, traced: status ${status}, ${told.stderr()}`)
     return readFileSync(join(w.dir, 'calls'), 'utf8')
       .split('\n')
@@ -94,11 +104,6 @@ export async function listCalls(sweep, tries = TRIES) {
         const [role, phase, thread, comm, call, nth, args, path] = line.split('\t')
         const numbers = args.split(',').map((n) => Number.parseInt(n, 16))
         return { sweep, role, phase, thread, comm, call, nth: Number(nth), args: numbers, path }
-      })
-      .filter(({ role, phase, nth }) => {
-        if (sweep === 'stop') return role === 'stop'
-        // The proof looks at every thread in the same way.
-        return sweep !== 'drop' || (role === 'daemon' && phase === 'main' && (nth <= 6 || nth % 8 === 0))
       })
   } finally {
     await destroy(w)

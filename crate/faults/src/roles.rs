@@ -1,8 +1,8 @@
 //! Which process and thread a stop belongs to, and how far that process has come.
 //!
 //! A start has four roles: the launcher; its child, the guardian ("child 1"); the guardian's child
-//! before its exec ("child 2"), and after it ("daemon"). Each goes through phases. Threads are numbered in the order in
-//! which they come.
+//! before its exec ("child 2"), and after it ("daemon"). Each goes through phases. The main thread is number 0, and the
+//! others are numbered in the order in which they come, which varies: one that has a name of its own goes by that.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,8 @@ use libc::pid_t;
 /// How far a process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// The launcher, or `stop`, boots: nothing has begun.
+    /// The launcher, or `stop`, boots, or a daemon has not been told to end: nothing has begun, and no call of this
+    /// phase is swept.
     Before,
     /// The daemon boots, from its exec to the import of our module.
     Boot,
@@ -41,13 +42,13 @@ pub struct Process {
     /// How far it has come.
     pub phase: Phase,
     threads: usize,
-    /// How often each thread has made each call in this phase.
-    counts: HashMap<(usize, String), u32>,
+    /// How often each thread, or the threads of one name, made each call in this phase.
+    counts: HashMap<(String, String), u32>,
 }
 
 impl Process {
     fn new(role: &'static str, phase: Phase) -> Self {
-        Self { role, phase, threads: 0, counts: HashMap::new() }
+        Self { role, phase, threads: 1, counts: HashMap::new() }
     }
 
     /// Begins a new phase, whose calls are counted from the beginning.
@@ -59,8 +60,8 @@ impl Process {
     }
 
     /// Counts a call, and says which of its kind it is, of this thread in this phase.
-    pub fn count(&mut self, thread: usize, call: &str) -> u32 {
-        let count = self.counts.entry((thread, call.to_owned())).or_default();
+    pub fn count(&mut self, thread: &str, call: &str) -> u32 {
+        let count = self.counts.entry((thread.to_owned(), call.to_owned())).or_default();
         *count += 1;
         *count
     }
@@ -103,8 +104,11 @@ impl Cast {
             };
             self.first(pid, role, Phase::Main);
         }
-        let number = self.process(pid).threads;
-        self.process(pid).threads += 1;
+        let mut number = 0;
+        if tid != pid {
+            number = self.process(pid).threads;
+            self.process(pid).threads += 1;
+        }
         self.threads.insert(tid, (pid, number));
         (pid, number)
     }

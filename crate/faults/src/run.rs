@@ -290,18 +290,20 @@ impl<'a> Tracer<'a> {
         self.advance(tid, pid, &name, &args, &path);
         let process = self.cast.process(pid);
         let (role, phase) = (process.role, process.phase);
-        if phase == Phase::Before || role == "other" {
+        if role == "other" {
             return Ok(());
         }
-        let nth = process.count(thread, &name);
+        let comm = comm(pid, tid);
+        let thread = match thread {
+            number if number == 0 || comm == self::comm(pid, pid) => number.to_string(),
+            _ => comm.replace('/', "_"),
+        };
+        let nth = process.count(&thread, &name);
         if let Some(out) = &mut self.out {
-            let comm = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"));
-            let comm = comm.unwrap_or_default();
             let [a, b, c, d, ..] = args;
             writeln!(
                 out,
-                "{role}\t{phase}\t{thread}\t{}\t{name}\t{nth}\t{a:x},{b:x},{c:x},{d:x}\t{path}",
-                comm.trim_end()
+                "{role}\t{phase}\t{thread}\t{comm}\t{name}\t{nth}\t{a:x},{b:x},{c:x},{d:x}\t{path}",
             )?;
         }
         let point = format!("{role}/{phase}/{thread}/{name}/{nth}");
@@ -365,4 +367,10 @@ impl<'a> Tracer<'a> {
             _ => {}
         }
     }
+}
+
+/// What a thread is called.
+fn comm(pid: pid_t, tid: pid_t) -> String {
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"));
+    comm.unwrap_or_default().trim_end().to_owned()
 }

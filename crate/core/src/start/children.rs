@@ -1,10 +1,10 @@
 //! What runs between fork and exec. All of it stands here.
 //!
-//! Node has many threads; a child has one. On Linux both children use the launcher's memory, in which the
-//! other threads go on; where they have a copy, every lock that another thread held stays locked in it for
-//! ever. So both make **only async-signal-safe calls** (signal-safety(7)): no allocation, no formatting, no
-//! Rust value with a destructor that does anything, no panic; and they write to their own stacks, to errno
-//! and to one string of [`Prepared`], which the launcher makes before, with whatever they need.
+//! Node has many threads; a child has one, and a copy of the memory, in which every lock that another thread
+//! held stays locked for ever. So both children make **only async-signal-safe calls** (signal-safety(7)): no
+//! allocation, no formatting, no Rust value with a destructor that does anything, no panic. What they need is in
+//! [`Prepared`], which the launcher makes before. On Linux child 2 uses the memory of child 1 until its execve:
+//! it writes to its own stack, to errno and to one string of [`Prepared`].
 //!
 //! Child 1 becomes the session leader, forks child 2, and is then the **guardian** of the start: it
 //! says how child 2 died, or ends it with its process group when the launcher is gone or the time
@@ -71,12 +71,8 @@ pub struct Prepared {
     pub lock_number: RawFd,
     /// The guardian's end of its socket to the launcher.
     pub guardian: RawFd,
-    /// A descriptor that is open wherever the launcher's memory is used; close-on-exec.
-    pub in_use: RawFd,
-    /// What the daemon keeps: 0, 1, 2, the two numbers above, and `keepFds`.
+    /// What the daemon keeps, sorted ascending: 0, 1, 2, the two numbers above, and `keepFds`.
     pub keep: Vec<RawFd>,
-    /// What child 2 does not close: these and `in_use`, sorted ascending.
-    pub spared: Vec<RawFd>,
     /// The pidfile's path.
     pub pidfile: Option<CString>,
     /// The pidfile's `st_dev`.
@@ -86,9 +82,6 @@ pub struct Prepared {
     /// When the start has failed: CLOCK_MONOTONIC, in milliseconds.
     pub deadline: i64,
 }
-
-// SAFETY: its pointers lead to what it owns, and nobody else has them.
-unsafe impl Send for Prepared {}
 
 /// Strings as execve(2) takes them.
 #[derive(Debug)]
@@ -117,7 +110,7 @@ impl Strings {
 ///
 /// # Safety
 ///
-/// Only in a fresh child of [`sys::fork_beside`], once; every descriptor of `p` must be open.
+/// Only in a fresh child of fork(2), once; every descriptor of `p` must be open.
 pub unsafe fn child_1(p: &Prepared) -> ! {
     // SAFETY: async-signal-safe calls on prepared values; see this file's head.
     unsafe {
@@ -200,7 +193,7 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
         for &fd in &p.keep {
             check(p, 4, repeat(|| libc::fcntl(fd, libc::F_SETFD, 0)));
         }
-        if close_all_but(&p.spared) != 0 {
+        if close_all_but(&p.keep) != 0 {
             check(p, 5, -1);
         }
 
@@ -247,7 +240,7 @@ unsafe fn be_guardian(p: &Prepared, child: pid_t) -> ! {
     unsafe {
         // As in child 2, so that the group exists for the kill whoever runs first.
         libc::setpgid(child, child);
-        let mut own = [p.guardian, p.in_use, if p.lock < 0 { p.in_use } else { p.lock }];
+        let mut own = [p.guardian, if p.lock < 0 { p.guardian } else { p.lock }];
         own.sort_unstable();
         // Nothing of the launcher's stays open here: not its terminal, not a pipe that a reader
         // waits on. Should this fail, they close when the start is over.

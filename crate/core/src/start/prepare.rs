@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{PipeReader, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -38,7 +38,7 @@ pub(super) fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<
     let variable = Variable::new(&numbers, theirs.lock.is_some(), &nonce);
     greet(&ours.hand_over, &nonce, &plan.hello)?;
     let (path, file) = pidfile.map(PidFile::for_child).transpose()?.unzip();
-    let (keep, spared) = kept(plan.keep_fds, &numbers, &theirs);
+    let keep = kept(plan.keep_fds, &numbers, theirs.lock.is_some());
     let Executable { file: program, argv, env } = plan.executable;
     let bytes = |strings: Vec<CString>| strings.into_iter().map(CString::into_bytes_with_nul);
     let prepared = Prepared {
@@ -55,16 +55,14 @@ pub(super) fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<
         lock: theirs.lock.as_ref().map_or(-1, AsRawFd::as_raw_fd),
         lock_number: numbers.lock,
         guardian: theirs.guardian.as_raw_fd(),
-        in_use: theirs.in_use.as_raw_fd(),
         keep,
-        spared,
         pidfile: path,
         dev: file.map_or(0, |file| file.dev),
         ino: file.map_or(0, |file| file.ino),
         deadline: signal_safe::now_ms()
             + i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX / 2),
     };
-    let guardian = fork(prepared, theirs.unused)?;
+    let guardian = fork(&prepared)?;
     Ok((guardian, ours))
 }
 
@@ -98,10 +96,6 @@ struct ChildrensEnds {
     hand_over: OwnedFd,
     guardian: OwnedFd,
     lock: Option<OwnedFd>,
-    /// Open wherever the launcher's memory is used.
-    in_use: OwnedFd,
-    /// Comes to its end when nobody else uses the launcher's memory any more.
-    unused: PipeReader,
 }
 
 fn open_descriptors(numbers: &Numbers, pidfile: Option<&PidFile>) -> Result<(Ends, ChildrensEnds)> {
@@ -117,16 +111,13 @@ fn open_descriptors(numbers: &Numbers, pidfile: Option<&PidFile>) -> Result<(End
     let stdout_end = numbers.above(stdout.as_fd())?;
     let stderr_end = numbers.above(stderr.as_fd())?;
     let null = numbers.above(null.as_fd())?;
-    let (unused, in_use) = std::io::pipe().map_err(io_failed("pipe"))?;
     let theirs = ChildrensEnds {
         null,
         stdout: stdout_end,
         stderr: stderr_end,
         hand_over: hand_over_end,
         guardian: guardian_end,
-        in_use: numbers.above(in_use.as_fd())?,
         lock: pidfile.map(|pidfile| numbers.above(pidfile.as_fd())).transpose()?,
-        unused,
     };
     Ok((Ends { hand_over, guardian, stdout, stderr }, theirs))
 }
@@ -166,30 +157,29 @@ fn greet(hand_over: &UnixStream, nonce: &str, hello: &str) -> Result<()> {
     hand_over.set_nonblocking(false).map_err(io_failed("ioctl"))
 }
 
-/// What the daemon keeps, and, sorted, what child 2 does not close.
-fn kept(
-    mut keep: Vec<RawFd>,
-    numbers: &Numbers,
-    theirs: &ChildrensEnds,
-) -> (Vec<RawFd>, Vec<RawFd>) {
+/// What the daemon keeps, sorted.
+fn kept(mut keep: Vec<RawFd>, numbers: &Numbers, is_locked: bool) -> Vec<RawFd> {
     keep.extend([0, 1, 2, numbers.hand_over]);
-    if theirs.lock.is_some() {
+    if is_locked {
         keep.push(numbers.lock);
     }
-    let mut spared = keep.clone();
-    spared.push(theirs.in_use.as_raw_fd());
-    spared.sort_unstable();
-    (keep, spared)
+    keep.sort_unstable();
+    keep
 }
 
-fn fork(prepared: Prepared, unused: PipeReader) -> Result<i32> {
-    // SAFETY: `child_1` keeps to async-signal-safe calls, and never returns. All signals are blocked in
-    // this thread, and so in the child until it has reset them. The caller has its descriptors open.
-    let guardian = unsafe { sys::fork_beside(prepared, unused, children::child_1) };
-    let guardian = guardian.map_err(|(call, errno)| {
+fn fork(prepared: &Prepared) -> Result<i32> {
+    // SAFETY: the child, in which all signals are blocked until it has reset them, keeps to async-signal-safe
+    // calls and never returns. The caller has its descriptors open.
+    let guardian = unsafe {
+        match libc::fork() {
+            0 => children::child_1(prepared),
+            guardian => guardian,
+        }
+    };
+    if guardian < 0 {
         let hint = "Too many processes, or too little memory (`ulimit -u`, vm.overcommit_memory)";
-        failed(call)(errno).hint(hint)
-    })?;
+        return Err(failed_with("fork", signal_safe::errno()).hint(hint));
+    }
     orphans::claim(guardian);
     Ok(guardian)
 }

@@ -4,9 +4,9 @@
 //! a glibc newer than 2.17.
 
 mod children;
-mod clone;
 mod files;
 mod flight;
+mod fork;
 pub mod maps;
 mod outlive;
 mod own;
@@ -22,9 +22,9 @@ mod wake;
 mod watch;
 
 pub use self::children::*;
-pub use self::clone::*;
 pub use self::files::*;
 pub use self::flight::*;
+pub use self::fork::*;
 pub use self::outlive::*;
 pub use self::own::*;
 pub use self::pids::*;

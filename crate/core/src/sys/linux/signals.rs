@@ -28,8 +28,8 @@ impl Action {
     }
 }
 
-/// Sets SIG_DFL or SIG_IGN for a signal. Async-signal-safe. The C library's sigaction would take a lock for SIGABRT,
-/// and a child that shares the memory of its parent would take the parent's: a child that is killed would keep it.
+/// Sets SIG_DFL or SIG_IGN for a signal. Async-signal-safe. The C library's sigaction takes a lock for SIGABRT,
+/// and in a child of fork(2) one that another thread held stays locked for ever.
 pub fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
     // SIGKILL, SIGSTOP and numbers of no signal are refused.
     let _ = Action::exchange(signal, Some(&Action { handler: to, ..Action::DEFAULT }));

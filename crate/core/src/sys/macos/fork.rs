@@ -1,6 +1,4 @@
-//! Children with a copy of the memory of the process that forks them.
-
-use nix::errno::Errno;
+//! A child with a copy of the memory of the process that forks it.
 
 /// Forks a child that calls `run(what)`. Returns its pid, or -1 with errno.
 ///
@@ -18,25 +16,5 @@ pub unsafe fn fork_until_exec(
             libc::_exit(run(what));
         }
         child
-    }
-}
-
-/// Forks a child that calls `run(&what)`, and goes on beside it. Returns its pid, or the call that failed and its
-/// errno. The child has a copy of the memory, so that nothing has to wait until it is `gone`.
-///
-/// # Safety
-///
-/// `run` must be async-signal-safe.
-pub unsafe fn fork_beside<T: Send + 'static>(
-    what: T,
-    _gone: std::io::PipeReader,
-    run: unsafe fn(&T) -> !,
-) -> Result<libc::pid_t, (&'static str, Errno)> {
-    // SAFETY: the caller's part.
-    match unsafe { libc::fork() } {
-        -1 => Err(("fork", Errno::last())),
-        // SAFETY: a fresh child of fork.
-        0 => unsafe { run(&what) },
-        child => Ok(child),
     }
 }
