@@ -175,7 +175,7 @@ test('the executable is installed beside the native module, where the package fi
   const { app } = await installed(t, p, [p.facade, p.platform])
   const file = fs.realpathSync(join(app, `node_modules/tsdaemonize-${platform}/tsdaemonize`))
   t.is(fs.statSync(file).mode & 0o777, 0o755)
-  t.is((await command(p, file, [])).stdout, `tsdaemonize ${version}\n`)
+  t.is((await command(p, file, ['--version'])).stdout, `tsdaemonize ${version}\n`)
 
   // What finds it is not public yet, so this takes the modules that the bundle is made of.
   fs.cpSync(join(root, 'build'), join(app, 'node_modules/tsdaemonize'), { recursive: true })
