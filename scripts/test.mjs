@@ -2,6 +2,8 @@
 // __test__/; `npm test -- containers` runs another suite (the table below), `npm test -- all` every suite that
 // CI runs, and `npm test -- __test__/start.test.mjs` a file. `--match` selects tests by their names.
 // --full, --ci, --registry and --jobs go to the suites' files (__test__/suite.mjs).
+// With --ci a test that has failed is run once more, alone: a busy machine fails a test now and then, a fault twice.
+// The end names each of them.
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -41,8 +43,12 @@ const more = Object.entries(forFiles).map(([name, value]) =>
   value === true ? `--${name}` : `--${name}=${value}`,
 )
 
+/** More failures than these are no accident. */
+const FEW = 5
 const total = { passed: 0, failed: 0, skipped: 0 }
 const failures = []
+/** Tests that failed, and passed when they were run again. */
+const unsteady = []
 
 /** Runs a command, shows what it prints, and returns it. */
 function run(command, args, options = {}) {
@@ -63,12 +69,17 @@ function run(command, args, options = {}) {
   })
 }
 
-/** Counts the lines that a runner prints, one for each test. */
-function add(runner, { status, output }, { passed, failed, skipped, late }, who = '') {
-  const count = (pattern) => [...output.matchAll(pattern)].length
+/** What a runner has printed that it has failed. */
+function failedIn(runner, { status, output }, { failed }) {
   const names = [...output.matchAll(failed)].map(([, name]) => name)
   // A runner that failed without a failed test has failed all the same.
   if (status !== 0 && names.length === 0) names.push(`${runner} ended with status ${status}`)
+  return names
+}
+
+/** Counts the lines that a runner prints, one for each test, and what has failed for good. */
+function add({ output }, { passed, skipped, late }, names, who = '') {
+  const count = (pattern) => [...output.matchAll(pattern)].length
   failures.push(...names.map((name) => `${name}${who}`))
   total.passed += count(passed) - count(late)
   total.failed += names.length
@@ -83,12 +94,22 @@ function skip(name, why) {
 async function cargo() {
   if (match.length > 0) return
   console.log('Rust tests')
-  add('cargo test', await run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast']), {
+  const result = await run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])
+  const patterns = {
     passed: /^test .+ \.\.\. ok$/gm,
     failed: /^test (.+) \.\.\. FAILED$/gm,
     skipped: /^test .+ \.\.\. ignored/gm,
     late: /$^/g,
-  })
+  }
+  add(result, patterns, failedIn('cargo test', result, patterns))
+}
+
+/** The title of a test, which ava prints alone in a line once more; in the line that says that it failed, there may be
+ * a message behind it, and the file's name is before it where there are several files. */
+function titleOf(name, { output }) {
+  const lines = [...output.matchAll(/^ {2}(\S.*)$/gm)].map(([, line]) => line)
+  const titles = lines.filter((line) => name === line || name.startsWith(`${line} `))
+  return titles.sort((a, b) => b.length - a.length)[0] ?? name
 }
 
 /** All tests on every line of Node. */
@@ -113,7 +134,8 @@ async function ava(
     value ? [`--${name}=${value}`] : [],
   )
   // Not by npx, which needs a cache that can be written.
-  const args = ['node_modules/ava/entrypoints/cli.mjs', ...files, ...limits, ...selected, '--', ...more]
+  const tests = (options) =>
+    run(node, ['node_modules/ava/entrypoints/cli.mjs', ...files, ...options, '--', ...more], how)
   const patterns = {
     passed: /^ {2}[✔√] .+/gm,
     failed: /^ {2}[✘×] (?:\[fail\]: )?(.+)/gm,
@@ -122,7 +144,22 @@ async function ava(
     late: /^ {4}[ℹi] skipped: /gm,
   }
   const who = what === undefined ? (uid === 0 ? '' : `, as the user ${uid}`) : `, ${what}`
-  add('ava', await run(node, args, how), patterns, who)
+  const result = await tests([...limits, ...selected])
+  let names = failedIn('ava', result, patterns)
+  if (values.ci && names.length > 0 && names.length <= FEW) {
+    console.log('\nWhat failed is run again, alone.')
+    const titles = names.map((name) => `--match=${titleOf(name, result).replace(/^\S+ › /, '')}`)
+    const again = await tests([...limits, '--concurrency=1', '--serial', ...titles])
+    const passed = [...again.output.matchAll(patterns.passed)].map(([line]) => line.slice(4))
+    const isSteady = (name) => {
+      const title = titleOf(name, result)
+      return !passed.some((line) => line === title || line.startsWith(`${title} (`))
+    }
+    unsteady.push(...names.filter((name) => !isSteady(name)).map((name) => `${name}${who}`))
+    total.passed += names.filter((name) => !isSteady(name)).length
+    names = names.filter(isSteady)
+  }
+  add(result, patterns, names, who)
 }
 
 async function suite(name) {
@@ -151,6 +188,7 @@ if (files.length > 0) await ava(files, {})
 
 // Last, for whoever sees only the end.
 console.log()
+for (const name of unsteady) console.log(`UNSTEADY: ${name}: it failed, and passed when it was run again`)
 for (const failure of failures) console.log(`FAILED: ${failure}`)
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exitCode = total.failed > 0 ? 1 : 0
