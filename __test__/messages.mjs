@@ -10,12 +10,16 @@ const filesIn = (dir, suffix) =>
     .filter((name) => name.endsWith(suffix) && !name.endsWith('.d.ts'))
     .map((name) => fs.readFileSync(join(root, dir, name), 'utf8'))
 
-/** String literals of Rust, without those in comments and in unit tests. */
+const RUST = ['core', 'node', 'program'].map((name) => `crate/${name}/src`)
+
+/** String literals of Rust, without those in comments and in unit tests, and without tables of the command line: they
+ * are its help, and stand in docs/command.md. */
 function ofRust(source) {
   const code = source
+    .replace(/^(?:pub )?const \w+: &\[(?:Opt|Verb)\] =\s[\s\S]*?\];$/gm, '')
     .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
     .replace(/^\s*\/\/.*$/gm, '')
-    .replace(/^\s*#\[(?:napi|allow|expect).*$/gm, '')
+    .replace(/^\s*#!?\[(?:napi|allow|expect).*$/gm, '')
     .replaceAll(`'"'`, '')
   return [...code.matchAll(/([bc]?)"((?:[^"\\]|\\[\s\S])*)"/g)]
     .filter(([, bytes]) => bytes === '')
@@ -53,7 +57,7 @@ const words = (text) => text.split(/[\s…]+/).filter((word) => /[a-z]{2}/i.test
 
 export function messages() {
   const all = [
-    ...['crate/core/src', 'crate/node/src'].flatMap((dir) => filesIn(dir, '.rs')).flatMap(ofRust),
+    ...RUST.flatMap((dir) => filesIn(dir, '.rs')).flatMap(ofRust),
     ...filesIn('ts', '.ts').flatMap(ofTypeScript),
   ]
   return [...new Set(all.map(filledIn).filter(isMessage))]
