@@ -6,6 +6,7 @@
 
 mod command_line;
 mod error;
+mod foreign;
 mod verbs;
 
 use std::io::Write;
@@ -15,6 +16,10 @@ use command_line::Wanted;
 use error::{FAILED, Failure};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == foreign::exec_stage::STAGE) {
+        return foreign::exec_stage::run(arguments);
+    }
     match command_line::read(std::env::args_os().skip(1)) {
         Ok(Wanted::Run(call)) => verbs::run(&call),
         Ok(Wanted::Help(verb)) => print(&verbs::help(verb)),
