@@ -5,6 +5,7 @@
 //! the calls of the C library beside them do: they return -1 and leave the reason in errno.
 
 mod again;
+mod arrived;
 mod file_id;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -13,6 +14,7 @@ mod macos;
 mod unseen;
 
 pub use self::again::{again, errno_of};
+pub use self::arrived::Arrived;
 pub use self::file_id::FileId;
 #[cfg(target_os = "linux")]
 pub use self::linux::*;

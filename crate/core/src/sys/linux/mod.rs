@@ -3,6 +3,7 @@
 //! Those calls are made by their numbers: the symbols `close_range`, `memfd_create`, `pidfd_*` and `statx` would need
 //! a glibc newer than 2.17.
 
+mod arriving;
 mod children;
 mod files;
 mod flight;
@@ -21,6 +22,7 @@ mod stat;
 mod wake;
 mod watch;
 
+pub use self::arriving::*;
 pub use self::children::*;
 pub use self::files::*;
 pub use self::flight::*;

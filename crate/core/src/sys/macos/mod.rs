@@ -3,6 +3,7 @@
 //!
 //! CI builds it and checks its types; docs/platforms.md says what was run.
 
+mod arriving;
 mod children;
 mod files;
 mod flight;
@@ -21,6 +22,7 @@ mod sockets;
 mod wake;
 mod watch;
 
+pub use self::arriving::*;
 pub use self::children::*;
 pub use self::files::*;
 pub use self::flight::*;
