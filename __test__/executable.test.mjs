@@ -6,6 +6,7 @@ import { nodeOf, runnerOf } from '../scripts/nodes.mjs'
 import {
   command,
   environmentOf,
+  exeOf,
   isAlive,
   library,
   pidIn,
@@ -18,7 +19,6 @@ import {
 } from './kit.mjs'
 
 const has = (path) => testIf(fs.existsSync(path))
-const exeOf = (pid) => fs.readlinkSync(`/proc/${pid}/exe`)
 const SAY = "async setup() { fs.writeFileSync(process.env.DIR + '/said', JSON.stringify(WHAT)) }"
 const say = (what) => SAY.replace('WHAT', what)
 const said = (p) => JSON.parse(fs.readFileSync(join(p.dir, 'said'), 'utf8'))

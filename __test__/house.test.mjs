@@ -9,7 +9,7 @@ import * as rust from './modules.mjs'
 const ROOMS = [
   ...['runtime', 'errors', 'fields', 'native', 'program', 'logger', 'syslog', 'manager', 'pidfile'],
   ...['options', 'process', 'launch', 'command', 'daemon.ts', 'functions.ts', 'index.ts'],
-  ...['pino.ts', 'winston.ts', 'testing'],
+  ...['bin.ts', 'pino.ts', 'winston.ts', 'testing'],
 ]
 /** Rooms that few may use. */
 const USERS = { command: ['daemon.ts', 'functions.ts'], testing: [] }

@@ -2,7 +2,19 @@
 // says about them. Nothing that a test starts outlives it.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -181,9 +193,54 @@ export function isAlive(pid) {
   return found !== undefined && found.state !== 'Z'
 }
 
+/**
+ * A pipe that is full: whoever prints into `end` stands still, to be looked at. `finish` reads it empty, and resolves
+ * with how that process ended, and with what it had to print.
+ */
+export function fullPipe(t, p) {
+  const path = join(p.dir, `pipe-${pipes++}`)
+  if (!works('mkfifo', path)) throw new Error('mkfifo')
+  const { O_RDWR, O_NONBLOCK, O_WRONLY } = constants
+  const reader = openSync(path, O_RDWR | O_NONBLOCK)
+  const end = openSync(path, O_WRONLY)
+  t.teardown(() => closeSync(reader))
+  let filled = 0
+  for (const size of [4096, 1]) {
+    try {
+      for (;;) filled += writeSync(reader, Buffer.alloc(size))
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error
+    }
+  }
+  const finish = async (ended) => {
+    closeSync(end)
+    const buffer = Buffer.alloc(filled)
+    for (let left = filled; left > 0; ) left -= readSync(reader, buffer, 0, left)
+    const exit = await ended
+    try {
+      return { ...exit, stdout: buffer.toString('utf8', 0, readSync(reader, buffer)) }
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error
+      return { ...exit, stdout: '' }
+    }
+  }
+  return { end, finish }
+}
+
+let pipes = 0
+
 /** Descriptor numbers and what they lead to. */
 export function descriptors(pid) {
   return proc(pid).fd
+}
+
+/** The file of the program that a process runs; `undefined` if it has ended. */
+export function exeOf(pid) {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`)
+  } catch {
+    return undefined
+  }
 }
 
 /** The environment that a process was started with. */

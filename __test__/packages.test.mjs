@@ -3,10 +3,11 @@
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { bunPath, managerOf } from '../scripts/nodes.mjs'
 import { linked, list } from '../scripts/platforms/licences.mjs'
 import { makePackages, ownBuild } from '../scripts/platforms/package.mjs'
 import { proseOf } from './documents.mjs'
-import { command, nativeFile, place, root, run, test } from './kit.mjs'
+import { command, exeOf, fullPipe, nativeFile, place, root, run, test, testIf, until } from './kit.mjs'
 
 const file = nativeFile
 const platform = file.split('.')[1]
@@ -64,7 +65,14 @@ test('the facade has the JavaScript, the public types and the documents, and not
   t.deepEqual(others, ['CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE.txt', 'README.md', 'package.json'])
   t.deepEqual(
     files.filter((name) => name.endsWith('.js')),
-    ['dist/index.js', 'dist/pino.js', 'dist/testing/index.js', 'dist/testing/reaper.js', 'dist/winston.js'],
+    [
+      'dist/bin.js',
+      'dist/index.js',
+      'dist/pino.js',
+      'dist/testing/index.js',
+      'dist/testing/reaper.js',
+      'dist/winston.js',
+    ],
   )
   // Only declarations that the public types use are in it.
   for (const internal of ['launch/launch', 'process/index', 'runtime/builtin', 'native/native']) {
@@ -170,25 +178,70 @@ test('a program uses the packages that npm installed', async (t) => {
   t.is((await run(p, script)).stdout, "{ state: 'stopped', stalePidFile: false }\n")
 })
 
-test('the executable is installed beside the native module, where the package finds it', async (t) => {
-  const p = packed(t)
-  const { app } = await installed(t, p, [p.facade, p.platform])
-  const file = fs.realpathSync(join(app, `node_modules/tsdaemonize-${platform}/tsdaemonize`))
-  t.is(fs.statSync(file).mode & 0o777, 0o755)
-  t.is((await command(p, file, ['--version'])).stdout, `tsdaemonize ${version}\n`)
-
-  // What finds it is not public yet, so this takes the modules that the bundle is made of.
-  fs.cpSync(join(root, 'build'), join(app, 'node_modules/tsdaemonize'), { recursive: true })
-  const script = p.write(
-    'app/where.mjs',
-    "import { executable } from './node_modules/tsdaemonize/native/locate.js'\nconsole.log(executable())",
-  )
-  t.is((await run(p, script)).stdout, `${file}\n`)
-  fs.rmSync(file)
-  t.is((await run(p, script)).stdout, 'undefined\n')
-  fs.mkdirSync(file)
-  t.is((await run(p, script)).stdout, 'undefined\n')
+const pnpm = join(managerOf('pnpm'), 'bin/pnpm.cjs')
+const yarn = join(managerOf('@yarnpkg/cli-dist'), 'bin/yarn.js')
+const NODE = process.execPath
+const LINK = ['node_modules/.bin/tsdaemonize']
+const yarnOf = (linker) => ({
+  '.yarnrc.yml': `nodeLinker: ${linker}\nenableNetwork: false\nenableTelemetry: false\n`,
+  'yarn.lock': '',
 })
+/** How a package manager installs the package, the files that it needs for that, and what then runs the command. */
+const MANAGERS = [
+  ['npm', ['npm', 'install', '--offline', '--no-audit', '--no-fund'], {}, LINK],
+  [
+    'npx',
+    ['npm', 'install', '--offline', '--no-audit', '--no-fund'],
+    {},
+    ['npx', '--no-install', 'tsdaemonize'],
+  ],
+  ['pnpm', [NODE, pnpm, 'install', '--offline'], {}, LINK],
+  ['pnpm, hoisted', [NODE, pnpm, 'install', '--offline', '--config.node-linker=hoisted'], {}, LINK],
+  ['Yarn, with node_modules', [NODE, yarn, 'install', '--no-immutable'], yarnOf('node-modules'), LINK],
+  [
+    'Yarn, without',
+    [NODE, yarn, 'install', '--no-immutable'],
+    yarnOf('pnp'),
+    [NODE, yarn, 'run', 'tsdaemonize'],
+  ],
+  ['Bun', [bunPath, 'install'], {}, LINK],
+]
+for (const [manager, install, files, [run, ...args]] of MANAGERS) {
+  const isThere = install.every((path) => !path.startsWith('/') || fs.existsSync(path))
+  testIf(isThere)(
+    `the command that ${manager} has installed is the executable beside the native module`,
+    async (t) => {
+      const p = packed(t)
+      const app = join(p.dir, 'app')
+      const more = { cwd: app, env: { HOME: join(p.dir, 'home'), XDG_DATA_HOME: join(p.dir, 'home') } }
+      // No registry has the platform's package, which the facade asks for. Each manager has another word for it.
+      const others = { [`tsdaemonize-${platform}`]: `file:${p.platform}` }
+      const dependencies = { tsdaemonize: `file:${p.facade}` }
+      const overrides = { overrides: others, resolutions: others, pnpm: { overrides: others } }
+      p.write('app/package.json', JSON.stringify({ private: true, dependencies, ...overrides }))
+      for (const [name, text] of Object.entries(files)) p.write(`app/${name}`, text)
+      const [file, ...how] = install
+      const made = await command(p, file, how, more)
+      t.is(made.status, 0, made.stdout + made.stderr)
+
+      const found = fs.readdirSync(app, { recursive: true }).find((path) => basename(path) === nativeFile)
+      const program = fs.realpathSync(join(app, dirname(found), 'tsdaemonize'))
+      t.is(fs.statSync(program).mode & 0o777, 0o755)
+      if (run !== LINK[0]) {
+        const { stdout, stderr } = await command(p, run, [...args, '--version'], more)
+        return t.is(stdout, `tsdaemonize ${version}\n`, stderr)
+      }
+      const pipe = fullPipe(t, p)
+      const ended = command(p, join(app, run), ['--version'], {
+        ...more,
+        stdio: ['ignore', pipe.end, 'pipe'],
+      })
+      await until(() => exeOf(ended.pid) === program, 'the executable in the place of the command')
+      const { status, stdout, stderr } = await pipe.finish(ended)
+      t.deepEqual([status, stdout], [0, `tsdaemonize ${version}\n`], stderr)
+    },
+  )
+}
 
 test('where the package of the platform was left out, the error names it and the command that helps', async (t) => {
   const p = packed(t)

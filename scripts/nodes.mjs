@@ -1,6 +1,6 @@
 // Installs what some tests run on beside this Node, from npm into .cache: a Node of every line that the
-// package supports, Bun, Deno, vitest, postject, and what runs programs in its own way. What is there already stays; what cannot be had is skipped by
-// name in the tests.
+// package supports, Bun, Deno, vitest, postject, what runs programs in its own way, and package managers. What is there
+// already stays; what cannot be installed is skipped by name in the tests.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -31,6 +31,9 @@ export const vitestPath = fileOf('vitest', 'vitest')
 export const postjectPath = fileOf('postject', 'postject')
 /** What runs programs in its own way: the path of such a package, whether or not it is installed. */
 export const runnerOf = (name) => fileOf('runners', name)
+/** What installs packages beside npm and Bun: the path of such a package, whether or not it is installed. */
+export const managerOf = (name) => fileOf('managers', name)
+const MANAGERS = ['pnpm@10', '@yarnpkg/cli-dist@4']
 const RUNNERS = ['pm2@7', 'vite-node@6', 'zx@8', 'jiti@2']
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -40,6 +43,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   install('vitest', 'vitest', 'vitest@4', vitestPath)
   install('postject', 'postject', 'postject@1.0.0-alpha.6', postjectPath)
   install('runners of programs', 'runners', RUNNERS, runnerOf('jiti'))
+  install('package managers', 'managers', MANAGERS, managerOf('pnpm'))
 }
 
 function install(what, name, spec, path) {

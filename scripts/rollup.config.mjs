@@ -81,5 +81,5 @@ export default [
     treeshake: false,
     output: { file: 'dist/index.js', format: 'es', intro: `const VERSION = ${JSON.stringify(version)};` },
   },
-  ...['pino', 'winston', 'testing/index', 'testing/reaper'].map(bundle),
+  ...['bin', 'pino', 'winston', 'testing/index', 'testing/reaper'].map(bundle),
 ]

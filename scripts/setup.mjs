@@ -55,6 +55,8 @@ if (modules.length === 0 || !isCurrent([...modules, 'tsdaemonize', 'ts/native/bi
   run('Building the executable', 'npm', ['run', '--silent', 'build:program'])
 }
 
-const dist = ['index', 'pino', 'winston', 'testing/index', 'testing/reaper'].map((name) => `dist/${name}.js`)
+const dist = ['index', 'bin', 'pino', 'winston', 'testing/index', 'testing/reaper'].map(
+  (name) => `dist/${name}.js`,
+)
 const code = [...allIn('ts'), 'tsconfig.json', 'scripts/types.mjs', 'scripts/rollup.config.mjs', ...common]
 if (!isCurrent(dist, code)) run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])

@@ -52,6 +52,12 @@ export declare function dropPrivileges(whom: NativeWhom | undefined | null, conf
 /** The daemons of this name that run in other places than those that were looked at. */
 export declare function elsewhere(name: string, looked: Array<NativePlace>, defaults: Array<NativePlace>): Promise<NativeNamesake[]>
 
+/**
+ * A program takes the place of this process (execve(2)). The last of `argv` are this process's own arguments.
+ * Returns only by an error.
+ */
+export declare function execute(file: string, argv: Array<string>): void
+
 /** Removes the pidfile and ends the process at once. */
 export declare function exitNow(status: number): void
 

@@ -8,5 +8,6 @@ export type {
   NativeTransport,
 } from './binding.js'
 export { beDaemon, isDaemon } from './copies.js'
-export { executable, here } from './locate.js'
+export { execute } from './executable.js'
+export { here } from './locate.js'
 export { assertAgreed, assertSupported, finishLast, native } from './native.js'

@@ -1,8 +1,11 @@
 // Finds the native module of this platform.
 
-import { dirname, existsSync, isSingleExecutable, statSync } from '../runtime/index.js'
+import { dirname, existsSync, isSingleExecutable } from '../runtime/index.js'
 
 const { platform, arch } = process
+
+/** What the executable is called. */
+export const PROGRAM = 'tsdaemonize'
 
 /** The names of the platforms whose native modules this one can load. */
 const names: string[] =
@@ -21,11 +24,9 @@ export function locate(): string | undefined {
   return found.length > 1 ? found.find((file) => file.endsWith(`-${libc()}.node`)) : found[0]
 }
 
-/** The executable of this package, which lies beside the native module; `undefined` where there is none. */
-export function executable(): string | undefined {
-  const module = locate()
-  const file = module && `${dirname(module)}/tsdaemonize`
-  return file && statSync(file, { throwIfNoEntry: false })?.isFile() ? file : undefined
+/** The path of the executable, which belongs beside the native module. */
+export function executable(): string {
+  return `${dirname(locate() ?? `${here}/`)}/${PROGRAM}`
 }
 
 /**

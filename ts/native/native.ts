@@ -3,20 +3,18 @@
 // that runs as root must not do.
 
 import { DaemonError, type DaemonErrorCode, type DaemonErrorDetails } from '../errors/index.js'
-import { isBun, readFileSync } from '../runtime/index.js'
+import { isBun } from '../runtime/index.js'
 import type * as Binding from './binding.js'
 import { conflict } from './copies.js'
-import { libc, locate, own } from './locate.js'
+import { missing, unloadable } from './lacking.js'
+import { locate } from './locate.js'
 
 /** The native functions. Each throws a `DaemonError`, or rejects with one. */
 export type Native = Omit<typeof Binding, 'default'>
 
-/** The platforms that packages are published for. */
-const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
-  `linux-${arch}-gnu`,
-  `linux-${arch}-musl`,
-  `darwin-${arch}`,
-])
+/** The function that is called too often to be wrapped. It throws no DaemonError. */
+const HOT = 'syslogLog'
+
 /**
  * `native` is the native module; where there is none for this platform, every function throws why. `failure` says why
  * this process, or this copy of the package, cannot daemonize; it is `undefined` where it can.
@@ -77,47 +75,6 @@ function load(): { native: Native; failure?: DaemonError } {
 /** The functions that a copy beside another one may call: to log, to see what the process is, and to name places. */
 const FOR_COPIES =
   /^(?:syslog|(?:finish|commandLine|isMainThread|parentName|leadsSession|defaultPlaces|currentPlace)$)/
-
-/** The platform of this very process, as `napi create-npm-dirs` names it. */
-function needed(): string {
-  const { platform, arch } = process
-  return platform === 'linux' ? `linux-${arch}-${libc()}` : `${platform}-${arch}`
-}
-
-function missing(): string {
-  const { platform, arch } = process
-  const none = `There is no native module for ${platform} on ${arch}`
-  if (!PLATFORMS.includes(needed())) return `${none}: a daemon can be made on ${PLATFORMS.join(', ')}`
-  return (
-    `${none}: the package tsdaemonize-${needed()} is not installed. It is an optional dependency, which ` +
-    '--omit=optional leaves out, and so does a node_modules or a lock file that was made on another platform. ' +
-    install()
-  )
-}
-
-function unloadable(file: string, why: string): string {
-  const text = `The native module ${file} cannot be loaded: ${why}`
-  return file.includes(`.${needed()}.`)
-    ? text
-    : `${text}. This Node needs tsdaemonize-${needed()}. ${install()}`
-}
-
-function install(): string {
-  return `Install it: npm install --include=optional tsdaemonize-${needed()}${version()}`
-}
-
-/** The version of this package, in npm's notation; nothing in a bundle, where nobody knows it. */
-function version(): string {
-  try {
-    const { name, version } = JSON.parse(readFileSync(`${own}/package.json`, 'utf8'))
-    return name === 'tsdaemonize' ? `@${version}` : ''
-  } catch {
-    return ''
-  }
-}
-
-/** The function that is called too often to be wrapped. It throws no DaemonError. */
-const HOT = 'syslogLog'
 
 function wrapped(binding: Native): Native {
   const functions = binding as Record<string, (...args: unknown[]) => unknown>

@@ -4,8 +4,17 @@
 /** node:util */
 export const { getSystemErrorMap, inspect } = process.getBuiltinModule('node:util')
 /** node:fs */
-export const { existsSync, fstatSync, readFileSync, readlinkSync, realpathSync, statSync, writeSync } =
-  process.getBuiltinModule('node:fs')
+export const {
+  accessSync,
+  constants,
+  existsSync,
+  fstatSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  writeSync,
+} = process.getBuiltinModule('node:fs')
 /** node:path */
 export const { basename, dirname, isAbsolute, resolve } = process.getBuiltinModule('node:path')
 /** Milliseconds on a clock that is never set. `performance` would load all of node:perf_hooks. */

@@ -2,7 +2,9 @@
 // nothing of this package.
 
 export {
+  accessSync,
   basename,
+  constants,
   dirname,
   existsSync,
   fstatSync,

@@ -1,10 +1,16 @@
-//! What this process is: its threads, its parent, its command line, and its orphans.
+//! What this process is: its threads, its parent, its command line, and its orphans; and what takes its place.
 
+use std::path::Path;
+
+use napi::Env;
 use napi_derive::napi;
 
-use tsdaemonize_core::process::{orphans, own};
-use tsdaemonize_core::start::arguments;
+use tsdaemonize_core::error::{Code, Error, Result};
+use tsdaemonize_core::process::{orphans, own, replace};
+use tsdaemonize_core::start::arguments::{self, Command};
 use tsdaemonize_core::sys;
+
+use crate::error::thrown;
 
 /// Whether this is the process's main thread, where alone it can become a daemon.
 #[napi(catch_unwind)]
@@ -41,6 +47,22 @@ pub fn awake_threads(mut among: Vec<i32>) -> Vec<i32> {
 #[napi(catch_unwind)]
 pub fn command_line() -> Vec<String> {
     arguments::command_line().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
+}
+
+/// A program takes the place of this process (execve(2)). The last of `argv` are this process's own arguments.
+/// Returns only by an error.
+#[napi(catch_unwind)]
+pub fn execute(env: &Env, file: String, argv: Vec<String>) -> napi::Result<()> {
+    replaced(file, argv).map_err(|error| thrown(env, error))
+}
+
+fn replaced(file: String, argv: Vec<String>) -> Result<()> {
+    let path = file.clone();
+    let command = Command { file, argv, own_arguments: true, env: Vec::new(), own_env: false };
+    let program = command.into_bytes()?;
+    let errno = replace::replace(&program.file, &program.argv) as i32;
+    let what = format!("Cannot execute {path}");
+    Err(Error::os(Code::Unsupported, what, "execve", errno).at(Path::new(&path)))
 }
 
 /// Notes which children of this process, PID 1, have ended and were not waited for.

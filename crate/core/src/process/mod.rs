@@ -4,4 +4,5 @@
 pub mod lock_holder;
 pub mod orphans;
 pub mod own;
+pub mod replace;
 pub mod session;
