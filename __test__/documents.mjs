@@ -76,6 +76,9 @@ export function install(p, document, changes = {}, dir = '.') {
   }
 }
 
+/** The executable `tsdaemonize`. */
+export const executable = join(root, 'tsdaemonize')
+
 /** Runs a line in a shell; `node` runs TypeScript there, and `sudo` only runs its command. */
 export function shell(p, line, { before = [], status = 0 } = {}) {
   const bin = join(p.dir, 'bin')
@@ -83,6 +86,7 @@ export function shell(p, line, { before = [], status = 0 } = {}) {
     p.write('bin/node', `#!/bin/sh\nexec '${process.execPath}' ${execArgv.join(' ')} "$@"\n`)
     p.write('bin/sudo', '#!/bin/sh\nexec "$@"\n')
     for (const name of ['node', 'sudo']) fs.chmodSync(join(bin, name), 0o755)
+    fs.symlinkSync(executable, join(bin, 'tsdaemonize'))
   }
   const env = { RUNTIME_DIRECTORY: p.run, PATH: `${bin}:${process.env.PATH}` }
   const [file, ...args] = [...before, 'sh', '-c', `(exit ${status}); ${line}`]

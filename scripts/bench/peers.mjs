@@ -21,6 +21,7 @@ import { fileURLToPath } from 'node:url'
 import { parsed } from '../arguments.mjs'
 import { MIB, median, memory, processesOf } from './measure.mjs'
 import { bars } from './plot.mjs'
+import { timeOf } from './timed.mjs'
 
 const { values: flags } = parsed({ options: { runs: { type: 'string' }, print: { type: 'boolean' } } })
 const RUNS = Math.max(3, Number(flags.runs ?? 15))
@@ -28,7 +29,7 @@ const RUNS = Math.max(3, Number(flags.runs ?? 15))
 const SETTLED = 1500
 /** For a daemon to work, in milliseconds. */
 const PATIENCE = 30_000
-const OURS = 'tsdaemonize'
+const OURS = ['tsdaemonize', 'tsdaemonize start SCRIPT', 'tsdaemonize start node']
 
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const modules = file('.cache/peers/node_modules')
@@ -50,26 +51,57 @@ function program(name, source) {
 /** The daemon's own work: to say when it works, and to live; with DIES, to throw at its start. */
 const work = `
   if (process.env.DIES) throw new Error('cannot start')
+  const { READY_FD } = process.env
+  if (READY_FD) process.getBuiltinModule('fs').writeSync(Number(READY_FD), '\\n')
   process.getBuiltinModule('fs').writeFileSync('${dir}/works', [process.pid, performance.timeOrigin + performance.now()].join(' '))
   setInterval(() => {}, 2 ** 31 - 1)`
 const job = program('job.cjs', work)
 
-/** Each way: the command that starts, and, where there is one, what is done before and after. */
+const ours = (name, last) =>
+  program(
+    name,
+    `import { Daemon } from '${new URL('../../dist/index.js', import.meta.url).href}'
+    class Job extends Daemon { async action() { ${work}; await new Promise(() => {}) } setup() { if (process.env.DIES) throw new Error('cannot start') } }
+    await new Job().${last}`,
+  )
+const served = ours('ours.mjs', 'serviced()')
+const started = ours('job.mjs', 'start()')
+const tsdaemonize = file('tsdaemonize')
+const at = ['--pid-file-path', dir]
+/** A command that says something goes on. */
+const asked = { list: [tsdaemonize, 'list', ...at], stop: [tsdaemonize, 'stop', ...at, 'job'] }
+const pidfile = ['--pidfile', `${dir}/ssd.pid`]
+
+/** Each way: the command that starts; where there are some, what lists and stops, and what is done before. */
 const WAYS = [
   { name: '`setsid -f node`', plot: 'setsid -f node', start: ['setsid', '-f', process.execPath, job] },
   {
-    name: '**tsdaemonize**',
-    plot: OURS,
+    name: '**tsdaemonize**: `node job.mjs start`',
+    plot: OURS[0],
+    start: [process.execPath, served, 'start'],
+    list: [process.execPath, served, 'status'],
+    stop: [process.execPath, served, 'stop'],
+  },
+  {
+    name: '**tsdaemonize**: `tsdaemonize start job.mjs`, with the library',
+    plot: OURS[1],
+    start: [tsdaemonize, 'start', '--name', 'job', ...at, started],
+    ...asked,
+  },
+  {
+    name: '**tsdaemonize**: `tsdaemonize start --ready fd node job.cjs`',
+    plot: OURS[2],
+    start: [tsdaemonize, 'start', '--name', 'job', ...at, '--ready', 'fd', process.execPath, job],
+    ...asked,
+  },
+  {
+    command: 'start-stop-daemon',
     start: [
-      process.execPath,
-      program(
-        'ours.mjs',
-        `import { Daemon } from '${new URL('../../dist/index.js', import.meta.url).href}'
-        class Job extends Daemon { async action() { ${work}; await new Promise(() => {}) } setup() { if (process.env.DIES) throw new Error('cannot start') } }
-        await new Job().serviced()`,
-      ),
-      'start',
+      ...['start-stop-daemon', '--start', '--background', '--make-pidfile', ...pidfile],
+      ...['--startas', process.execPath, '--', job],
     ],
+    list: ['start-stop-daemon', '--status', ...pidfile],
+    stop: ['start-stop-daemon', '--stop', '--retry', '30', ...pidfile],
   },
   {
     module: 'daemonize-process',
@@ -94,16 +126,22 @@ const WAYS = [
   {
     module: 'forever',
     start: [process.execPath, `${modules}/forever/bin/forever`, 'start', '--minUptime', '1000', job],
+    list: [process.execPath, `${modules}/forever/bin/forever`, 'list'],
+    stop: [process.execPath, `${modules}/forever/bin/forever`, 'stop', job],
   },
   {
     module: 'pm2',
     // Its own daemon is there already, as on a machine that uses it.
     before: [process.execPath, `${modules}/pm2/bin/pm2`, 'ping'],
     start: [process.execPath, `${modules}/pm2/bin/pm2`, 'start', job],
+    list: [process.execPath, `${modules}/pm2/bin/pm2`, 'list'],
+    stop: [process.execPath, `${modules}/pm2/bin/pm2`, 'stop', 'job'],
   },
 ]
   .filter(({ module }) => module === undefined || existsSync(join(modules, module)))
+  .filter(({ command }) => command === undefined || spawnSync(command, ['--version']).status === 0)
   .map((way) => (way.module === undefined ? way : { ...way, name: titled(way.module), plot: way.module }))
+  .map((way) => (way.command === undefined ? way : { ...way, name: `\`${way.command}\``, plot: way.command }))
 
 function titled(module) {
   return `${module} ${JSON.parse(readFileSync(join(modules, module, 'package.json'), 'utf8')).version}`
@@ -118,7 +156,9 @@ async function clear() {
     }
     await sleep(10)
   }
-  for (const name of readdirSync(dir).filter((name) => /^(?:\.forever|\.pm2|works|.*\.pid)$/.test(name))) {
+  for (const name of readdirSync(dir).filter((name) =>
+    /^(?:\.forever|\.pm2|works|.*\.pid|.*\.state)$/.test(name),
+  )) {
     rmSync(join(dir, name), { recursive: true })
   }
 }
@@ -126,7 +166,7 @@ async function clear() {
 const RUN = { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8', timeout: 60_000 }
 
 /** One start, and what is there afterwards. */
-async function take({ before, start }) {
+async function take({ before, start, list, stop }) {
   if (before) spawnSync(before[0], before.slice(1), { ...RUN, env, stdio: 'ignore' })
   const begun = performance.timeOrigin + performance.now()
   // What a careless launcher has: a descriptor open.
@@ -140,16 +180,24 @@ async function take({ before, start }) {
   }
   const [pid, at] = readFileSync(`${dir}/works`, 'utf8').split(' ')
   await sleep(SETTLED)
-  const stay = processesOf(dir)
+  const stay = [...new Set([...processesOf(dir), ...inPidfile()])]
+  const asked = { env, cwd: dir }
   const result = {
     returned,
     works: Number(at) - begun,
     stay: stay.length,
     memory: stay.map(memory).reduce((sum, { pss }) => sum + pss, 0),
     inherits: hasOpen(pid, '/etc/hostname'),
+    list: list && timeOf(list, asked),
+    stop: stop && timeOf(stop, asked),
   }
   await clear()
   return result
+}
+
+/** A supervisor has an environment of its own. */
+function inPidfile() {
+  return existsSync(`${dir}/job.pid`) ? [readFileSync(`${dir}/job.pid`, 'utf8').trim()] : []
 }
 
 function hasOpen(pid, path) {
@@ -174,7 +222,7 @@ async function takeDying({ before, start }) {
   return status
 }
 
-const ms = (number) => `${number.toFixed(0)} ms`
+const ms = (number) => (number === undefined ? '' : `${number.toFixed(number < 10 ? 1 : 0)} ms`)
 const mib = (bytes) => `${(bytes / MIB).toFixed(0)} MiB`
 
 function page(rows) {
@@ -188,6 +236,8 @@ function page(rows) {
       mib(row.memory),
       row.dying === 0 ? '**success**' : 'failure',
       row.inherits ? '**open**' : 'closed',
+      ms(row.list),
+      ms(row.stop),
     ]),
   )
   return `# Beside others
@@ -203,11 +253,14 @@ the moment when the command was begun. A launcher waits until the daemon is read
 
 ![memory](plots/peers-memory.svg)
 
-| way | command ends | daemon works | processes that stay | their memory (PSS) | of a daemon that throws at its start it says | descriptor 200 of the launcher |
-|---|---|---|---|---|---|---|
+![questions](plots/peers-lists.svg)
+
+| way | command ends | daemon works | processes that stay | their memory (PSS) | of a daemon that throws at its start it says | descriptor 200 of the launcher | lists, or says that it runs | stops it |
+|---|---|---|---|---|---|---|---|---|
 ${lines.join('\n')}
 
-pm2's own daemon was running already. forever keeps a monitor beside each daemon, and pm2 its own daemon for all.
+The machine had other work at the same time: two runs differ by some per cent. pm2's own daemon was running already.
+forever keeps a monitor beside each daemon, and pm2 its own daemon for all.
 `
 }
 
@@ -216,9 +269,17 @@ try {
   for (let run = 0; run < RUNS; run++) for (const way of WAYS) taken.get(way).push(await take(way))
   const rows = []
   for (const [way, results] of taken) {
-    const of = (key) => median(results.map((result) => result[key]))
+    const of = (key) =>
+      results[0][key] === undefined ? undefined : median(results.map((result) => result[key]))
     const [{ inherits }] = results
-    const figures = { returned: of('returned'), works: of('works'), stay: of('stay'), memory: of('memory') }
+    const figures = {
+      returned: of('returned'),
+      works: of('works'),
+      stay: of('stay'),
+      memory: of('memory'),
+      list: of('list'),
+      stop: of('stop'),
+    }
     rows.push({ ...way, ...figures, inherits, dying: await takeDying(way) })
   }
   const text = page(rows)
@@ -230,12 +291,13 @@ try {
         file(`docs/plots/${name}.svg`),
         bars(
           title,
-          rows.map((row) => [row.plot, row[key], unit(row[key])]),
+          rows.filter((row) => row[key] !== undefined).map((row) => [row.plot, row[key], unit(row[key])]),
           OURS,
         ),
       )
     plot('peers-works', 'From the command to a daemon that works', 'works', ms)
     plot('peers-memory', 'Memory of all processes that stay (PSS)', 'memory', mib)
+    plot('peers-lists', 'What runs? (`list`, or else `status`)', 'list', ms)
     writeFileSync(file('docs/benchmarks-peers.md'), text)
   }
 } finally {

@@ -18,7 +18,7 @@ export function bars(title, rows, ours) {
     const y = HEAD + index * (BAR + GAP)
     const long = Math.max(1, Math.round((value / most) * ROOM))
     const middle = y + BAR / 2 + 4
-    const color = label === ours ? '#2f855a' : '#8a94a6'
+    const color = ours.includes(label) ? '#2f855a' : '#8a94a6'
     return [
       `  <text x="${LABEL - 10}" y="${middle}" text-anchor="end">${escaped(label)}</text>`,
       `  <rect x="${LABEL}" y="${y}" width="${long}" height="${BAR}" rx="3" fill="${color}"/>`,

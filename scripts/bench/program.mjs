@@ -41,7 +41,7 @@ const ours = program(
   'ours.mjs',
   `import { Daemon } from '${library}'
   class Waiting extends Daemon { action() { return new Promise(() => {}) } }
-  await new Waiting().start()`,
+  await new Waiting({ stderr: '${dir}/ours.log' }).start()`,
 )
 const byDescriptor = program(
   'descriptor.mjs',
