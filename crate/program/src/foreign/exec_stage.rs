@@ -8,17 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::{Value, json};
 use tsdaemonize_core::error::reason;
 use tsdaemonize_core::privileges::{self, Confinement, Identity, Whom};
 use tsdaemonize_core::start::hand_over;
-use tsdaemonize_core::sys;
+use tsdaemonize_core::sys::{self, Mask};
 
 use super::refused::{CANNOT_EXECUTE, Refused};
 
 /// The first argument of a process in this stage.
 pub const STAGE: &str = "--exec-stage";
+
+/// systemd's variables that name the process for which others of them are meant.
+const NAMES_A_PROCESS: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
 
 /// What a process is to be when it executes its program.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -45,6 +48,10 @@ pub struct Stage {
     pub made: Vec<RawFd>,
     /// The parent with which it ends, should that be killed.
     pub parent: Option<i32>,
+    /// The signals that are blocked in it.
+    pub mask: Mask,
+    /// The process in whose place it runs: what a service manager says to that one, it says to the program.
+    pub instead_of: Option<i32>,
 }
 
 impl Stage {
@@ -80,6 +87,8 @@ impl Stage {
             outputs: [fd(&hello["outputs"][0]), fd(&hello["outputs"][1])],
             made: hello["made"].as_array()?.iter().filter_map(fd).collect(),
             parent: Some(nix::unistd::getppid().as_raw()),
+            mask: Mask::NONE,
+            instead_of: None,
         })
     }
 
@@ -103,10 +112,26 @@ impl Stage {
             // SAFETY: takes an integer, and cannot fail.
             unsafe { libc::umask(mask as libc::mode_t) };
         }
+        if let Some(pid) = self.instead_of {
+            self.stand_in_for(pid);
+        }
         if self.user.is_some() || self.group.is_some() {
             self.drop()?;
         }
         Ok(())
+    }
+
+    /// Has the variables that name the other process name this one: the manager's descriptors (sd_listen_fds(3)) and its
+    /// watchdog (sd_watchdog_enabled(3)) are for the program.
+    fn stand_in_for(&mut self, pid: i32) {
+        // The other one's pidfd by its number, which newer versions give beside LISTEN_PID.
+        self.env.retain(|(name, _)| name != "LISTEN_PIDFDID");
+        let (other, own) = (pid.to_string(), std::process::id().to_string());
+        for (name, value) in &mut self.env {
+            if NAMES_A_PROCESS.iter().any(|known| name == known) && *value == *other {
+                *value = OsString::from(&own);
+            }
+        }
     }
 
     fn drop(&mut self) -> Result<(), Refused> {
@@ -160,7 +185,7 @@ impl Stage {
         if let Some(parent) = self.parent {
             die_with(parent);
         }
-        if let Err((call, errno)) = set_up(self.outputs) {
+        if let Err((call, errno)) = set_up(self.outputs, self.mask) {
             return Refused::before(format!(
                 "Cannot set up a process: {}, {call}",
                 reason(errno as i32)
@@ -176,14 +201,14 @@ impl Stage {
 fn die_with(parent: i32) {
     sys::keep_dying_with_parent();
     if nix::unistd::getppid().as_raw() != parent {
-        // SAFETY: ends the process group that this process leads, itself included.
-        unsafe { libc::kill(0, libc::SIGKILL) };
+        // SAFETY: takes integers only.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
 }
 
 /// What comes last: the outputs, and signals as every program may expect them. Rust's std has set SIGPIPE to be ignored,
-/// and whoever started this process may have blocked any.
-fn set_up(outputs: [Option<RawFd>; 2]) -> Result<(), (&'static str, Errno)> {
+/// and this process may have blocked any.
+fn set_up(outputs: [Option<RawFd>; 2], mask: Mask) -> Result<(), (&'static str, Errno)> {
     for (output, number) in outputs.into_iter().zip([1, 2]) {
         // SAFETY: takes integers; both descriptors are this process's own, and no value of Rust owns them.
         let dup2 = |fd| Errno::result(unsafe { libc::dup2(fd, number) });
@@ -195,8 +220,7 @@ fn set_up(outputs: [Option<RawFd>; 2]) -> Result<(), (&'static str, Errno)> {
     }
     // SAFETY: sets a default, no handler.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.map_err(|errno| ("sigaction", errno))?;
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
-        .map_err(|errno| ("sigprocmask", errno))
+    mask.set().map(drop).map_err(|errno| ("sigprocmask", errno))
 }
 
 /// A process in this stage: its arguments are those of [`Stage::hand_on`].

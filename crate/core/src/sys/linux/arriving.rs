@@ -9,7 +9,7 @@ use crate::sys::{Arrived, again};
 
 /// `sigset_t` as the kernel has it, a bit for each of 64 signals. That of the C library leaves out the signals that
 /// it uses itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Mask(u64);
 
 impl Mask {
@@ -17,6 +17,11 @@ impl Mask {
     pub const NONE: Self = Self(0);
     /// All are.
     pub const ALL: Self = Self(u64::MAX);
+
+    /// The same without one signal.
+    pub fn without(self, signal: i32) -> Self {
+        Self(self.0 & !(1 << (signal - 1)))
+    }
 
     /// Makes it this thread's, and returns the one before: rt_sigprocmask(2).
     pub fn set(self) -> Result<Self, Errno> {
@@ -61,18 +66,28 @@ impl Signals {
         self.before
     }
 
-    /// The next signal, if one is pending.
+    /// The next signal, if one is pending. What this process brings about itself, such as SIGPIPE, is none.
     pub fn next(&self) -> Option<Arrived> {
+        let own = std::process::id();
+        loop {
+            let info = self.read()?;
+            if info.ssi_code > 0 || info.ssi_pid != own {
+                return Some(Arrived {
+                    signal: info.ssi_signo as i32,
+                    by_terminal: info.ssi_code == SI_KERNEL,
+                    value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr as usize),
+                });
+            }
+        }
+    }
+
+    fn read(&self) -> Option<libc::signalfd_siginfo> {
         // SAFETY: plain integers, for which zero is a value.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let (to, size) = (std::ptr::from_mut(&mut info).cast(), size_of_val(&info));
         // SAFETY: the kernel writes one structure, for which there is room.
         let read = || Errno::result(unsafe { libc::read(self.descriptor.as_raw_fd(), to, size) });
-        (again(read) == Ok(size as isize)).then(|| Arrived {
-            signal: info.ssi_signo as i32,
-            by_terminal: info.ssi_code == SI_KERNEL,
-            value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr as usize),
-        })
+        (again(read) == Ok(size as isize)).then_some(info)
     }
 }
 

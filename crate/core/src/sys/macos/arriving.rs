@@ -8,7 +8,7 @@ use super::kqueue::{change, new_queue};
 use crate::sys::Arrived;
 
 /// A set of signals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Mask(libc::sigset_t);
 
 impl Mask {
@@ -16,6 +16,11 @@ impl Mask {
     pub const NONE: Self = Self(0);
     /// All are.
     pub const ALL: Self = Self(libc::sigset_t::MAX);
+
+    /// The same without one signal.
+    pub fn without(self, signal: i32) -> Self {
+        Self(self.0 & !(1 << (signal - 1)))
+    }
 
     /// Makes it this thread's, and returns the one before: pthread_sigmask(3).
     pub fn set(self) -> Result<Self, Errno> {
