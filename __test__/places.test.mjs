@@ -196,7 +196,7 @@ apart(
       }),
     )
     const file = (dir) => `${dir}/${name}.pid`
-    const [TEMPORARY, SYSTEM] = [file(temporary), file('/var/run')]
+    const [TEMPORARY, SYSTEM, FOREIGN] = [temporary, '/var/run', '/run/tsdaemonize'].map(file)
     const byHand = { ...from.cron, RUNTIME_DIRECTORY: `${p.dir}/service` }
     const HAND = `${file(byHand.RUNTIME_DIRECTORY)}, from RUNTIME_DIRECTORY`
     const SESSION = `${file(`${p.dir}/session`)}, from XDG_RUNTIME_DIR`
@@ -233,7 +233,7 @@ apart(
 
     await asksAll(user(from.cron), `${TEMPORARY} and ${file(LOGIN)}`)
     const early = await starts(user(from.cron), TEMPORARY)
-    await asksAll(root, SYSTEM, other('nobody', early, TEMPORARY))
+    await asksAll(root, `${SYSTEM} and ${FOREIGN}`, other('nobody', early, TEMPORARY))
     await user(from.cron)('stop')
 
     logIn()
@@ -243,7 +243,7 @@ apart(
     await asksAll(user(byHand), HAND)
 
     const theirs = await starts(user(from.login), file(LOGIN))
-    await asksAll(root, SYSTEM, other('nobody', theirs, file(LOGIN)))
+    await asksAll(root, `${SYSTEM} and ${FOREIGN}`, other('nobody', theirs, file(LOGIN)))
     await asksAll(user(byHand), HAND, other('nobody', theirs, file(LOGIN)))
     const roots = await starts(root, SYSTEM)
     await asksAll(user(byHand), HAND, other('root', roots, SYSTEM), other('nobody', theirs, file(LOGIN)))

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use lexopt::Arg;
 
 use crate::error::{Failure, USAGE};
+use crate::nearest::nearest;
 
 /// A verb of the command line.
 #[derive(Debug)]
@@ -44,6 +45,14 @@ pub struct Opt {
     pub value: Option<&'static str>,
     /// What it is for.
     pub help: &'static str,
+}
+
+impl Opt {
+    /// Whether it is written so, with its hyphens.
+    fn is(&self, given: &str) -> bool {
+        let short = self.short.map(|letter| format!("-{letter}"));
+        given.strip_prefix("--") == Some(self.name) || short.as_deref() == Some(given)
+    }
 }
 
 const fn flag(name: &'static str, help: &'static str) -> Opt {
@@ -203,6 +212,8 @@ impl Call {
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Wanted {
+    /// Nothing: there are no arguments.
+    Nothing,
     /// To run a verb.
     Run(Call),
     /// Help: for a verb, or for all.
@@ -215,37 +226,27 @@ pub enum Wanted {
 
 /// Reads the arguments of this process.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Wanted, Failure> {
-    let mut parser = lexopt::Parser::from_args(arguments);
-    let verb = match next(&mut parser)? {
-        None => return Err(Failure::new(USAGE, "no command. `tsdaemonize --help` lists them")),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+    let verb = match parser.next().map_err(|error| misused(None, &error))? {
+        None => return Ok(Wanted::Nothing),
         Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Wanted::Help(None)),
         Some(Arg::Long("version") | Arg::Short('V')) => return Ok(Wanted::Version),
         Some(Arg::Long("where")) => return Ok(Wanted::Where),
-        Some(Arg::Value(name)) => match VERBS.iter().find(|verb| *name == *verb.name) {
-            Some(verb) => verb,
-            None => {
-                let name = name.to_string_lossy();
-                return Err(unknown(
-                    "command",
-                    &name,
-                    VERBS.iter().map(|verb| verb.name.to_owned()),
-                ));
-            }
-        },
-        Some(argument) => {
-            let name = shown(&argument);
-            let known = ["--help", "--version", "--where"].map(str::to_owned);
-            return Err(unknown("option", &name, known));
-        }
+        Some(Arg::Value(name)) => VERBS
+            .iter()
+            .find(|verb| name == *verb.name)
+            .ok_or_else(|| unknown_verb(&name.to_string_lossy()))?,
+        Some(option) => return Err(unknown_option(None, &option, &arguments)),
     };
     let mut call = Call { verb, options: Vec::new(), operands: Vec::new() };
-    while let Some(argument) = next(&mut parser)? {
+    while let Some(argument) = parser.next().map_err(|error| misused(Some(verb), &error))? {
         let option = match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(Wanted::Help(Some(verb))),
             Arg::Value(value) => {
                 call.operands.push(value);
                 if verb.operands == Operands::Program {
-                    let rest = parser.raw_args().map_err(|error| misused(verb, &error))?;
+                    let rest = parser.raw_args().map_err(|error| misused(Some(verb), &error))?;
                     call.operands.extend(rest);
                 }
                 continue;
@@ -254,54 +255,76 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Wanted, Fai
             Arg::Short(letter) => verb.options().find(|option| option.short == Some(letter)),
         };
         let Some(option) = option else {
-            let known = verb.options().map(|option| format!("--{}", option.name));
-            return Err(unknown("option", &shown(&argument), known));
+            return Err(unknown_option(Some(verb), &argument, &arguments));
         };
         let value = match option.value {
-            Some(_) => parser.value().map_err(|error| misused(verb, &error))?,
+            Some(_) => parser.value().map_err(|error| misused(Some(verb), &error))?,
             None => OsString::new(),
         };
         call.options.push((option.name, value));
     }
-    match (verb.operands, call.operands.as_slice()) {
-        (Operands::None, [surplus, ..]) => {
-            let surplus = surplus.to_string_lossy();
-            Err(Failure::new(USAGE, format!("`{}` takes no '{surplus}'", verb.name)))
-        }
-        (Operands::Program, []) => Err(missing(verb, "a program")),
-        (Operands::Names, []) => Err(missing(verb, "the name of a daemon")),
-        (Operands::Shell, []) => Err(missing(verb, "a shell: bash, zsh or fish")),
-        _ => Ok(Wanted::Run(call)),
-    }
+    let (most, what) = match verb.operands {
+        Operands::None => (0, "nothing but options"),
+        Operands::Program => (usize::MAX, "a program"),
+        Operands::Names => (usize::MAX, "the name of a daemon"),
+        Operands::Shell => (1, "a shell: bash, zsh or fish"),
+    };
+    let wrong = match call.operands.get(most) {
+        Some(surplus) => format!(", and no '{}'", surplus.to_string_lossy()),
+        None if most > 0 && call.operands.is_empty() => String::new(),
+        None => return Ok(Wanted::Run(call)),
+    };
+    Err(Failure::new(USAGE, format!("`{}` takes {what}{wrong}. {}", verb.name, more(Some(verb)))))
 }
 
-fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, Failure> {
-    parser.next().map_err(|error| Failure::new(USAGE, error.to_string()))
+/// Where to read more.
+fn more(verb: Option<&Verb>) -> String {
+    let verb = verb.map(|verb| format!("{} ", verb.name)).unwrap_or_default();
+    format!("`tsdaemonize {verb}--help` tells more")
 }
 
-fn shown(argument: &Arg<'_>) -> String {
-    match argument {
+fn misused(verb: Option<&Verb>, error: &lexopt::Error) -> Failure {
+    Failure::new(USAGE, format!("{error}. {}", more(verb)))
+}
+
+fn unknown_verb(given: &str) -> Failure {
+    let known = VERBS.iter().map(|verb| verb.name).chain(["--help", "--version", "--where"]);
+    let hint = nearest(given, known).map(|verb| format!(": did you mean '{verb}'?"));
+    let hint = hint.unwrap_or_else(|| format!(". {}", more(None)));
+    Failure::new(USAGE, format!("unknown command '{given}'{hint}"))
+}
+
+/// Before the verb there are few options, and those of a verb are misplaced.
+fn unknown_option(verb: Option<&Verb>, option: &Arg<'_>, arguments: &[OsString]) -> Failure {
+    let given = match option {
         Arg::Long(name) => format!("--{name}"),
-        Arg::Short(letter) => format!("-{letter}"),
+        // The letters may have been meant as a word: `-name`.
+        Arg::Short(letter) => {
+            let word = format!("-{letter}");
+            let is_it = |argument: &&OsString| {
+                argument
+                    .to_string_lossy()
+                    .strip_prefix(word.as_str())
+                    .is_some_and(|rest| rest.len() > 1)
+            };
+            arguments.iter().find(is_it).map_or(word, |word| word.to_string_lossy().into_owned())
+        }
         Arg::Value(value) => value.to_string_lossy().into_owned(),
-    }
-}
-
-fn misused(verb: &Verb, error: &lexopt::Error) -> Failure {
-    Failure::new(USAGE, format!("{error}. `tsdaemonize {} --help` tells more", verb.name))
-}
-
-fn missing(verb: &Verb, what: &str) -> Failure {
-    let name = verb.name;
-    Failure::new(USAGE, format!("`{name}` takes {what}. `tsdaemonize {name} --help` tells more"))
-}
-
-/// The least that two words must have in common for one to be the other, misspelt.
-const ALIKE: f64 = 0.7;
-
-fn unknown(kind: &str, given: &str, known: impl IntoIterator<Item = String>) -> Failure {
-    let alike = known.into_iter().map(|word| (strsim::jaro_winkler(given, &word), word));
-    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map(|(_, word)| format!(": did you mean '{word}'?")).unwrap_or_default();
-    Failure::new(USAGE, format!("unknown {kind} '{given}'{hint}"))
+    };
+    let is_short = given.chars().count() < 3;
+    let known: Vec<&str> = match verb {
+        Some(verb) => verb.options().map(|option| option.name).chain(["help"]).collect(),
+        None => vec!["help", "version", "where"],
+    };
+    let hint = match nearest(&given, known).filter(|_| !is_short) {
+        Some(meant) => format!(": did you mean '--{meant}'?"),
+        None => match VERBS.iter().find(|verb| verb.options().any(|option| option.is(&given))) {
+            Some(other) if verb.is_none() => {
+                format!(": it comes after a command, `tsdaemonize {} {given}`", other.name)
+            }
+            Some(other) => format!(": it is one of `{}`. {}", other.name, more(verb)),
+            None => format!(". {}", more(verb)),
+        },
+    };
+    Failure::new(USAGE, format!("unknown option '{given}'{hint}"))
 }

@@ -1,16 +1,20 @@
 //! What went wrong, in words and as an exit status.
 
-use std::process::ExitCode;
-
 use tsdaemonize_core::error::{Code, Error};
+
+use crate::output;
 
 // The exit statuses that the Linux Standard Base has for init scripts.
 /// It failed.
 pub const FAILED: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
+/// It does not run.
+pub const NOT_RUNNING: u8 = 3;
 /// The caller lacks the right to do so.
 pub const NO_RIGHT: u8 = 4;
+/// It does not run, and was to be sent a signal.
+pub const NOT_RUNNING_TO_SIGNAL: u8 = 7;
 
 /// Why a verb failed.
 #[derive(Debug)]
@@ -27,10 +31,15 @@ impl Failure {
         Self { message: message.into(), status }
     }
 
-    /// Prints it on standard error.
-    pub fn tell(self) -> ExitCode {
-        eprintln!("tsdaemonize: {}", self.message);
-        ExitCode::from(self.status)
+    /// Prints it on standard error; returns the exit status.
+    pub fn tell(self) -> u8 {
+        self.tell_of("tsdaemonize")
+    }
+
+    /// The same, of a daemon.
+    pub fn tell_of(self, name: &str) -> u8 {
+        output::tell(&format!("{name}: {}", self.message));
+        self.status
     }
 }
 

@@ -5,37 +5,61 @@
 #![allow(dead_code, reason = "the verbs follow")]
 
 mod command_line;
+mod durations;
 mod error;
 mod foreign;
+mod names;
+mod nearest;
+mod output;
 mod verbs;
 
-use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
+use tsdaemonize_core::process::own;
+
 use command_line::Wanted;
-use error::{FAILED, Failure};
+use error::{FAILED, Failure, NO_RIGHT, USAGE};
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == foreign::exec_stage::STAGE) {
-        return foreign::exec_stage::run(arguments);
+    match checked() {
+        Ok(status) => status,
+        Err(failure) => ExitCode::from(failure.tell()),
     }
-    match command_line::read(std::env::args_os().skip(1)) {
-        Ok(Wanted::Run(call)) => verbs::run(&call),
-        Ok(Wanted::Help(verb)) => print(&verbs::help(verb)),
-        Ok(Wanted::Version) => print(concat!("tsdaemonize ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Wanted::Where) => Err(Failure::new(FAILED, "--where is not there yet")),
-        Err(failure) => Err(failure),
-    }
-    .unwrap_or_else(Failure::tell)
 }
 
-/// Writes to standard output. A reader that is gone is no failure.
-fn print(text: &str) -> Result<ExitCode, Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(FAILED, format!("Cannot write to standard output: {error}")))
+fn checked() -> Result<ExitCode, Failure> {
+    if own::has_rights_of_its_file() {
+        return Err(Failure::new(
+            NO_RIGHT,
+            "This file gives whoever runs it more rights than they have (set-user-ID, set-group-ID, capabilities), \
+             and would run any program with them. Take them away: `chmod ug-s FILE`, `setcap -r FILE`",
+        ));
+    }
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == foreign::exec_stage::STAGE) {
+        return Ok(foreign::exec_stage::run(arguments));
+    }
+    let done = |()| ExitCode::SUCCESS;
+    match command_line::read(std::env::args_os().skip(1))? {
+        Wanted::Run(call) => verbs::run(&call),
+        Wanted::Nothing => {
+            output::tell(&format!(
+                "tsdaemonize: no command\n\n{}",
+                verbs::help::help(None).trim_end()
+            ));
+            Ok(ExitCode::from(USAGE))
         }
-        _ => Ok(ExitCode::SUCCESS),
+        Wanted::Help(verb) => output::print(&verbs::help::help(verb)).map(done),
+        Wanted::Version => {
+            output::print(concat!("tsdaemonize ", env!("CARGO_PKG_VERSION"), "\n")).map(done)
+        }
+        Wanted::Where => {
+            let path = std::env::current_exe().map_err(|error| {
+                Failure::new(FAILED, format!("Cannot see where this file is: {error}"))
+            })?;
+            let line = [path.into_os_string().into_vec(), b"\n".to_vec()].concat();
+            output::print_bytes(&line).map(done)
+        }
     }
 }

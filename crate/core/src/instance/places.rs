@@ -65,7 +65,7 @@ impl Candidate {
 pub fn defaults(name: &str, session: Option<PathBuf>) -> Vec<Candidate> {
     let uid = sys::effective_uid();
     if uid == 0 {
-        return vec![Candidate::new(SYSTEM, name)];
+        return of_root(name);
     }
     let mut found = Vec::new();
     let login = PathBuf::from(format!("{SESSIONS}/{uid}"));
@@ -92,6 +92,20 @@ pub fn defaults(name: &str, session: Option<PathBuf>) -> Vec<Candidate> {
         found.push(Candidate::new(login, name));
     }
     found
+}
+
+/// The same for a program that knows nothing of this package: root's are not where the program itself may have a
+/// pidfile.
+pub fn of_foreign(name: &str, session: Option<PathBuf>) -> Vec<Candidate> {
+    let mut found = defaults(name, session);
+    if let Some(at) = found.iter().position(|c| c.place.dir.as_os_str() == sys::OF_FOREIGN) {
+        found.swap(0, at);
+    }
+    found
+}
+
+fn of_root(name: &str) -> Vec<Candidate> {
+    [SYSTEM, sys::OF_FOREIGN].map(|dir| Candidate::new(dir, name)).into()
 }
 
 /// Locks the pidfile in the first place, unless a daemon runs, or starts, in one of them.
@@ -262,7 +276,7 @@ pub struct Namesake {
 /// The daemons of a name that run in places where nobody has looked: root's, the caller's own, and, if
 /// the caller is root, all users'.
 pub fn elsewhere(name: &str, looked: &[Candidate], defaults: &[Candidate]) -> Vec<Namesake> {
-    let mut places = vec![Candidate::new(SYSTEM, name)];
+    let mut places = of_root(name);
     places.extend_from_slice(defaults);
     if sys::effective_uid() == 0 {
         places.extend(of_users(name));

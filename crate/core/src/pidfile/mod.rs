@@ -22,5 +22,5 @@ mod whereabouts;
 pub use self::held::PidFile;
 pub use self::holder::{await_release, busy_at};
 pub use self::look::{Look, State, look, parse_pid};
-pub use self::place::Place;
+pub use self::place::{LONGEST_NAME, Place, is_name};
 pub use self::sweep::sweep;

@@ -1,16 +1,37 @@
 //! What each verb of the command line does, a file for each.
 
+mod completions;
+mod ensure;
+pub mod help;
+mod kill;
+mod list;
+mod logs;
+mod reload;
+mod restart;
+mod run;
+mod start;
+mod status;
+mod stop;
+
 use std::process::ExitCode;
 
-use crate::command_line::{Call, VERBS, Verb};
-use crate::error::{FAILED, Failure};
+use crate::command_line::Call;
+use crate::error::Failure;
 
 /// Runs a verb of the table.
 pub fn run(call: &Call) -> Result<ExitCode, Failure> {
-    Err(Failure::new(FAILED, format!("`{}` is not there yet", call.verb.name)))
-}
-
-/// The help of a verb, or of all.
-pub fn help(_verb: Option<&Verb>) -> String {
-    VERBS.iter().map(|verb| format!("  {:<13}{}\n", verb.name, verb.does)).collect()
+    match call.verb.name {
+        "start" => start::run(call),
+        "run" => run::run(call),
+        "ensure" => ensure::run(call),
+        "stop" => stop::run(call),
+        "restart" => restart::run(call),
+        "reload" => reload::run(call),
+        "kill" => kill::run(call),
+        "status" => status::run(call),
+        "list" => list::run(call),
+        "logs" => logs::run(call),
+        "completions" => completions::run(call),
+        other => unreachable!("the table has no verb {other}"),
+    }
 }

@@ -32,3 +32,13 @@ pub fn is_awake(thread: i32) -> bool {
 pub fn arguments() -> Vec<u8> {
     procfs::read("/proc/self/cmdline").unwrap_or_default()
 }
+
+/// Where root's pidfiles of foreign programs are.
+pub const OF_FOREIGN: &str = "/run/tsdaemonize";
+
+/// Whether this process got more rights by its exec than its caller has: the file is set-user-ID or set-group-ID, or
+/// has capabilities (`AT_SECURE` in getauxval(3)).
+pub fn has_rights_of_its_file() -> bool {
+    // SAFETY: getauxval takes an integer and reads what the kernel has left for this process.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}

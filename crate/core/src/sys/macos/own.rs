@@ -23,3 +23,12 @@ pub fn is_awake(_thread: i32) -> bool {
 pub fn arguments() -> Vec<u8> {
     Vec::new()
 }
+
+/// Where root's pidfiles of foreign programs are. The root directory cannot be written there.
+pub const OF_FOREIGN: &str = "/var/run/tsdaemonize";
+
+/// Whether this process got more rights by its exec than its caller has: the file is set-user-ID or set-group-ID.
+pub fn has_rights_of_its_file() -> bool {
+    // SAFETY: issetugid takes nothing and cannot fail.
+    unsafe { libc::issetugid() != 0 }
+}
