@@ -199,6 +199,12 @@ export interface NativeOutcome {
   cancelled: boolean
   /** Another daemon took its place. */
   supplanted: boolean
+  /** The pid of the supervisor that stays beside it. */
+  supervisor?: number
+  /** It asked for a supervisor, and there is none: an errno, or 0 where the plan has none. */
+  unsupervised?: number
+  /** That errno in the words of Node's own errors. */
+  unsupervisedReason?: string
   /** The exit status of the daemon in the making. */
   exitCode?: number
   /** The number of the signal that ended it. */
@@ -251,6 +257,8 @@ export interface NativePlan {
   timeout: number
   /** What the daemon is to know, as JSON. */
   hello: string
+  /** What stays beside the daemon, where it asks for that. */
+  supervision?: NativeSupervision
 }
 
 /**
@@ -268,6 +276,16 @@ export interface NativeStopped {
   pid: number
   /** It had to be killed. */
   killed: boolean
+}
+
+/** What is to stay beside a daemon. */
+export interface NativeSupervision {
+  /** The path of the executable `tsdaemonize`, as bytes. */
+  executable: Buffer
+  /** The daemon's name. */
+  name: string
+  /** What it is to know, as JSON in one line. */
+  plan: string
 }
 
 /** What the queue is doing. */
@@ -338,9 +356,10 @@ export declare function parentName(): string
 
 /**
  * In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms. If
- * not, the way out has begun, for at most `stop_timeout` ms.
+ * not, the way out has begun, for at most `stop_timeout` ms. `supervise`: a supervisor is to stay beside it. `state` is
+ * what its state file is to say, as JSON.
  */
-export declare function ready(timeout: number, stopTimeout: number): Promise<boolean>
+export declare function ready(timeout: number, stopTimeout: number, supervise?: boolean | undefined | null, state?: string | undefined | null): Promise<boolean>
 
 /** Waits for those of them that are still there. Returns whether there are others by now. */
 export declare function reapSuspects(): boolean

@@ -55,3 +55,19 @@ pub fn errno() -> c_int {
     // SAFETY: the address of this thread's errno is always valid.
     unsafe { *sys::errno_location() }
 }
+
+/// Decimal digits without an allocation; returns their number, at most 10.
+pub fn write_decimal(number: libc::pid_t, into: &mut [u8; 11]) -> usize {
+    let mut reversed = [0u8; 10];
+    let mut rest = number;
+    let mut length = 0;
+    while length == 0 || (rest > 0 && length < 10) {
+        reversed[length] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        length += 1;
+    }
+    for (to, from) in into.iter_mut().zip(reversed[..length].iter().rev()) {
+        *to = *from;
+    }
+    length
+}

@@ -48,12 +48,21 @@ pub fn report_failure(report: String) {
 }
 
 /// In the daemon: says "ready"; resolves with whether the launcher said "go" within `timeout` ms. If
-/// not, the way out has begun, for at most `stop_timeout` ms.
+/// not, the way out has begun, for at most `stop_timeout` ms. `supervise`: a supervisor is to stay beside it. `state` is
+/// what its state file is to say, as JSON.
 #[napi(catch_unwind, ts_return_type = "Promise<boolean>")]
-pub fn ready(env: &Env, timeout: f64, stop_timeout: f64) -> napi::Result<Object<'_>> {
+pub fn ready(
+    env: &Env,
+    timeout: f64,
+    stop_timeout: f64,
+    supervise: Option<bool>,
+    state: Option<String>,
+) -> napi::Result<Object<'_>> {
     daemon::outlive_guardian();
     // The thread first: where there can be none, the launcher must be told so instead of "ready".
-    in_thread(env, "ready", move || Ok(daemon::ready(millis(timeout), millis(stop_timeout))))
+    in_thread(env, "ready", move || {
+        Ok(daemon::ready(millis(timeout), millis(stop_timeout), supervise.unwrap_or(false), state))
+    })
 }
 
 /// From now on the pidfile is put back when it is removed. Attached, it is marked as ready first.

@@ -6,7 +6,7 @@ use napi_derive::napi;
 
 use tsdaemonize_core::error::{self, Error};
 use tsdaemonize_core::start::arguments::{Command, c_string};
-use tsdaemonize_core::start::{self, Failure, Outcome, Plan};
+use tsdaemonize_core::start::{self, Failure, Outcome, Plan, Supervision};
 
 use crate::error::thrown;
 use crate::instance::{NativePlace, candidates};
@@ -36,6 +36,33 @@ pub struct NativePlan {
     pub timeout: f64,
     /// What the daemon is to know, as JSON.
     pub hello: String,
+    /// What stays beside the daemon, where it asks for that.
+    pub supervision: Option<NativeSupervision>,
+}
+
+/// What is to stay beside a daemon.
+#[napi(object)]
+pub struct NativeSupervision {
+    /// The path of the executable `tsdaemonize`, as bytes.
+    pub executable: Buffer,
+    /// The daemon's name.
+    pub name: String,
+    /// What it is to know, as JSON in one line.
+    pub plan: String,
+}
+
+impl TryFrom<NativeSupervision> for Supervision {
+    type Error = Error;
+
+    fn try_from(native: NativeSupervision) -> error::Result<Self> {
+        Ok(Self {
+            executable: c_string(native.executable.into())?,
+            name: c_string(native.name.into_bytes())?,
+            plan: native.plan.into_bytes(),
+            extra: Vec::new(),
+            foreign: false,
+        })
+    }
 }
 
 /// What became of a start.
@@ -51,6 +78,12 @@ pub struct NativeOutcome {
     pub cancelled: bool,
     /// Another daemon took its place.
     pub supplanted: bool,
+    /// The pid of the supervisor that stays beside it.
+    pub supervisor: Option<i32>,
+    /// It asked for a supervisor, and there is none: an errno, or 0 where the plan has none.
+    pub unsupervised: Option<i32>,
+    /// That errno in the words of Node's own errors.
+    pub unsupervised_reason: Option<String>,
     /// The exit status of the daemon in the making.
     pub exit_code: Option<i32>,
     /// The number of the signal that ended it.
@@ -83,6 +116,12 @@ impl From<Outcome> for NativeOutcome {
             timed_out: failure.timed_out,
             cancelled: failure.cancelled,
             supplanted: failure.supplanted,
+            supervisor: outcome.supervisor,
+            unsupervised: failure.unsupervised,
+            unsupervised_reason: failure
+                .unsupervised
+                .filter(|&errno| errno != 0)
+                .map(error::reason),
             syscall: failure.step.map(|(name, _)| name.to_owned()),
             errno: failure.step.map(|(_, errno)| -errno),
             errno_code: failure.step.map(|(_, errno)| error::symbol(errno)),
@@ -105,6 +144,7 @@ impl TryFrom<NativePlan> for Plan {
             keep_fds: native.keep_fds,
             timeout: millis(native.timeout),
             hello: native.hello,
+            supervision: native.supervision.map(Supervision::try_from).transpose()?,
         })
     }
 }

@@ -99,12 +99,19 @@ impl Life {
 
     /// Says "ready" to the launcher, and returns whether its "go" came in time. If not, the process group ends
     /// with this process: a start that failed leaves no process. Blocks.
-    pub fn await_go(&self, timeout: Duration) -> bool {
+    ///
+    /// `supervise`: a supervisor is to stay beside this process. `state` is for the state file.
+    pub fn await_go(&self, timeout: Duration, supervise: bool, state: Option<String>) -> bool {
         // What goes wrong until "go" is still told to the launcher, by the other descriptor.
         let asked = lock(&self.hand_over).as_ref().and_then(HandOver::again);
-        let asked = asked.filter(|hand_over| hand_over.ready().is_ok());
-        let go = asked.is_some_and(|hand_over| hand_over.answer(timeout) == Answer::Go);
+        let asked = asked.filter(|hand_over| hand_over.ready(supervise, state).is_ok());
+        let answer = asked.map_or(Answer::Gone, |hand_over| hand_over.answer(timeout));
         drop(lock(&self.hand_over).take());
+        if answer == (Answer::Go { supervised: true }) {
+            // The supervisor writes the pidfile and removes it. This process holds the locks with it.
+            std::mem::forget(lock(&self.pidfile).take());
+        }
+        let go = matches!(answer, Answer::Go { .. });
         self.ends_group.store(!go, Ordering::SeqCst);
         go
     }

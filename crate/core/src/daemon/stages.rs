@@ -87,8 +87,15 @@ pub fn outlive_guardian() {
 
 /// Says "ready". Returns whether the launcher said "go" within `timeout`. If not, the way out has begun, for at most
 /// `stop_timeout`. Blocks.
-pub fn ready(timeout: Duration, stop_timeout: Duration) -> bool {
-    let go = LIFE.await_go(timeout);
+///
+/// `supervise`: a supervisor is to stay beside this process. `state` is what its state file is to say, as JSON.
+pub fn ready(
+    timeout: Duration,
+    stop_timeout: Duration,
+    supervise: bool,
+    state: Option<String>,
+) -> bool {
+    let go = LIFE.await_go(timeout, supervise, state);
     if !go {
         // Nobody else ends it now, should its event loop be blocked.
         BLOCKED_LOOP.leaving(0, stop_timeout);

@@ -91,7 +91,7 @@ pub unsafe fn live(prepared: &Prepared) -> ! {
         libc::mprotect(shared, size_of::<Shared>(), libc::PROT_READ);
         // When no thread of the daemon can do anything any more, its children have another parent.
         while libc::getppid() == prepared.daemon {
-            sys::poll_or_signal(&mut [], None, ORPHANED);
+            sys::poll_or_signal(&mut [], None, &[ORPHANED]);
         }
     }
     let mut relay = Relay {
@@ -192,7 +192,7 @@ impl Relay {
             }
         }
         let left = Line::first_of(lines).map(|since| (since + IDLE - now_ms()).max(0));
-        if sys::poll_or_signal(&mut fds, left, ORPHANED) {
+        if sys::poll_or_signal(&mut fds, left, &[ORPHANED]) {
             for (pipe, fd) in fds.iter().enumerate() {
                 if fd.revents != 0 {
                     self.read(pipe, &mut lines[pipe]);

@@ -8,14 +8,16 @@
 //!
 //! Child 1 becomes the session leader, forks child 2, and is then the **guardian** of the start: it
 //! says how child 2 died, or ends it with its process group when the launcher is gone or the time
-//! is up. Child 2 becomes the daemon.
+//! is up. Child 2 becomes the daemon. Where the daemon is supervised, the guardian executes the supervisor
+//! in its own place when the daemon is ready.
 
-use std::ffi::CString;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use libc::{c_char, c_int, pid_t};
+use libc::{c_int, pid_t};
 
-use crate::signal_safe::{close_all_but, errno, now_ms, repeat};
+use super::prepared::{Prepared, Supervisor};
+use crate::signal_safe::{close_all_but, errno, now_ms, repeat, write_decimal};
 use crate::sys;
 
 /// What the guardian says in one message of [`VERDICT`] bytes: a letter and a wait status.
@@ -28,10 +30,29 @@ pub const DIED: u8 = b'D';
 pub const TIMED_OUT: u8 = b'T';
 /// Child 1 could not fork child 2, or set itself up; with an errno.
 pub const NO_CHILD: u8 = b'N';
+/// Child 2 was forked; with its pid. Said where the program takes no hand-over.
+pub const BORN: u8 = b'B';
+/// The supervisor could not be executed, or says that it cannot stand; with an errno.
+pub const NO_SUPERVISOR: u8 = b'S';
 /// How long child 2 may take to end after SIGKILL, in milliseconds.
 const KILLED: i64 = 2000;
 /// The launcher asks the guardian to stand down.
 pub const COMMIT: u8 = b'C';
+/// The launcher asks the guardian to become the supervisor, and sends what that is to know.
+pub const SUPERVISE: u8 = b'S';
+/// The launcher tells the supervisor that the start is done.
+pub const RELEASE: u8 = b'G';
+
+/// The supervisor's descriptor of its socket to the launcher.
+pub const SUPERVISOR_SOCKET: RawFd = 3;
+/// The locked pidfile; /dev/null where there is none.
+pub const SUPERVISOR_LOCK: RawFd = 4;
+/// What the launcher's front says, a newline, and what the daemon says. The extra descriptors come behind it.
+pub const SUPERVISOR_PLAN: RawFd = 5;
+/// How many extra descriptors there may be.
+pub const MOST_EXTRA: usize = 4;
+/// What the guardian needs has at least this number, where nothing of the supervisor's overwrites it.
+pub const ABOVE: RawFd = SUPERVISOR_PLAN + 1 + MOST_EXTRA as RawFd;
 
 /// A frame from child 2 on the hand-over socket: [`STEP_FAILED`], the step, the errno (4 bytes).
 pub const STEP_FRAME: usize = 10;
@@ -41,70 +62,6 @@ pub const STEP_FAILED: u8 = b'X';
 /// The calls of child 2 that can fail, in their order.
 pub const STEPS: [&str; 8] =
     ["setpgid", "prctl", "write", "dup2", "fcntl", "close_range", "sigprocmask", "execve"];
-
-/// Everything that the children use, prepared before the fork. They read it, and free nothing of it.
-#[derive(Debug)]
-pub struct Prepared {
-    /// The program.
-    pub file: CString,
-    /// Its arguments.
-    pub argv: Strings,
-    /// Its environment.
-    pub env: Strings,
-    /// The working directory to start in.
-    pub cwd: Option<CString>,
-    /// Ten bytes within a string of `env`: child 2 writes its pid there.
-    pub pid_slot: *mut u8,
-    /// /dev/null, which becomes standard input.
-    pub null: RawFd,
-    /// What becomes standard output while the daemon starts.
-    pub stdout: RawFd,
-    /// What becomes standard error while the daemon starts.
-    pub stderr: RawFd,
-    /// The daemon's end of the hand-over socket.
-    pub hand_over: RawFd,
-    /// The number that this end has in the daemon.
-    pub hand_over_number: RawFd,
-    /// The locked pidfile, or -1.
-    pub lock: RawFd,
-    /// The number that the locked pidfile has in the daemon.
-    pub lock_number: RawFd,
-    /// The guardian's end of its socket to the launcher.
-    pub guardian: RawFd,
-    /// What the daemon keeps, sorted ascending: 0, 1, 2, the two numbers above, and `keepFds`.
-    pub keep: Vec<RawFd>,
-    /// The pidfile's path.
-    pub pidfile: Option<CString>,
-    /// The pidfile's `st_dev`.
-    pub dev: u64,
-    /// The pidfile's `st_ino`.
-    pub ino: u64,
-    /// When the start has failed: CLOCK_MONOTONIC, in milliseconds.
-    pub deadline: i64,
-}
-
-/// Strings as execve(2) takes them.
-#[derive(Debug)]
-pub struct Strings {
-    /// The strings that the pointers lead to.
-    _strings: Vec<Vec<u8>>,
-    /// A pointer to each string, and NULL.
-    pointers: Vec<*const c_char>,
-}
-
-impl Strings {
-    /// From strings that each end with a NUL.
-    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let strings: Vec<_> = strings.into_iter().collect();
-        let each = strings.iter().map(|s| s.as_ptr().cast());
-        let pointers = each.chain([std::ptr::null()]).collect();
-        Self { _strings: strings, pointers }
-    }
-
-    fn as_ptr(&self) -> *const *const c_char {
-        self.pointers.as_ptr()
-    }
-}
 
 /// Child 1. Called right after fork, with all signals blocked.
 ///
@@ -124,6 +81,16 @@ pub unsafe fn child_1(p: &Prepared) -> ! {
         action.sa_sigaction = on_sigchld as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
+        if p.guardian_holds {
+            action.sa_sigaction = on_sigterm as *const () as usize;
+            libc::sigaction(libc::SIGTERM, &action, std::ptr::null_mut());
+            if write_pid(p) != 0 {
+                let error = errno();
+                remove_pidfile(p);
+                *sys::errno_location() = error;
+                check(p, 2, -1);
+            }
+        }
 
         let mut fresh = Child2 { prepared: p, guardian: libc::getpid() };
         let child = sys::fork_until_exec(run_child_2, (&raw mut fresh).cast());
@@ -133,11 +100,21 @@ pub unsafe fn child_1(p: &Prepared) -> ! {
             verdict(p, NO_CHILD, error);
             libc::_exit(1);
         }
+        if p.guardian_holds {
+            verdict(p, BORN, child);
+        }
         be_guardian(p, child)
     }
 }
 
 extern "C" fn on_sigchld(_: c_int) {}
+
+/// SIGTERM has come to the guardian, whose memory is its own.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_sigterm(_: c_int) {
+    TERMINATED.store(true, Ordering::Relaxed);
+}
 
 /// What child 2 is given.
 struct Child2<'a> {
@@ -171,15 +148,8 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
         let length = write_decimal(libc::getpid(), &mut digits);
         std::ptr::copy_nonoverlapping(digits.as_ptr(), p.pid_slot, length);
         std::ptr::write_bytes(p.pid_slot.add(length), b' ', 10 - length);
-        if p.lock >= 0 {
-            digits[length] = b'\n';
-            let wanted = length + 1;
-            let write = || libc::pwrite(p.lock, digits.as_ptr().cast(), wanted, 0) as c_int;
-            let written = repeat(write);
-            if written >= 0 && written as usize != wanted {
-                *sys::errno_location() = libc::ENOSPC;
-            }
-            check(p, 2, if written == wanted as c_int { 0 } else { -1 });
+        if !p.guardian_holds {
+            check(p, 2, write_pid(p));
         }
 
         let dup2 = |from, to| check(p, 3, repeat(|| libc::dup2(from, to)));
@@ -214,7 +184,26 @@ unsafe fn child_2(p: &Prepared, guardian: pid_t) -> ! {
     }
 }
 
-/// Reports a failed step with its errno, and ends child 2.
+/// Writes this process's pid into the pidfile, if there is one. Returns 0, or -1 with errno.
+unsafe fn write_pid(p: &Prepared) -> c_int {
+    if p.lock < 0 {
+        return 0;
+    }
+    let mut digits = [0u8; 11];
+    // SAFETY: async-signal-safe calls; as many bytes are written as there are.
+    unsafe {
+        let length = write_decimal(libc::getpid(), &mut digits);
+        digits[length] = b'\n';
+        let wanted = length + 1;
+        let written = repeat(|| libc::pwrite(p.lock, digits.as_ptr().cast(), wanted, 0) as c_int);
+        if written >= 0 && written as usize != wanted {
+            *sys::errno_location() = libc::ENOSPC;
+        }
+        if written == wanted as c_int { 0 } else { -1 }
+    }
+}
+
+/// Reports a failed step with its errno, and ends this child.
 unsafe fn check(p: &Prepared, step: u8, result: c_int) {
     if result >= 0 {
         return;
@@ -240,47 +229,179 @@ unsafe fn be_guardian(p: &Prepared, child: pid_t) -> ! {
     unsafe {
         // As in child 2, so that the group exists for the kill whoever runs first.
         libc::setpgid(child, child);
-        let mut own = [p.guardian, if p.lock < 0 { p.guardian } else { p.lock }];
+        let mut own = [p.guardian; 3];
+        if p.lock >= 0 {
+            own[1] = p.lock;
+        }
+        if p.supervisor.is_some() {
+            own[2] = p.null;
+        }
         own.sort_unstable();
         // Nothing of the launcher's stays open here: not its terminal, not a pipe that a reader
         // waits on. Should this fail, they close when the start is over.
         close_all_but(&own);
 
+        let mut is_stopping = false;
         loop {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            libc::waitid(libc::P_PID, child as libc::id_t, &mut info, flags);
-            if info.si_pid() == child {
-                end(p, child, DIED);
+            if has_ended(child) {
+                end(p, child, DIED, None);
             }
             let left = p.deadline - now_ms();
             if left <= 0 {
-                end(p, child, TIMED_OUT);
+                end(p, child, TIMED_OUT, None);
             }
-            if !sys::wait_for_word_or_end(p.guardian, child, left) {
+            // What the program makes of it is up to the program, until the time is up.
+            if TERMINATED.load(Ordering::Relaxed) && !is_stopping {
+                is_stopping = true;
+                libc::kill(-child, libc::SIGTERM);
+            }
+            let also = if p.guardian_holds { libc::SIGTERM } else { 0 };
+            if !sys::wait_for_word_or_end(p.guardian, child, left, also) {
                 continue;
             }
-            let mut word = 0u8;
-            let got = libc::recv(p.guardian, (&raw mut word).cast(), 1, libc::MSG_DONTWAIT);
-            if got == 1 && word == COMMIT {
-                // One who died in between is told by the next turn, not by standing down.
-                libc::waitid(libc::P_PID, child as libc::id_t, &mut info, flags);
-                if info.si_pid() == child {
-                    end(p, child, DIED);
-                }
-                verdict(p, STOOD_DOWN, 0);
-                libc::_exit(0);
+            let Some(word) = hear(p.guardian) else { continue };
+            // One who died in between is told by the next turn, not by standing down.
+            if word.is_end() || has_ended(child) || is_stopping {
+                end(p, child, DIED, None);
             }
-            if got == 0 || (got < 0 && errno() != libc::EAGAIN && errno() != libc::EINTR) {
-                // The launcher died, or gave up.
-                end(p, child, DIED);
+            match (word.letter, &p.supervisor) {
+                (SUPERVISE, Some(supervisor)) => {
+                    let errno = become_supervisor(p, supervisor, child, &word);
+                    end(p, child, NO_SUPERVISOR, Some(errno));
+                }
+                (COMMIT, _) => {
+                    verdict(p, STOOD_DOWN, 0);
+                    libc::_exit(0);
+                }
+                _ => {}
             }
         }
     }
 }
 
-/// Ends child 2 with its process group, removes the pidfile, and tells the launcher why.
-unsafe fn end(p: &Prepared, child: pid_t, what: u8) -> ! {
+/// A word of the launcher's, and the descriptors that came with it.
+struct Word {
+    letter: u8,
+    given: [RawFd; 1 + MOST_EXTRA],
+    count: usize,
+}
+
+impl Word {
+    /// Whether the launcher has died, or gave up.
+    fn is_end(&self) -> bool {
+        self.letter == 0
+    }
+}
+
+/// The launcher's next word. `None`: there is none yet.
+unsafe fn hear(socket: RawFd) -> Option<Word> {
+    let mut word = Word { letter: 0, given: [-1; 1 + MOST_EXTRA], count: 0 };
+    // Aligned as cmsghdr must be, and with room for as many descriptors as there may be.
+    let mut control = [0usize; 16];
+    // SAFETY: the buffers are as large as the message says; the descriptors lie within what the kernel has written.
+    unsafe {
+        let mut part = libc::iovec { iov_base: (&raw mut word.letter).cast(), iov_len: 1 };
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+        let flags = libc::MSG_DONTWAIT | sys::CLOSED_ON_EXEC;
+        let got = repeat(|| libc::recvmsg(socket, &mut message, flags) as c_int);
+        if got < 0 && errno() == libc::EAGAIN {
+            return None;
+        }
+        if got != 1 {
+            word.letter = 0;
+            return Some(word);
+        }
+        let head = libc::CMSG_FIRSTHDR(&message);
+        // Where there was no room for one of them, none counts.
+        let is_whole = message.msg_flags & libc::MSG_CTRUNC == 0;
+        if is_whole && !head.is_null() && (*head).cmsg_type == libc::SCM_RIGHTS {
+            let length = (*head).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            let data = libc::CMSG_DATA(head).cast::<RawFd>();
+            word.count = (length / size_of::<RawFd>()).min(word.given.len());
+            for (index, fd) in word.given.iter_mut().take(word.count).enumerate() {
+                *fd = data.add(index).read_unaligned();
+            }
+        }
+        Some(word)
+    }
+}
+
+/// Executes the supervisor in this process's place. All signals stay blocked over that. Returns the
+/// errno of what failed, and then the guardian's descriptors are what they were.
+unsafe fn become_supervisor(p: &Prepared, s: &Supervisor, child: pid_t, word: &Word) -> c_int {
+    if word.count == 0 {
+        return libc::EMFILE;
+    }
+    let mut digits = [0u8; 11];
+    let length = write_decimal(child, &mut digits);
+    // SAFETY: the slot has ten bytes; descriptors from `ABOVE` on are not overwritten.
+    unsafe {
+        std::ptr::copy_nonoverlapping(digits.as_ptr(), s.pid_slot, length);
+        std::ptr::write_bytes(s.pid_slot.add(length), b' ', 10 - length);
+
+        // What came with the word has the lowest numbers that were free: it goes out of the way first.
+        let mut kept = [-1; ABOVE as usize + 2];
+        let mut next = 0;
+        let mut put = |from: RawFd, to: RawFd| {
+            kept[next] = to;
+            next += 1;
+            repeat(|| libc::dup2(from, to))
+        };
+        let mut given = word.given;
+        for fd in given.iter_mut().take(word.count) {
+            *fd = repeat(|| libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, ABOVE));
+            if *fd < 0 {
+                return errno();
+            }
+        }
+        let lock = if p.lock < 0 { p.null } else { p.lock };
+        for (from, to) in [
+            (p.null, 0),
+            (p.null, 1),
+            (p.null, 2),
+            (p.guardian, SUPERVISOR_SOCKET),
+            (lock, SUPERVISOR_LOCK),
+        ] {
+            if put(from, to) < 0 {
+                return errno();
+            }
+        }
+        for (&from, to) in given.iter().take(word.count).zip(SUPERVISOR_PLAN..) {
+            if put(from, to) < 0 {
+                return errno();
+            }
+        }
+        // Where something of the launcher's is still open here: not for as long as the daemon runs.
+        kept[next] = p.guardian;
+        kept[next + 1] = p.lock;
+        let kept = &mut kept[..next + 2];
+        kept.sort_unstable();
+        if close_all_but(kept) != 0 {
+            return errno();
+        }
+        repeat(|| libc::execve(s.file.as_ptr(), s.argv.as_ptr(), s.env.as_ptr()));
+        errno()
+    }
+}
+
+/// Whether child 2 has ended. It has not been waited for then.
+unsafe fn has_ended(child: pid_t) -> bool {
+    // SAFETY: zero is a value of siginfo_t, which the call fills in.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, child as libc::id_t, &mut info, flags);
+        info.si_pid() == child
+    }
+}
+
+/// Ends child 2 with its process group, removes the pidfile, and tells the launcher why, with the number that is given
+/// or else with the status of child 2.
+unsafe fn end(p: &Prepared, child: pid_t, what: u8, number: Option<c_int>) -> ! {
     // SAFETY: async-signal-safe calls. `child` has not been waited for, so neither its pid nor its
     // process group's id can belong to anyone else.
     unsafe {
@@ -295,10 +416,14 @@ unsafe fn end(p: &Prepared, child: pid_t, what: u8) -> ! {
                 status = libc::SIGKILL;
                 break;
             }
-            sys::wait_for_word_or_end(-1, child, left);
+            sys::wait_for_word_or_end(-1, child, left, 0);
+        }
+        if TERMINATED.load(Ordering::Relaxed) {
+            // However the program took it.
+            status = libc::SIGTERM;
         }
         remove_pidfile(p);
-        verdict(p, what, status);
+        verdict(p, what, number.unwrap_or(status));
         libc::_exit(0)
     }
 }
@@ -337,20 +462,4 @@ fn reset_dispositions() {
         sys::set_disposition(signal, libc::SIG_IGN);
         sys::set_disposition(signal, libc::SIG_DFL);
     }
-}
-
-/// Decimal digits without an allocation; returns their number, at most 10.
-fn write_decimal(number: pid_t, into: &mut [u8; 11]) -> usize {
-    let mut reversed = [0u8; 10];
-    let mut rest = number;
-    let mut length = 0;
-    while length == 0 || (rest > 0 && length < 10) {
-        reversed[length] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        length += 1;
-    }
-    for (to, from) in into.iter_mut().zip(reversed[..length].iter().rev()) {
-        *to = *from;
-    }
-    length
 }

@@ -13,13 +13,13 @@ const LONGEST: usize = 512 << 20;
 pub enum Frame {
     /// Launcher to daemon: the random number and what it is to know.
     Hello,
-    /// Daemon to launcher: ready, with its pid.
+    /// Daemon to launcher: ready. See [`Ready`].
     Ready,
     /// Daemon to launcher: its own error.
     Failed,
     /// Child 2 to launcher: a system call failed before the exec.
     StepFailed,
-    /// Launcher to daemon: go.
+    /// Launcher to daemon: go; with [`SUPERVISED`], where the pidfile is its supervisor's.
     Go,
 }
 
@@ -38,6 +38,39 @@ impl Frame {
         [Self::Hello, Self::Ready, Self::Failed, Self::StepFailed, Self::Go]
             .into_iter()
             .find(|f| f.letter() == letter)
+    }
+}
+
+/// What "go" says to a daemon that has a supervisor.
+pub const SUPERVISED: &[u8] = b"supervised";
+
+/// What "ready" says: the daemon's pid; and, each after a space, whether it asks for a supervisor (0, 1), and what its
+/// state file is to say, as JSON in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The daemon's pid.
+    pub pid: i32,
+    /// Whether a supervisor is to stay beside it.
+    pub supervise: bool,
+    /// What the state file is to say, where there is to be one.
+    pub state: Option<String>,
+}
+
+impl Ready {
+    /// As it is sent.
+    pub fn to_payload(&self) -> String {
+        let Self { pid, supervise, state } = self;
+        let state = state.as_ref().map_or(String::new(), |state| format!(" {state}"));
+        format!("{pid} {}{state}", u8::from(*supervise))
+    }
+
+    /// As it was sent.
+    pub fn from_payload(payload: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(payload).ok()?;
+        let mut words = text.splitn(3, ' ');
+        let pid = words.next()?.parse().ok()?;
+        let supervise = words.next()? == "1";
+        Some(Self { pid, supervise, state: words.next().map(str::to_owned) })
     }
 }
 
@@ -65,4 +98,22 @@ pub fn receive(socket: &mut impl Read) -> std::io::Result<(Frame, Vec<u8>)> {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     Ok((kind, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_is_read_as_it_was_sent() {
+        for state in [None, Some(String::new()), Some("{\"a b\": \" \"}".to_owned())] {
+            for supervise in [false, true] {
+                let ready = Ready { pid: 4711, supervise, state: state.clone() };
+                assert_eq!(Ready::from_payload(ready.to_payload().as_bytes()), Some(ready));
+            }
+        }
+        for nonsense in [&b""[..], b"1", b"x 1", b" 1", b"1\xff 1"] {
+            assert_eq!(Ready::from_payload(nonsense), None);
+        }
+    }
 }

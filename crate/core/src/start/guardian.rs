@@ -1,13 +1,14 @@
 //! The guardian, which is child 1 of a start, as its launcher sees it.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::{ControlMessage, sendmsg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -46,6 +47,26 @@ impl Guardian {
     /// Asks it to leave the daemon to the launcher.
     pub(super) fn ask_to_stand_down(&mut self) {
         let _ = self.socket.write_all(&[children::COMMIT]);
+    }
+
+    /// Asks it to become the supervisor, which is given these descriptors.
+    pub(super) fn ask_to_supervise(&self, plan: &OwnedFd, extra: &[OwnedFd]) -> nix::Result<()> {
+        let fds: Vec<RawFd> = [plan].into_iter().chain(extra).map(AsRawFd::as_raw_fd).collect();
+        let word = [IoSlice::new(&[children::SUPERVISE])];
+        let with = [ControlMessage::ScmRights(&fds)];
+        let socket = self.socket.as_raw_fd();
+        let send = || sendmsg::<()>(socket, &word, &with, sys::NO_SIGNAL, None);
+        sys::again(send).map(drop)
+    }
+
+    /// Tells the supervisor that the start is done. Where it has ended meanwhile, the daemon goes on without it.
+    pub(super) fn release(&mut self) {
+        let _ = self.socket.write_all(&[children::RELEASE]);
+    }
+
+    /// Its pid, which is the session's id, and later the supervisor's pid.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid.as_raw()
     }
 
     /// What became of the daemon: a letter of [`children`], and its number. `None`: the guardian was killed.
@@ -102,8 +123,9 @@ impl Guardian {
         session::kill_session(self.pid.as_raw(), CLEARED);
     }
 
-    /// Waits for it, which is a zombie by now. Or it hangs in the kernel: then a thread waits.
-    pub(super) fn bury(self) {
+    /// Waits for it, which is a zombie by now. Or it hangs in the kernel, or supervises the daemon: then a thread
+    /// waits, if there may be one.
+    pub(super) fn bury(self, in_thread: bool) {
         let is_over = self.await_end(Duration::ZERO);
         let pid = self.pid;
         let bury = move || {
@@ -112,7 +134,7 @@ impl Guardian {
         };
         if is_over {
             bury();
-        } else {
+        } else if in_thread {
             let _ = thread::spawn("guardian", bury);
         }
     }

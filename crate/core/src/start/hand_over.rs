@@ -17,7 +17,7 @@ use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
 };
 
-use super::frames::{Frame, receive, send};
+use super::frames::{Frame, Ready, SUPERVISED, receive, send};
 use crate::error::{Code, Error, Result};
 use crate::pidfile::{PidFile, Place};
 use crate::process::lock_holder::Process;
@@ -39,7 +39,10 @@ pub struct HandOver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// The launcher said "go".
-    Go,
+    Go {
+        /// The pidfile is the supervisor's from now on.
+        supervised: bool,
+    },
     /// The launcher died or gave up.
     Gone,
 }
@@ -213,9 +216,10 @@ impl HandOver {
     }
 
     /// Says "ready": from here on the guardian may go.
-    pub fn ready(&self) -> std::io::Result<()> {
-        let pid = nix::unistd::getpid().as_raw().to_string();
-        send(&self.socket, Frame::Ready, pid.as_bytes())
+    pub fn ready(&self, supervise: bool, state: Option<String>) -> std::io::Result<()> {
+        let pid = nix::unistd::getpid().as_raw();
+        let ready = Ready { pid, supervise, state };
+        send(&self.socket, Frame::Ready, ready.to_payload().as_bytes())
     }
 
     /// Waits for "go". A launcher that is stopped is waited for until `timeout`: then its "go" is
@@ -227,7 +231,7 @@ impl HandOver {
             let _ = self.socket.shutdown(std::net::Shutdown::Read);
         }
         match receive(&mut self.socket) {
-            Ok((Frame::Go, _)) => Answer::Go,
+            Ok((Frame::Go, said)) => Answer::Go { supervised: said == SUPERVISED },
             _ => Answer::Gone,
         }
     }

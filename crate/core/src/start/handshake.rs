@@ -3,98 +3,203 @@
 
 use std::fs::File;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
 use super::children;
-use super::frames::{Frame, receive, send};
+use super::frames::{Frame, Ready, SUPERVISED, receive, send};
 use super::guardian::{FAREWELL, Until};
 use super::launch::Launch;
-use super::plan::{Failure, Outcome};
-use crate::poll;
+use super::plan::{Failure, Outcome, Supervision};
+use super::readiness::{HandOverAlone, Look, Readiness};
+use crate::{poll, sys};
 
 /// How much later than the guardian the launcher gives up, should the guardian hang.
 const MARGIN: Duration = Duration::from_secs(3);
 /// So many of the last bytes are kept that the daemon printed while it started.
 const PRINTED: u64 = 16 << 20;
 
+/// What is known of the daemon in the making.
+struct Progress {
+    /// Its end of the hand-over socket is open.
+    is_open: bool,
+    /// Its pid, where it takes no hand-over.
+    born: Option<i32>,
+    /// The front was told that it has executed its program.
+    is_executed: bool,
+    /// What was said with "ready". Since then the guardian is to stand down.
+    ready: Option<Ready>,
+}
+
 impl Launch {
-    /// Step 4. Blocks; for a thread of its own.
-    pub fn wait(mut self) -> Outcome {
-        let mut failure = Failure::default();
-        let result = match self.shake_hands(&mut failure) {
-            Some(pid) => Ok(pid),
-            None => {
-                failure.cancelled = self.cancellation.is_requested();
-                self.clear_up();
-                Err(failure)
-            }
-        };
-        self.guardian.bury();
-        Outcome { result, stdout: printed(&self.stdout), stderr: printed(&self.stderr) }
+    /// Step 4. Blocks; for a thread of its own, in a process that goes on. There, a thread waits for a supervisor.
+    pub fn wait(self) -> Outcome {
+        self.conclude(&mut HandOverAlone, true)
     }
 
-    /// The daemon's pid once it was told "go".
-    fn shake_hands(&mut self, failure: &mut Failure) -> Option<i32> {
+    /// The same in a process that ends soon, whose front looks at the daemon meanwhile. No thread is made.
+    pub fn wait_for(self, front: &mut dyn Readiness) -> Outcome {
+        self.conclude(front, false)
+    }
+
+    /// The id of the daemon's session, which is the guardian's pid, and later the supervisor's.
+    pub fn session(&self) -> i32 {
+        self.guardian.pid()
+    }
+
+    fn conclude(mut self, front: &mut dyn Readiness, in_thread: bool) -> Outcome {
+        let mut failure = Failure::default();
+        let ready = self.shake_hands(front, &mut failure);
+        let is_supervised = ready.as_ref().is_some_and(|ready| ready.supervise);
+        let supervisor = is_supervised.then(|| self.guardian.pid());
+        if ready.is_none() {
+            failure.cancelled = self.cancellation.is_requested();
+            self.clear_up();
+        }
+        self.guardian.bury(in_thread);
+        let result = ready.map(|ready| ready.pid).ok_or(failure);
+        let (stdout, stderr) = (printed(&self.stdout), printed(&self.stderr));
+        Outcome { result, supervisor, stdout, stderr }
+    }
+
+    /// What the daemon, or the front, said with "ready", once the daemon was told "go".
+    fn shake_hands(&mut self, front: &mut dyn Readiness, failure: &mut Failure) -> Option<Ready> {
         let due = Instant::now() + self.timeout;
         let deadline = due + MARGIN;
-        let mut ready = None;
-        let mut is_open = true;
+        let mut seen = Progress { is_open: true, born: None, is_executed: false, ready: None };
         loop {
             if Instant::now() >= deadline {
                 failure.timed_out = true;
                 return None;
             }
-            let (heard, judged) = self.wait_readable(deadline, is_open);
+            let looking = seen.ready.is_none().then_some(&*front);
+            let (heard, judged) = self.wait_readable(deadline, seen.is_open, looking);
             if heard {
                 match receive(&mut Until { socket: &self.hand_over, deadline }) {
-                    Ok((Frame::Ready, pid)) => {
-                        ready = std::str::from_utf8(&pid).ok().and_then(|pid| pid.parse().ok());
-                        self.guardian.ask_to_stand_down();
+                    Ok((Frame::Ready, payload)) => {
+                        let ready = Ready::from_payload(&payload)?;
+                        seen.ready = Some(self.part(ready, failure)?);
                     }
                     Ok((kind, payload)) => failure.note(kind, &payload),
                     Err(_) if self.cancellation.is_requested() => return None,
-                    Err(_) => is_open = false,
+                    Err(_) => seen.is_open = false,
                 }
-            }
-            if judged && !heard {
+            } else if judged {
                 match self.guardian.verdict(deadline) {
-                    Some((children::STOOD_DOWN, _)) => return self.release(ready?, due, failure),
+                    Some((children::BORN, pid)) => seen.born = Some(pid),
+                    Some((children::STOOD_DOWN, _)) => {
+                        return self.release(seen.ready?, seen.born.is_none(), due, failure);
+                    }
                     verdict => {
                         failure.judge(verdict);
                         return None;
                     }
                 }
             }
+            if seen.ready.is_none() {
+                self.look(front, &mut seen, failure)?;
+            }
         }
     }
 
-    /// Waits until the daemon, as long as its socket is open, or the guardian has something to say. Which of
-    /// them has.
-    fn wait_readable(&self, deadline: Instant, is_open: bool) -> (bool, bool) {
-        let fds = [self.guardian.descriptor(), self.hand_over.as_fd()];
-        let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let count = if is_open { 2 } else { 1 };
-        if !poll::until(&mut fds[..count], deadline) {
+    /// Asks the front what it sees. `None`: the start is given up.
+    fn look(
+        &mut self,
+        front: &mut dyn Readiness,
+        seen: &mut Progress,
+        failure: &mut Failure,
+    ) -> Option<()> {
+        let executed = seen.born.filter(|_| !seen.is_open);
+        if let Some(pid) = executed.filter(|_| !seen.is_executed) {
+            seen.is_executed = true;
+            front.executed(pid);
+        }
+        match (front.look(), executed) {
+            (Look::Ready(state), Some(pid)) => {
+                let state = Some(state).filter(|state| !state.is_empty());
+                let ready = Ready { pid, supervise: true, state };
+                seen.ready = Some(self.part(ready, failure)?);
+            }
+            (Look::Failed(why), _) => {
+                failure.unready = Some(why);
+                return None;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The daemon is ready: asks the guardian to stand down, or to become the supervisor.
+    fn part(&mut self, ready: Ready, failure: &mut Failure) -> Option<Ready> {
+        if !ready.supervise {
+            self.guardian.ask_to_stand_down();
+            return Some(ready);
+        }
+        let Some(Supervision { plan, extra, .. }) = &self.supervision else {
+            failure.unsupervised = Some(0);
+            return None;
+        };
+        let state = ready.state.as_deref().unwrap_or_default();
+        let plan = [plan, b"\n".as_slice(), state.as_bytes()].concat();
+        let asked = memfd_of(&plan).and_then(|plan| {
+            let asked = self.guardian.ask_to_supervise(&plan, extra);
+            asked.map_err(|errno| ("sendmsg", errno as i32))
+        });
+        match asked {
+            // One that has ended says why.
+            Ok(()) | Err((_, libc::EPIPE)) => Some(ready),
+            Err(step) => {
+                failure.step = Some(step);
+                None
+            }
+        }
+    }
+
+    /// Waits until the daemon, as long as its socket is open, the guardian, or the front has something to say. Whether
+    /// the daemon has, and the guardian.
+    fn wait_readable(
+        &self,
+        deadline: Instant,
+        is_open: bool,
+        front: Option<&dyn Readiness>,
+    ) -> (bool, bool) {
+        let both = [self.guardian.descriptor(), self.hand_over.as_fd()];
+        let own = if is_open { &both[..] } else { &both[..1] };
+        let of_front = front.map_or(Vec::new(), Readiness::descriptors);
+        let all = own.iter().chain(&of_front);
+        let mut fds: Vec<_> = all.map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let look = front.and_then(Readiness::deadline).map_or(deadline, |at| at.min(deadline));
+        if !poll::until(&mut fds, look) {
             return (false, false);
         }
-        let any = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
-        (is_open && any(&fds[1]), any(&fds[0]))
+        let is_readable = |index: usize| fds[index].any().unwrap_or(false);
+        (is_open && is_readable(1), is_readable(0))
     }
 
-    /// The guardian stood down: only this process decides now. The daemon's parent becomes init
-    /// with the guardian's end; so that is waited for before "go", for a moment.
-    fn release(&mut self, pid: i32, due: Instant, failure: &mut Failure) -> Option<i32> {
-        if !self.guardian.await_end(FAREWELL) {
+    /// The guardian stood down, or has become the supervisor: only this process decides now.
+    fn release(
+        &mut self,
+        ready: Ready,
+        takes_hand_over: bool,
+        due: Instant,
+        failure: &mut Failure,
+    ) -> Option<Ready> {
+        // The daemon's parent becomes init with the guardian's end; so that is waited for before "go", for a moment.
+        if !ready.supervise && !self.guardian.await_end(FAREWELL) {
             // It has done what it had to. Where even this does not end it at once, that is no reason to wait.
             self.guardian.kill();
         }
-        // After "ready" it has nothing more to say, unless something went wrong.
-        if failure.report.is_some() || self.wait_readable(Instant::now(), true).0 {
+        // After "ready" they have nothing more to say, unless something went wrong.
+        let (heard, judged) = self.wait_readable(Instant::now(), takes_hand_over, None);
+        if failure.report.is_some() || heard {
             self.hear_out(due, failure);
+            return None;
+        }
+        if ready.supervise && judged {
+            failure.judge(self.guardian.verdict(Instant::now()));
             return None;
         }
         if let Some(pidfile) = &self.pidfile {
@@ -107,11 +212,15 @@ impl Launch {
                 return None;
             }
         }
-        if send(&self.hand_over, Frame::Go, b"").is_err() {
+        let go = if ready.supervise { SUPERVISED } else { b"" };
+        if takes_hand_over && send(&self.hand_over, Frame::Go, go).is_err() {
             self.hear_out(due, failure);
             return None;
         }
-        Some(pid)
+        if ready.supervise {
+            self.guardian.release();
+        }
+        Some(ready)
     }
 
     /// It died, or gave up, after it was ready; what it had to say may still be here.
@@ -142,4 +251,13 @@ fn printed(file: &File) -> Vec<u8> {
         Ok(()) => buffer,
         Err(_) => Vec::new(),
     }
+}
+
+/// What stands in a file without a name, or the call that failed and its errno.
+fn memfd_of(text: &[u8]) -> Result<OwnedFd, (&'static str, i32)> {
+    let file = sys::memfd(c"plan").map_err(|errno| ("memfd_create", errno as i32))?;
+    let file = File::from(file);
+    let written = file.write_all_at(text, 0);
+    written.map_err(|error| ("write", error.raw_os_error().unwrap_or(0)))?;
+    Ok(file.into())
 }

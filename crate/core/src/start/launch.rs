@@ -16,9 +16,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::cancel::Cancellation;
+use super::children::MOST_EXTRA;
 use super::deferred::Deferred;
 use super::guardian::Guardian;
-use super::plan::Plan;
+use super::plan::{Plan, Supervision};
 use super::prepare;
 use crate::error::{Code, Error, Result};
 use crate::instance::places;
@@ -35,17 +36,21 @@ pub struct Launch {
     pub(super) stdout: File,
     pub(super) stderr: File,
     pub(super) pidfile: Option<PidFile>,
+    pub(super) supervision: Option<Supervision>,
     pub(super) timeout: Duration,
     pub(super) cancellation: Cancellation,
 }
 
 /// Steps 1 to 3. Takes a few milliseconds; no signal ends the process in between.
-pub fn launch(plan: Plan) -> Result<Launch> {
+pub fn launch(mut plan: Plan) -> Result<Launch> {
     let _deferred = Deferred::begin();
+    let extra = plan.supervision.as_ref().map_or(0, |supervision| supervision.extra.len());
+    debug_assert!(extra <= MOST_EXTRA, "{extra} descriptors for the supervisor");
     plan.keep_fds.iter().try_for_each(|&fd| require_open(fd))?;
     let pidfile = places::acquire(&plan.places)?;
     let timeout = plan.timeout;
-    match prepare::prepare_and_fork(plan, pidfile.as_ref()) {
+    let supervision = plan.supervision.take();
+    match prepare::prepare_and_fork(plan, supervision.as_ref(), pidfile.as_ref()) {
         Ok((guardian, ends)) => Ok(Launch {
             guardian: Guardian::new(guardian, ends.guardian),
             cancellation: Cancellation::of(&ends.hand_over),
@@ -53,6 +58,7 @@ pub fn launch(plan: Plan) -> Result<Launch> {
             stdout: ends.stdout.into(),
             stderr: ends.stderr.into(),
             pidfile,
+            supervision,
             timeout,
         }),
         Err(error) => {

@@ -12,7 +12,10 @@ mod handshake;
 mod launch;
 mod plan;
 mod prepare;
+mod prepared;
+mod readiness;
 
 pub use self::cancel::cancel_latest;
 pub use self::launch::{Launch, launch};
-pub use self::plan::{Failure, Outcome, Plan};
+pub use self::plan::{Failure, Outcome, Plan, Supervision};
+pub use self::readiness::{Look, Readiness};

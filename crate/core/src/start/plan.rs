@@ -1,7 +1,7 @@
 //! What a start is asked for, and what becomes of it.
 
 use std::ffi::CString;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::arguments::Executable;
@@ -24,6 +24,24 @@ pub struct Plan {
     pub timeout: Duration,
     /// What the daemon is to know, as JSON.
     pub hello: String,
+    /// What stays beside the daemon, where it asks for that.
+    pub supervision: Option<Supervision>,
+}
+
+/// What is to stay beside a daemon.
+#[derive(Debug)]
+pub struct Supervision {
+    /// The path of the program `tsdaemonize`.
+    pub executable: CString,
+    /// The daemon's name, for the process's title.
+    pub name: CString,
+    /// What it is to know, as JSON in one line.
+    pub plan: Vec<u8>,
+    /// Further descriptors for it, by the numbers from 6 on: no more than [`children::MOST_EXTRA`].
+    pub extra: Vec<OwnedFd>,
+    /// The daemon is a program that knows nothing of a hand-over: the guardian holds the pidfile from the beginning,
+    /// and always becomes the supervisor.
+    pub foreign: bool,
 }
 
 /// What became of a start.
@@ -31,6 +49,8 @@ pub struct Plan {
 pub struct Outcome {
     /// The daemon's pid, or why there is none.
     pub result: Result<i32, Failure>,
+    /// The pid of the supervisor that stays beside it.
+    pub supervisor: Option<i32>,
     /// What it printed while it started.
     pub stdout: Vec<u8>,
     /// The same for standard error.
@@ -48,6 +68,11 @@ pub struct Failure {
     pub cancelled: bool,
     /// Another daemon took its place while it started.
     pub supplanted: bool,
+    /// The daemon asks for a supervisor, and there is none: the errno of its execve, or what it said; 0 where the plan
+    /// has none.
+    pub unsupervised: Option<i32>,
+    /// The front gave the start up, for this reason.
+    pub unready: Option<String>,
     /// The wait status of child 2.
     pub status: Option<i32>,
     /// A call of the children that failed, and its errno.
@@ -83,6 +108,7 @@ impl Failure {
             Some((children::DIED, status)) => self.status = Some(status),
             Some((children::TIMED_OUT, _)) => self.timed_out = true,
             Some((children::NO_CHILD, errno)) => self.step = Some(("fork", errno)),
+            Some((children::NO_SUPERVISOR, errno)) => self.unsupervised = Some(errno),
             // The guardian was killed; the daemon with it (PR_SET_PDEATHSIG).
             _ => {}
         }

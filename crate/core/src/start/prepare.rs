@@ -13,10 +13,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
 use super::arguments::Executable;
-use super::children::{self, Prepared, Strings};
+use super::children::{self, ABOVE};
 use super::frames::{Frame, send};
 use super::hand_over::VARIABLE;
-use super::plan::Plan;
+use super::plan::{Plan, Supervision};
+use super::prepared::{Prepared, Strings, Supervisor};
 use crate::error::{Code, Error, Result};
 use crate::pidfile::PidFile;
 use crate::process::orphans;
@@ -31,7 +32,11 @@ pub(super) struct Ends {
 }
 
 /// Steps 2 and 3 of a start. Returns the guardian's pid, and the launcher's ends.
-pub(super) fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<(i32, Ends)> {
+pub(super) fn prepare_and_fork(
+    plan: Plan,
+    supervision: Option<&Supervision>,
+    pidfile: Option<&PidFile>,
+) -> Result<(i32, Ends)> {
     let numbers = Numbers::beside(&plan.keep_fds);
     let (ours, theirs) = open_descriptors(&numbers, pidfile)?;
     let nonce = new_nonce()?;
@@ -40,6 +45,9 @@ pub(super) fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<
     let (path, file) = pidfile.map(PidFile::for_child).transpose()?.unzip();
     let keep = kept(plan.keep_fds, &numbers, theirs.lock.is_some());
     let Executable { file: program, argv, env } = plan.executable;
+    let supervisor = supervision.map(|supervision| {
+        Supervisor::new(supervision.executable.clone(), &supervision.name, &env)
+    });
     let bytes = |strings: Vec<CString>| strings.into_iter().map(CString::into_bytes_with_nul);
     let prepared = Prepared {
         file: program,
@@ -55,6 +63,8 @@ pub(super) fn prepare_and_fork(plan: Plan, pidfile: Option<&PidFile>) -> Result<
         lock: theirs.lock.as_ref().map_or(-1, AsRawFd::as_raw_fd),
         lock_number: numbers.lock,
         guardian: theirs.guardian.as_raw_fd(),
+        guardian_holds: supervision.is_some_and(|supervision| supervision.foreign),
+        supervisor,
         keep,
         pidfile: path,
         dev: file.map_or(0, |file| file.dev),
@@ -79,10 +89,11 @@ impl Numbers {
         Self { hand_over: free.next().unwrap_or(3), lock: free.next().unwrap_or(4) }
     }
 
-    /// The same file by a number above both, where child 2 does not overwrite it.
+    /// The same file by a number above both, and above those of a supervisor, where nothing overwrites it.
     fn above(&self, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-        let raw = sys::again(|| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(self.lock + 1)))
-            .map_err(failed("fcntl"))?;
+        let above = ABOVE.max(self.lock + 1);
+        let raw =
+            sys::again(|| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(above))).map_err(failed("fcntl"))?;
         // SAFETY: the kernel has just given us this descriptor.
         Ok(unsafe { OwnedFd::from_raw_fd(raw) })
     }

@@ -14,16 +14,21 @@ pub fn die_with_parent() -> libc::c_int {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }
 }
 
-/// Waits until there is something to read, `child` ends, or so many milliseconds have passed. Returns whether
-/// there is something to read; a descriptor of -1 never has. All signals must be blocked in this process, and
-/// SIGCHLD must have a handler.
+/// Waits until there is something to read, `child` ends, the signal `also` comes (0: none), or so many milliseconds
+/// have passed. Returns whether there is something to read; a descriptor of -1 never has. All signals must be blocked
+/// in this process, and SIGCHLD and `also` must have handlers.
 ///
 /// # Safety
 ///
 /// Async-signal-safe; the descriptor must be open.
-pub unsafe fn wait_for_word_or_end(fd: RawFd, _child: libc::pid_t, millis: i64) -> bool {
+pub unsafe fn wait_for_word_or_end(
+    fd: RawFd,
+    _child: libc::pid_t,
+    millis: i64,
+    also: libc::c_int,
+) -> bool {
     let mut fds = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
-    poll_or_signal(&mut fds, Some(millis), libc::SIGCHLD)
+    poll_or_signal(&mut fds, Some(millis), &[libc::SIGCHLD, also])
 }
 
 /// close_range(2) over `first..=last`. Async-signal-safe.

@@ -37,9 +37,9 @@ pub fn signal_when_orphaned(signal: c_int) {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) };
 }
 
-/// ppoll(2) for so many milliseconds, in which of all signals this one alone gets through and ends it.
+/// ppoll(2) for so many milliseconds, in which of all signals these alone get through and end it.
 /// Whether a descriptor is ready. Async-signal-safe.
-pub fn poll_or_signal(fds: &mut [libc::pollfd], millis: Option<i64>, signal: c_int) -> bool {
+pub fn poll_or_signal(fds: &mut [libc::pollfd], millis: Option<i64>, signals: &[c_int]) -> bool {
     let time = millis.map(|millis| libc::timespec {
         tv_sec: (millis / 1000) as libc::time_t,
         tv_nsec: (millis % 1000 * 1_000_000) as libc::c_long,
@@ -49,7 +49,9 @@ pub fn poll_or_signal(fds: &mut [libc::pollfd], millis: Option<i64>, signal: c_i
     unsafe {
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut mask);
-        libc::sigdelset(&mut mask, signal);
+        for &signal in signals {
+            libc::sigdelset(&mut mask, signal);
+        }
         libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, time, &mask) > 0
     }
 }

@@ -11,6 +11,9 @@ pub const LOCAL_LOGGER: &str = "/dev/log";
 /// A message to a socket whose other end is gone gives an error, and no SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 
+/// The flag of recvmsg(2) with which the descriptors that come are close-on-exec.
+pub const CLOSED_ON_EXEC: libc::c_int = libc::MSG_CMSG_CLOEXEC;
+
 /// A socket of the UNIX domain, close-on-exec.
 pub fn unix_socket(kind: SockType, nonblocking: bool) -> Result<OwnedFd, Errno> {
     let more = if nonblocking { SockFlag::SOCK_NONBLOCK } else { SockFlag::empty() };

@@ -12,14 +12,20 @@ pub fn die_with_parent() -> libc::c_int {
     0
 }
 
-/// Waits until there is something to read, `child` ends, or so many milliseconds have passed. Returns whether
-/// there is something to read; a descriptor of -1 never has, and it looks again after ten milliseconds then.
+/// Waits until there is something to read, `child` ends, the signal `also` comes (0: none), or so many milliseconds
+/// have passed. Returns whether there is something to read; a descriptor of -1 never has, and it looks again after ten
+/// milliseconds then. All signals must be blocked in this process, and `also` must have a handler.
 ///
 /// # Safety
 ///
 /// The descriptor must be open. kqueue(2) and kevent(2) are system calls and nothing else, and so can be
 /// made where signal-safety matters.
-pub unsafe fn wait_for_word_or_end(fd: RawFd, child: libc::pid_t, millis: i64) -> bool {
+pub unsafe fn wait_for_word_or_end(
+    fd: RawFd,
+    child: libc::pid_t,
+    millis: i64,
+    also: libc::c_int,
+) -> bool {
     // SAFETY: valid pointers to locals.
     unsafe {
         let queue = libc::kqueue();
@@ -30,16 +36,39 @@ pub unsafe fn wait_for_word_or_end(fd: RawFd, child: libc::pid_t, millis: i64) -
         }
         // A child that has ended already cannot be watched, and is not waited for: the caller looks at it next.
         let is_over = change(queue, child as usize, libc::EVFILT_PROC, libc::NOTE_EXIT) != 0;
+        if also != 0 {
+            change(queue, also as usize, libc::EVFILT_SIGNAL, 0);
+        }
+        let is_over = let_in(also) || is_over;
         let millis = if is_over { 0 } else { millis };
         let time = libc::timespec {
             tv_sec: (millis / 1000) as libc::time_t,
             tv_nsec: ((millis % 1000) * 1_000_000) as libc::c_long,
         };
-        let mut events: [libc::kevent; 2] = std::mem::zeroed();
-        let count = libc::kevent(queue, std::ptr::null(), 0, events.as_mut_ptr(), 2, &time);
+        let mut events: [libc::kevent; 3] = std::mem::zeroed();
+        let count = libc::kevent(queue, std::ptr::null(), 0, events.as_mut_ptr(), 3, &time);
         libc::close(queue);
+        let_in(also);
         let got = usize::try_from(count).unwrap_or(0);
         events.iter().take(got).any(|event| event.filter == libc::EVFILT_READ)
+    }
+}
+
+/// Lets a blocked signal that is pending reach its handler; whether there was one.
+unsafe fn let_in(signal: libc::c_int) -> bool {
+    // SAFETY: valid pointers to locals; async-signal-safe calls.
+    unsafe {
+        let mut pending: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&mut pending);
+        let came = signal != 0 && libc::sigismember(&pending, signal) == 1;
+        if came {
+            let mut only: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut only);
+            libc::sigaddset(&mut only, signal);
+            libc::sigprocmask(libc::SIG_UNBLOCK, &only, std::ptr::null_mut());
+            libc::sigprocmask(libc::SIG_BLOCK, &only, std::ptr::null_mut());
+        }
+        came
     }
 }
 

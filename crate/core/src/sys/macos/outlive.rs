@@ -26,7 +26,7 @@ pub fn wait_for_unseen(_child: pid_t) {}
 pub fn signal_when_orphaned(_signal: c_int) {}
 
 /// There is no such child.
-pub fn poll_or_signal(_fds: &mut [libc::pollfd], _millis: Option<i64>, _signal: c_int) -> bool {
+pub fn poll_or_signal(_fds: &mut [libc::pollfd], _millis: Option<i64>, _signals: &[c_int]) -> bool {
     false
 }
 

@@ -13,6 +13,9 @@ pub const LOCAL_LOGGER: &str = "/var/run/syslog";
 /// A message to a socket whose other end is gone gives an error: Node ignores SIGPIPE.
 pub const NO_SIGNAL: MsgFlags = MsgFlags::empty();
 
+/// The flag of recvmsg(2) with which the descriptors that come are close-on-exec, which macOS does not have.
+pub const CLOSED_ON_EXEC: libc::c_int = 0;
+
 /// A socket of the UNIX domain, close-on-exec.
 pub fn unix_socket(kind: SockType, nonblocking: bool) -> Result<OwnedFd, Errno> {
     let socket = socket(AddressFamily::Unix, kind, SockFlag::empty(), None)?;
