@@ -20,6 +20,7 @@ function ofRust(source) {
     .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
     .replace(/^\s*\/\/.*$/gm, '')
     .replace(/^\s*#!?\[(?:napi|allow|expect).*$/gm, '')
+    .replace(/\bunreachable!\(".*"\)/g, '')
     .replaceAll(`'"'`, '')
   return [...code.matchAll(/([bc]?)"((?:[^"\\]|\\[\s\S])*)"/g)]
     .filter(([, bytes]) => bytes === '')
