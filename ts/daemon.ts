@@ -22,6 +22,7 @@ import {
   type Hello,
   handOver,
   type Identity,
+  isByProgram,
   managed,
   signalNames,
   signalNumber,
@@ -42,7 +43,8 @@ const LOOK_MS = 20
  * the daemon, where it never settles. See daemon(7), "SysV Daemons", for the steps between.
  */
 export class Daemon {
-  readonly #options: ResolvedOptions
+  readonly #given: DaemonOptions
+  #options: ResolvedOptions
   /** The program's own arguments in the daemon, where the command line gives some. */
   #arguments: readonly string[] | undefined
   /** How to wait: on the command line, a person may look on. */
@@ -54,13 +56,24 @@ export class Daemon {
    */
   constructor(options: DaemonOptions = {}) {
     this.#options = resolveOptions(options)
-    if (handOver?.name === this.#options.name) this.#usePlaceOf(handOver)
+    this.#given = { ...options }
+    if (!isByProgram && handOver?.name === this.#options.name) this.#usePlaceOf(handOver)
   }
 
   /** The daemon's own options count, except that the pidfile is where the launcher has locked it. */
   #usePlaceOf({ place }: Hello): void {
     this.#options.places = place === null ? [] : [place]
     this.#options.placeIsDefault = false
+  }
+
+  /** What the program `tsdaemonize` was called with goes before the daemon's own options. */
+  #heed(hello: Hello): void {
+    try {
+      this.#options = resolveOptions(this.#given, hello.options)
+    } catch (error) {
+      life.refuse(error)
+    }
+    if (hello.name !== undefined) this.#usePlaceOf(hello)
   }
 
   /** The daemon's name. */
@@ -196,6 +209,7 @@ export class Daemon {
   }
 
   async #live(attached: boolean, failed?: (error: unknown) => number): Promise<never> {
+    if (!attached && handOver !== undefined && isByProgram) this.#heed(handOver)
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
       if (attached) throw error
@@ -357,6 +371,8 @@ export class Daemon {
    * @param given - the arguments, by default those after the script's name
    */
   async serviced(given?: readonly string[]): Promise<void> {
+    // Whatever follows the script on the command line of `tsdaemonize start` is the script's own.
+    if (isByProgram && life.awaits(this.name)) return this.#live(false)
     const args = given ?? process.argv.slice(2)
     if (args.length === 0 && life.awaits(this.name)) {
       life.refuse(

@@ -239,20 +239,14 @@ export function checkNames(options: object, others: readonly string[] = []): voi
 }
 
 /**
- * Checks the options and fills in the defaults, and changes nothing else.
+ * Checks the options and fills in the defaults, and changes nothing else. Those of the command line, with which the
+ * program `tsdaemonize` was called, go before the script's own.
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, naming the option
  */
-export function resolveOptions(options: unknown): ResolvedOptions {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalidType('options', options, 'an object')
-  }
-  // Only own properties count, and each is read once, so that nothing is used that was not checked.
-  const given: DaemonOptions = Object.assign(Object.create(null), options)
-  checkNames(given)
-  for (const [option, value] of Object.entries(given)) {
-    if (value !== undefined) CHECKS[option as keyof DaemonOptions](value, option)
-  }
+export function resolveOptions(options: unknown, commandLine?: object): ResolvedOptions {
+  const own = checked(options, (option) => option)
+  const given: DaemonOptions = commandLine ? { ...own, ...checked(commandLine, inKebabCase) } : own
   const script = given.script === undefined ? undefined : toPath(given.script)
   if (script !== undefined && given.detach === false) {
     throw invalidValue(
@@ -286,6 +280,25 @@ export function resolveOptions(options: unknown): ResolvedOptions {
     stopTimeout: given.stopTimeout ?? DEFAULTS.stopTimeout,
     blockedTimeout: given.blockedTimeout ?? DEFAULTS.blockedTimeout,
   }
+}
+
+/** A copy of the options, checked. `called` tells what the user calls one. */
+function checked(options: unknown, called: (option: string) => string): DaemonOptions {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType('options', options, 'an object')
+  }
+  // Only own properties count, and each is read once, so that nothing is used that was not checked.
+  const given: DaemonOptions = Object.assign(Object.create(null), options)
+  checkNames(given)
+  for (const [option, value] of Object.entries(given)) {
+    if (value !== undefined) CHECKS[option as keyof DaemonOptions](value, called(option))
+  }
+  return given
+}
+
+/** An option as the command line has it: `--stop-timeout`. */
+function inKebabCase(option: string): string {
+  return `--${option.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`
 }
 
 /** The file that a path or a `file:` URL names; `undefined` for a URL that names no file here. */

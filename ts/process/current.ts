@@ -2,16 +2,11 @@
 
 import { DaemonError } from '../errors/index.js'
 import { assertAgreed } from '../native/index.js'
-import { handOver, reportFailure } from './handover.js'
+import { reportFailure } from './handover.js'
 import { type Circumstances, Life, logEnd } from './life.js'
 import type { Identity } from './privileges.js'
 
 let life: Life | undefined
-
-/** Whether this process was started for a daemon of this name, which was not taken over yet. */
-export function awaits(name: string): boolean {
-  return life === undefined && handOver?.name === name
-}
 
 /** Steps 6 to 9 of a start, and then the daemon. Never settles. */
 export function live(circumstances: Circumstances): Promise<never> {

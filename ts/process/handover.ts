@@ -17,9 +17,13 @@ export interface Earlier {
 
 /** What the launcher tells the daemon. */
 export interface Hello {
-  name: string
+  /** Left out where the daemon gives it, and locks its pidfile itself: `tsdaemonize start` without `--name`. */
+  name?: string
   /** The place of the pidfile, which the launcher has locked. */
   place: NativePlace | null
+  /** The launcher is the program `tsdaemonize`, which has not run this script: the options on its command line. The
+   * script's first Daemon that is started is meant, whatever its name is. */
+  options?: object
   /** The launcher was what a service manager had started, and runs the same program. */
   isPartOfService: boolean
   startTimeout: number
@@ -30,11 +34,18 @@ export interface Hello {
 
 /** The hand-over with which this process was started; `undefined` where there was none. */
 export const handOver: Hello | undefined = receive()
+/** Whether that was by the program `tsdaemonize`, and not by this library. */
+export const isByProgram: boolean = handOver?.options !== undefined
 /** Whether a service manager, or a container's init, started this very process. */
 export const managed: boolean = handOver === undefined && startedByManager()
 if (handOver !== undefined || managed) beDaemon()
 /** The name of the daemon that this process has become; `undefined` before. */
 export let become: string | undefined
+
+/** Whether this process was started for a daemon of this name, which was not taken over yet. */
+export function awaits(name: string): boolean {
+  return become === undefined && handOver !== undefined && (isByProgram || handOver.name === name)
+}
 
 /** This process is the daemon `name` from now on. */
 export function markAsDaemon(name: string): void {
@@ -81,10 +92,11 @@ function reportBoot(error: unknown): void {
 
 function endOfBoot(): void {
   if (become !== undefined) return
-  const wanted = inspect(handOver?.name)
+  const ended = 'The script ended, or waits for something that never comes, without `start()` of a Daemon'
   const error = new Error(
-    `The script ended, or waits for something that never comes, without \`start()\` of a Daemon named ${wanted}. ` +
-      'Its last statement must start the daemon of this name',
+    isByProgram
+      ? `${ended}. Its last statement must start one. Give \`--ready alive\` for a program that is no Daemon`
+      : `${ended} named ${inspect(handOver?.name)}. Its last statement must start the daemon of this name`,
   )
   if (!reported) reportFailure(error)
   process.exit(1)
