@@ -7,6 +7,7 @@ use lexopt::Arg;
 
 use crate::error::{Failure, USAGE};
 use crate::nearest::nearest;
+use crate::verbs::kill;
 
 /// A verb of the command line.
 #[derive(Debug)]
@@ -311,12 +312,17 @@ fn unknown_option(verb: Option<&Verb>, option: &Arg<'_>, arguments: &[OsString])
         }
         Arg::Value(value) => value.to_string_lossy().into_owned(),
     };
-    let is_short = given.chars().count() < 3;
     let known: Vec<&str> = match verb {
         Some(verb) => verb.options().map(|option| option.name).chain(["help"]).collect(),
         None => vec!["help", "version", "where"],
     };
-    let hint = match nearest(&given, known).filter(|_| !is_short) {
+    // As for kill(1): `-9`, `-HUP`.
+    let signal = given.strip_prefix('-').filter(|word| kill::number(word).is_some());
+    let signal =
+        signal.filter(|_| known.contains(&"signal")).map(|signal| format!("signal {signal}"));
+    let is_word = given.chars().count() > 2;
+    let meant = signal.or_else(|| nearest(&given, known).filter(|_| is_word).map(str::to_owned));
+    let hint = match meant {
         Some(meant) => format!(": did you mean '--{meant}'?"),
         None => match VERBS.iter().find(|verb| verb.options().any(|option| option.is(&given))) {
             Some(other) if verb.is_none() => {

@@ -5,6 +5,8 @@ use tsdaemonize_core::error::{Code, Error};
 use crate::output;
 
 // The exit statuses that the Linux Standard Base has for init scripts.
+/// It is done; for `status`: it runs.
+pub const DONE: u8 = 0;
 /// It failed.
 pub const FAILED: u8 = 1;
 /// The command line is wrong.
@@ -13,6 +15,8 @@ pub const USAGE: u8 = 2;
 pub const NOT_RUNNING: u8 = 3;
 /// The caller lacks the right to do so.
 pub const NO_RIGHT: u8 = 4;
+/// For `status`: whether it runs is not known.
+pub const UNKNOWN: u8 = 4;
 /// It does not run, and was to be sent a signal.
 pub const NOT_RUNNING_TO_SIGNAL: u8 = 7;
 

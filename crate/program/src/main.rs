@@ -11,7 +11,10 @@ mod foreign;
 mod names;
 mod nearest;
 mod output;
+mod time;
 mod verbs;
+mod waiting;
+mod words;
 
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;

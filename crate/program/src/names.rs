@@ -23,6 +23,13 @@ pub struct Named {
     pub places: Vec<Candidate>,
 }
 
+impl Named {
+    /// The places that the caller has for it in any environment.
+    pub fn defaults(&self) -> Vec<Candidate> {
+        places::defaults(&self.name, session())
+    }
+}
+
 /// Whose daemon is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -59,7 +66,6 @@ pub fn named(call: &Call, operand: &OsStr) -> Result<Named, Failure> {
 /// Where a daemon of this name may be, the place of a start first: in the directory that was given, else in the
 /// service's own, else in those that the caller has in any environment.
 pub fn places_of(name: &str, dir: Option<&OsStr>, kind: Kind) -> Result<Vec<Candidate>, Failure> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let in_dir = |dir: PathBuf, variable: Option<&str>| {
         let place = Place { dir, name: name.to_owned(), private: false };
         vec![Candidate { place, variable: variable.map(str::to_owned) }]
@@ -70,11 +76,19 @@ pub fn places_of(name: &str, dir: Option<&OsStr>, kind: Kind) -> Result<Vec<Cand
     if let Some(dir) = variable(RUNTIME_DIRECTORY).and_then(first).filter(|_| owns_variables()) {
         return Ok(in_dir(dir, Some(RUNTIME_DIRECTORY)));
     }
-    let session = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
     Ok(match kind {
-        Kind::Library => places::defaults(name, session),
-        Kind::Foreign => places::of_foreign(name, session),
+        Kind::Library => places::defaults(name, session()),
+        Kind::Foreign => places::of_foreign(name, session()),
     })
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The directory of the caller's session.
+pub fn session() -> Option<PathBuf> {
+    variable("XDG_RUNTIME_DIR").map(PathBuf::from)
 }
 
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";

@@ -10,6 +10,11 @@ pub fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())
 }
 
+/// Writes lines to standard output.
+pub fn print_lines(lines: &[String]) -> Result<(), Failure> {
+    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
 /// The same, for what may not be text.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -103,3 +103,12 @@ pub fn not_allowed(place: &Place, pid: i32, errno: Errno) -> Error {
         .of(Some(pid))
         .hint(hint)
 }
+
+/// What is told when the daemon was found, and has no use for SIGHUP.
+pub fn no_reload(place: &Place, pid: i32, why: &str) -> Error {
+    let message = format!(
+        "The daemon '{}' (pid {pid}) {why}, so it cannot read its configuration again. Nothing was sent. Restart it instead",
+        place.name
+    );
+    Error::new(Code::StopFailed, message).at(&place.path()).of(Some(pid))
+}

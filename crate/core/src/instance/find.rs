@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::pidfile::patience::{PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
 use crate::process::lock_holder::{Holding, Locked, Process};
-use crate::sys;
+use crate::sys::{self, Reaction};
 
 /// How long a start may take from the lock to the fork, when it is asked to end.
 const FORK: Duration = Duration::from_secs(10);
@@ -71,6 +71,11 @@ impl Daemon {
             Err(Errno::ESRCH) => Ok(()),
             sent => sent,
         }
+    }
+
+    /// What a signal would do to it; `None` where that cannot be seen.
+    pub fn reaction(&self, signal: i32) -> Option<Reaction> {
+        self.process.seen().ok()?.reaction(signal)
     }
 
     /// Waits for its end; `false` when the time was up first.

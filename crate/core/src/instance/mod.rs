@@ -8,4 +8,4 @@ mod stop;
 
 pub use self::find::Daemon;
 pub use self::status::{Info, status};
-pub use self::stop::{Stopped, kill, stop};
+pub use self::stop::{Stopped, kill, reload, stop};

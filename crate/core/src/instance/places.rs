@@ -17,7 +17,7 @@ use nix::unistd::{Uid, User};
 use crate::error::{Code, Result};
 use crate::instance::{self, Info, Stopped};
 use crate::pidfile::{self, Look, PidFile, Place, State};
-use crate::process::lock_holder::may_hold;
+use crate::process::lock_holder::{Process, may_hold};
 use crate::sys::{self, FileId};
 
 /// How long another start may take to look around: it does nothing else meanwhile.
@@ -254,12 +254,36 @@ pub fn await_release(candidates: &[Candidate]) -> Result<bool> {
 
 /// Sends one signal to the daemon that runs; `false` where none does.
 pub fn kill(candidates: &[Candidate], signal: i32) -> Result<bool> {
+    reach(candidates, |place| instance::kill(place, signal))
+}
+
+/// Has the daemon that runs read its configuration again, as [`instance::reload`] does; `false` where none runs.
+pub fn reload(candidates: &[Candidate]) -> Result<bool> {
+    reach(candidates, instance::reload)
+}
+
+fn reach(candidates: &[Candidate], send: impl Fn(&Place) -> Result<bool>) -> Result<bool> {
     for candidate in in_turn(candidates)? {
-        if candidate.explain(instance::kill(&candidate.place, signal))? {
+        if candidate.explain(send(&candidate.place))? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Where no daemon is, a pidfile of another program's: which one, and the process that it names, which lives.
+pub fn stranger(candidates: &[Candidate]) -> Option<(PathBuf, i32)> {
+    let mut found = None;
+    for Candidate { place, .. } in candidates {
+        let Ok(look) = pidfile::look(place) else { continue };
+        if !matches!(look.state, State::Stopped { .. }) {
+            return None;
+        }
+        let lives = |pid: &i32| Process::open(*pid).is_some_and(|process| !process.has_ended());
+        let stranger = look.left.filter(lives);
+        found = found.or(stranger.map(|pid| (place.path(), pid)));
+    }
+    found
 }
 
 /// A daemon of the same name that is another one.

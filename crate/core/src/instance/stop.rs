@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::errors::not_allowed;
+use super::errors::{no_reload, not_allowed};
 use super::find::Daemon;
 use crate::error::{Code, Error, Result};
 use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
+use crate::sys::Reaction;
 
 /// How a daemon was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,5 +65,19 @@ fn await_release(place: &Place, pid: i32) {
 pub fn kill(place: &Place, signal: i32) -> Result<bool> {
     let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
     daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))?;
+    Ok(true)
+}
+
+/// Sends SIGHUP to the daemon that runs at a place, unless it would end by that, or ignore it; `false` where none runs.
+pub fn reload(place: &Place) -> Result<bool> {
+    let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
+    if let Some(why) = match daemon.reaction(libc::SIGHUP) {
+        Some(Reaction::Default) => Some("does not catch SIGHUP, and would end by it"),
+        Some(Reaction::Ignored) => Some("ignores SIGHUP"),
+        Some(Reaction::Taken) | None => None,
+    } {
+        return Err(no_reload(place, daemon.pid, why));
+    }
+    daemon.signal(libc::SIGHUP).map_err(|errno| not_allowed(place, daemon.pid, errno))?;
     Ok(true)
 }

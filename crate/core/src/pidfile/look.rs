@@ -48,6 +48,8 @@ pub struct Look {
     pub decided: bool,
     /// Whether the pid in the file is that of a supervisor, whose child the daemon is.
     pub supervised: bool,
+    /// The pid in a file that nobody holds, as any program may write it.
+    pub left: Option<i32>,
 }
 
 /// Looks without touching: no lock is taken, nothing is created. Any user may ask.
@@ -58,6 +60,7 @@ pub fn look(place: &Place) -> Result<Look> {
         file: None,
         decided: false,
         supervised: false,
+        left: None,
     };
     let mut swept = None;
     for _ in 0..TRIES {
@@ -79,7 +82,9 @@ pub fn look(place: &Place) -> Result<Look> {
                 let held = !matches!(state, State::Stopped { .. });
                 let decided = held && is_decided(&file)?;
                 let supervised = held && is_taken(&file, SUPERVISED)?;
-                return Ok(Look { state, file: locked, decided, supervised });
+                let left =
+                    if held { None } else { content(&file).ok().and_then(|c| first_pid(&c)) };
+                return Ok(Look { state, file: locked, decided, supervised, left });
             }
             None => {}
         }
@@ -89,6 +94,7 @@ pub fn look(place: &Place) -> Result<Look> {
             file: locked,
             decided: true,
             supervised: false,
+            left: None,
         });
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -130,6 +136,13 @@ pub fn parse_pid(content: &[u8]) -> Option<i32> {
     (plain && pid > 0).then_some(pid)
 }
 
+/// The pid with which a pidfile of any program begins: other programs leave out the newline, add lines, or put blanks
+/// before it.
+fn first_pid(content: &[u8]) -> Option<i32> {
+    let word = content.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
+    parse_pid(&[word, b"\n"].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +168,17 @@ mod tests {
             b"12\x1c\n",
         ] {
             assert_eq!(parse_pid(content), None, "{content:?}");
+        }
+    }
+    #[test]
+    fn another_programs_pidfile_begins_with_its_pid() {
+        for content in
+            [&b"4711"[..], b"4711\n", b"  4711\n", b"\n4711 ", b"4711\n/var/lib/x\n5432\n"]
+        {
+            assert_eq!(first_pid(content), Some(4711), "{content:?}");
+        }
+        for content in [&b""[..], b"  \n", b"x 4711\n", b"-1\n", b"0", b"4711x"] {
+            assert_eq!(first_pid(content), None, "{content:?}");
         }
     }
 }

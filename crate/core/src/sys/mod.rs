@@ -11,6 +11,7 @@ mod file_id;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
+mod reaction;
 mod unseen;
 
 pub use self::again::{again, errno_of};
@@ -20,4 +21,5 @@ pub use self::file_id::FileId;
 pub use self::linux::*;
 #[cfg(not(target_os = "linux"))]
 pub use self::macos::*;
+pub use self::reaction::Reaction;
 pub use self::unseen::Unseen;

@@ -3,7 +3,7 @@
 mod completions;
 mod ensure;
 pub mod help;
-mod kill;
+pub mod kill;
 mod list;
 mod logs;
 mod reload;
@@ -32,6 +32,6 @@ pub fn run(call: &Call) -> Result<ExitCode, Failure> {
         "list" => list::run(call),
         "logs" => logs::run(call),
         "completions" => completions::run(call),
-        other => unreachable!("the table has no verb {other}"),
+        other => unreachable!("{other}"),
     }
 }

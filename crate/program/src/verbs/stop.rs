@@ -1,11 +1,46 @@
-//! `stop`.
+//! `stop`: the end of daemons.
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use tsdaemonize_core::instance::places;
 
 use crate::command_line::Call;
-use crate::error::{FAILED, Failure};
+use crate::error::{DONE, Failure};
+use crate::names::{self, Named};
+use crate::output;
+use crate::waiting::Waiting;
+use crate::words::{killed, not_running, stranger};
+
+/// How long the end of a daemon may take that does not say so itself.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// SIGKILL comes so much later.
+const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub fn run(call: &Call) -> Result<ExitCode, Failure> {
-    Err(Failure::new(FAILED, format!("`{}` is not there yet", call.verb.name)))
+    names::each(call, |named| {
+        if !stop(named)? {
+            let lines = not_running(&named.name, named);
+            output::print_lines(&lines)?;
+        }
+        Ok(DONE)
+    })
+}
+
+/// Ends a daemon; `false` where none ran. One that had to be killed may have lost something.
+pub fn stop(named: &Named) -> Result<bool, Failure> {
+    // What a stranger has left would be taken for stale.
+    if let Some(failure) = stranger(named) {
+        return Err(failure);
+    }
+    let patience = STOP_TIMEOUT + KILL_AFTER;
+    let waiting = Waiting::begin(&named.name, patience);
+    let stopped = places::stop(&named.places, patience);
+    drop(waiting);
+    let Some(stopped) = stopped? else { return Ok(false) };
+    if stopped.killed {
+        output::tell(&format!("{}: {}", named.name, killed(stopped.pid, patience)));
+    }
+    Ok(true)
 }

@@ -10,7 +10,7 @@ use nix::sys::stat::stat;
 use super::files::statx_unsynced;
 use super::procfs;
 use super::stat::Stat;
-use crate::sys::{FileId, Unseen, again, errno_of};
+use crate::sys::{FileId, Reaction, Unseen, again, errno_of};
 
 /// The directory in /proc of a process that can be seen.
 #[derive(Debug)]
@@ -52,13 +52,29 @@ impl Seen {
     /// (proc_pid_status(5)).
     pub fn is_being_killed(&self) -> bool {
         let status = self.status().unwrap_or_default();
-        let is_pending = |name| {
-            let set = procfs::field(&status, name).and_then(|mut words| words.next());
-            let set = set.and_then(|set| std::str::from_utf8(set).ok());
-            let set = set.and_then(|set| u64::from_str_radix(set, 16).ok());
-            set.is_some_and(|set| set & (1 << (libc::SIGKILL - 1)) != 0)
-        };
+        let is_pending = |set| has_signal(&status, set, libc::SIGKILL) == Some(true);
         is_pending("SigPnd") || is_pending("ShdPnd")
+    }
+
+    /// What a signal does to it; `None` where that cannot be seen.
+    pub fn reaction(&self, signal: i32) -> Option<Reaction> {
+        let status = self.status().ok()?;
+        if has_signal(&status, "SigCgt", signal)? {
+            return Some(Reaction::Taken);
+        }
+        if has_signal(&status, "SigIgn", signal)? {
+            return Some(Reaction::Ignored);
+        }
+        // A mask is a thread's own, and any thread that does not block the signal gets it.
+        let threads = fs::read_dir(self.0.join("task")).ok()?;
+        let blocks = |dir: PathBuf| {
+            let status = fs::read(dir.join("status"));
+            status.map_or(Some(true), |status| has_signal(&status, "SigBlk", signal))
+        };
+        let are_blocking = threads.map(|thread| blocks(thread.ok()?.path()));
+        let are_blocking = are_blocking.collect::<Option<Vec<_>>>()?;
+        let is_blocked = are_blocking.into_iter().all(|is| is);
+        Some(if is_blocked { Reaction::Taken } else { Reaction::Default })
     }
 
     /// When it began, in milliseconds since the epoch.
@@ -81,6 +97,12 @@ impl Seen {
     fn status(&self) -> Result<Vec<u8>, Errno> {
         fs::read(self.0.join("status")).map_err(|error| errno_of(&error))
     }
+}
+
+/// Whether a signal is in a set of proc_pid_status(5).
+fn has_signal(status: &[u8], set: &str, signal: i32) -> Option<bool> {
+    let set = std::str::from_utf8(procfs::field(status, set)?.next()?).ok()?;
+    Some(u64::from_str_radix(set, 16).ok()? & (1 << (signal - 1)) != 0)
 }
 
 fn effective_uid(status: &[u8]) -> Option<u32> {

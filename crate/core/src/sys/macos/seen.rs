@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 
 use super::libproc;
-use crate::sys::{FileId, Unseen};
+use crate::sys::{FileId, Reaction, Unseen};
 
 /// The number of a process, which libproc may show.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ impl Seen {
     /// Whether SIGKILL is on its way to it: macOS does not tell.
     pub fn is_being_killed(&self) -> bool {
         false
+    }
+
+    /// What a signal does to it: libproc does not tell.
+    pub fn reaction(&self, _signal: i32) -> Option<Reaction> {
+        None
     }
 
     /// When it began, in milliseconds since the epoch.
