@@ -5,6 +5,7 @@ import {
   killed,
   runCommand,
   type Service,
+  type Stopped,
   silently,
   Terminal,
   type Wait,
@@ -15,7 +16,7 @@ import { logger } from './logger/index.js'
 import { warningOfLifeline } from './manager/index.js'
 import { assertSupported, type NativePlace, native } from './native/index.js'
 import { type DaemonOptions, type ResolvedOptions, resolveOptions } from './options/index.js'
-import { notRunning, pidFileIn, type Status, socketIn, statusOf } from './pidfile/index.js'
+import { notRunning, pidFileIn, type Status, socketIn, statusOf, stopTimeoutOf } from './pidfile/index.js'
 import * as life from './process/index.js'
 import {
   become,
@@ -288,20 +289,27 @@ export class Daemon {
   }
 
   /**
-   * Ends the daemon by SIGTERM, and by SIGKILL one second after `stopTimeout`. Resolves when the process
-   * has ended and its pidfile is gone, or with `null` where none was running. A daemon that is starting is
-   * ended too.
+   * Ends the daemon by SIGTERM, and by SIGKILL one second after `stopTimeout`: this object's, where it was given, else
+   * the daemon's own. Resolves when the process has ended and its pidfile is gone, or with `null` where none was
+   * running. A daemon that is starting is ended too, and so is a supervisor.
    *
    * @throws DaemonError `ERR_DAEMON_STOP_FAILED`: nothing was sent, or it did not end
    */
   async stop(): Promise<{ pid: number; signal: 'SIGTERM' | 'SIGKILL' } | null> {
+    const stopped = await this.#stop()
+    return stopped && { pid: stopped.pid, signal: stopped.signal }
+  }
+
+  async #stop(): Promise<Stopped | null> {
     if (life.awaits(this.name) || isRepeated(this.name)) return null
     const place = this.#known()
-    const limit = this.#options.stopTimeout + KILL_AFTER_MS
+    const { stopTimeout, stopTimeoutIsDefault } = this.#options
+    const own = stopTimeoutIsDefault ? stopTimeoutOf(place) : undefined
+    const limit = (own ?? stopTimeout) + KILL_AFTER_MS
     const waiting = { what: `${this.name}: waiting for the daemon's end`, limit, after: 'then SIGKILL' }
     const stopped = await this.#wait(waiting, () => native.stop(place, limit))
     if (stopped?.killed) this.#tellKilled(stopped.pid, limit)
-    return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM' }
+    return stopped && { pid: stopped.pid, signal: stopped.killed ? 'SIGKILL' : 'SIGTERM', patience: limit }
   }
 
   /** Logs that a daemon was killed, which it cannot say itself. */
@@ -390,7 +398,6 @@ export class Daemon {
     this.#wait = terminal.wait
     const service: Service = {
       name: this.name,
-      patience: this.#options.stopTimeout + KILL_AFTER_MS,
       start: (own) => {
         setArguments(own)
         return this.#start(true, true)
@@ -399,7 +406,7 @@ export class Daemon {
         setArguments(own)
         return this.#start(false, true, (error) => exitStatus('run', error))
       },
-      stop: () => this.stop(),
+      stop: () => this.#stop(),
       status: () => this.status(),
       reload: () => this.kill('SIGHUP'),
       notRunning: () => notRunning(this.name, this.name, this.#options.places),

@@ -5,14 +5,20 @@ import type { DaemonError } from '../errors/index.js'
 import type { Status } from '../pidfile/index.js'
 import { inWords, killed } from './words.js'
 
+/** How a daemon was ended. */
+export interface Stopped {
+  pid: number
+  signal: 'SIGTERM' | 'SIGKILL'
+  /** How long it was waited for before SIGKILL, in milliseconds. */
+  patience: number
+}
+
 /** What the verbs need of a daemon. `own` are the program's own arguments; `undefined` where there is no `--`. */
 export interface Service {
   name: string
   start(own: readonly string[] | undefined): Promise<unknown>
   run(own: readonly string[] | undefined): Promise<unknown>
-  stop(): Promise<{ pid: number; signal: string } | null>
-  /** How long `stop` waits before SIGKILL, in milliseconds. */
-  patience: number
+  stop(): Promise<Stopped | null>
   status(): Promise<Status>
   reload(): Promise<void>
   /** Sentences which say that it does not run, and where it was looked for. */
@@ -140,7 +146,7 @@ function statusFor(found: Status): number {
 async function stop(service: Service): Promise<boolean> {
   const stopped = await service.stop()
   if (stopped?.signal === 'SIGKILL') {
-    process.stderr.write(`${service.name}: ${killed(stopped.pid, service.patience)}\n`)
+    process.stderr.write(`${service.name}: ${killed(stopped.pid, stopped.patience)}\n`)
   }
   return stopped !== null
 }

@@ -263,12 +263,13 @@ export interface NativePlan {
 
 /**
  * What is known of a daemon; what cannot be seen is left out. `stale`: a pidfile with content was left.
- * `startedAt` is in milliseconds since the epoch, `user` the effective user, `rss` in bytes.
+ * `startedAt` is in milliseconds since the epoch, `user` the effective user, `rss` in bytes, `supervisor` a pid, and
+ * `stateFile` what the state file says.
  */
 export type NativeStatus =
-  | { state: 'stopped'; stale: boolean }
+  | { state: 'stopped'; stale: boolean; stateFile?: string }
   | { state: 'starting'; pid?: number }
-  | { state: 'running'; pid?: number; startedAt?: number; user?: string; rss?: number }
+  | { state: 'running'; pid?: number; startedAt?: number; user?: string; rss?: number; supervisor?: number; unsupervised: boolean; stateFile?: string }
 
 /** How a daemon was stopped. */
 export interface NativeStopped {
@@ -370,6 +371,9 @@ export declare function redirect(fd: number, number: number): void
 /** In the daemon: tells the launcher why there will be no daemon. */
 export declare function reportFailure(report: string): void
 
+/** What the state file says of the daemon that holds a pidfile. */
+export declare function stateFile(places: Array<NativePlace>): string | null
+
 /** Looks at the pidfiles and at the process that holds one. */
 export declare function status(places: Array<NativePlace>): Promise<NativeStatus>
 
@@ -432,3 +436,6 @@ export declare function terminalIsGone(): boolean
 
 /** From now on the pidfile is put back when it is removed. Attached, it is marked as ready first. */
 export declare function watchPidfile(attached: boolean): void
+
+/** Attached: writes the state file beside the pidfile, if there is one. */
+export declare function writeState(state: string): void

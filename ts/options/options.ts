@@ -161,6 +161,7 @@ export interface ResolvedOptions {
   keepFds: readonly number[]
   startTimeout: number
   stopTimeout: number
+  stopTimeoutIsDefault: boolean
   blockedTimeout: number
 }
 
@@ -278,6 +279,7 @@ export function resolveOptions(options: unknown, commandLine?: object): Resolved
     keepFds: [...new Set(given.keepFds)],
     startTimeout: given.startTimeout ?? DEFAULTS.startTimeout,
     stopTimeout: given.stopTimeout ?? DEFAULTS.stopTimeout,
+    stopTimeoutIsDefault: given.stopTimeout === undefined,
     blockedTimeout: given.blockedTimeout ?? DEFAULTS.blockedTimeout,
   }
 }

@@ -41,6 +41,13 @@ pub fn acquire_pidfile(env: &Env, places: Vec<NativePlace>) -> napi::Result<()> 
     LIFE.acquire_pidfile(&candidates(places)).map_err(|error| thrown(env, error))
 }
 
+/// Attached: writes the state file beside the pidfile, if there is one.
+#[napi(catch_unwind)]
+pub fn write_state(env: &Env, state: String) -> napi::Result<()> {
+    let written = LIFE.with_pidfile(|pidfile| pidfile.write_state(&state));
+    written.unwrap_or(Ok(())).map_err(|error| thrown(env, error))
+}
+
 /// In the daemon: tells the launcher why there will be no daemon.
 #[napi(catch_unwind)]
 pub fn report_failure(report: String) {

@@ -97,23 +97,38 @@ pub fn await_release(env: &Env, places: Vec<NativePlace>) -> napi::Result<Object
 }
 
 /// What is known of a daemon; what cannot be seen is left out. `stale`: a pidfile with content was left.
-/// `startedAt` is in milliseconds since the epoch, `user` the effective user, `rss` in bytes.
+/// `startedAt` is in milliseconds since the epoch, `user` the effective user, `rss` in bytes, `supervisor` a pid, and
+/// `stateFile` what the state file says.
 #[napi(discriminant = "state", discriminant_case = "lowercase", object_from_js = false)]
 #[allow(missing_docs, reason = "napi writes a field's comment behind the field before")]
 pub enum NativeStatus {
-    Stopped { stale: bool },
-    Starting { pid: Option<i32> },
-    Running { pid: Option<i32>, started_at: Option<f64>, user: Option<String>, rss: Option<f64> },
+    Stopped {
+        stale: bool,
+        state_file: Option<String>,
+    },
+    Starting {
+        pid: Option<i32>,
+    },
+    Running {
+        pid: Option<i32>,
+        started_at: Option<f64>,
+        user: Option<String>,
+        rss: Option<f64>,
+        supervisor: Option<i32>,
+        unsupervised: bool,
+        state_file: Option<String>,
+    },
 }
 
 impl From<(State, Info)> for NativeStatus {
     fn from((state, info): (State, Info)) -> Self {
         match state {
-            State::Stopped { stale } => Self::Stopped { stale },
+            State::Stopped { stale } => Self::Stopped { stale, state_file: info.state },
             State::Starting { pid } => Self::Starting { pid },
             State::Running { pid } => {
-                let Info { started_at, user, rss } = info;
-                Self::Running { pid, started_at, user, rss }
+                let Info { started_at, user, rss, supervisor, unsupervised, state: state_file } =
+                    info;
+                Self::Running { pid, started_at, user, rss, supervisor, unsupervised, state_file }
             }
         }
     }
@@ -123,6 +138,12 @@ impl From<(State, Info)> for NativeStatus {
 #[napi(catch_unwind, ts_return_type = "Promise<NativeStatus>")]
 pub fn status(env: &Env, places: Vec<NativePlace>) -> napi::Result<Object<'_>> {
     in_thread(env, "status", move || places::status(&candidates(places)).map(NativeStatus::from))
+}
+
+/// What the state file says of the daemon that holds a pidfile.
+#[napi(catch_unwind)]
+pub fn state_file(places: Vec<NativePlace>) -> Option<String> {
+    places::state(&candidates(places))
 }
 
 /// How a daemon was stopped.

@@ -4,21 +4,8 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::error::{Code, Error};
-use crate::pidfile::Place;
+use crate::pidfile::{Doubt, Place};
 use crate::sys::Unseen;
-
-/// Why the daemon at a place is not recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
-    /// The file names no process.
-    NoPid,
-    /// There is no process of this number, or it is about to end.
-    Gone(i32),
-    /// This process does not hold the lock.
-    NotIt(i32),
-    /// This process cannot be seen.
-    Unseen(i32, Unseen),
-}
 
 /// What is told when nobody can say that the process that holds the lock is the one that the pidfile names.
 pub fn unrecognised(place: &Place, doubt: Doubt) -> Error {
@@ -32,6 +19,9 @@ pub fn unrecognised(place: &Place, doubt: Doubt) -> Error {
              namespace (a container)"
         ),
         Doubt::NotIt(pid) => format!("the process {pid} that it names does not hold the lock"),
+        Doubt::Childless(pid) => {
+            format!("the process {pid} that it names is a supervisor without a daemon")
+        }
     };
     let message = format!(
         "The pidfile {shown} is locked, but {who}. Nothing was sent. `lslocks` and `fuser {shown}` tell which \
@@ -85,11 +75,14 @@ fn cannot_see(place: &Place, pid: i32, unseen: Unseen) -> Error {
 }
 
 /// What is told when the daemon was found, and may not be signalled.
-pub fn not_allowed(place: &Place, pid: i32, errno: Errno) -> Error {
+pub fn not_allowed(place: &Place, pid: i32, is_supervised: bool, errno: Errno) -> Error {
     let message = format!("Cannot signal the daemon '{}' (pid {pid})", place.name);
     // Signal 0 only asks for the permission (kill(2)).
     let has_right = nix::sys::signal::kill(Pid::from_raw(pid), None).is_ok();
     let hint = match errno {
+        Errno::EPERM | Errno::EACCES if is_supervised => {
+            "It has a supervisor. Run it as root, or as the user who started the daemon"
+        }
         Errno::EPERM | Errno::EACCES if !has_right => {
             "Run it as root, or as the user as whom the daemon runs"
         }

@@ -1,18 +1,19 @@
 //! The daemon at a place, recognised without doubt, so that a signal cannot hit a stranger.
 //!
 //! A signal goes through a pidfd, which is opened first; then the process is checked: it must have
-//! a descriptor that holds this very lock. The pidfd stays on the process that was checked, however
-//! soon its pid is reused.
+//! a descriptor that holds this very lock, or be the child of a supervisor that has. The pidfd stays on the process that
+//! was checked, however soon its pid is reused.
 
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::errors::{Doubt, unrecognised};
+use super::errors::unrecognised;
 use crate::error::Result;
-use crate::pidfile::patience::{PAUSE, SETTLE};
-use crate::pidfile::{self, Place, State};
-use crate::process::lock_holder::{Holding, Locked, Process};
+use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
+use crate::pidfile::{self, Doubt, Keepers, Place, State};
+use crate::process::lock_holder::Process;
+use crate::process::session;
 use crate::sys::{self, Reaction};
 
 /// How long a start may take from the lock to the fork, when it is asked to end.
@@ -21,40 +22,48 @@ const FORK: Duration = Duration::from_secs(10);
 /// the lock before.
 const DOUBT: Duration = Duration::from_millis(50);
 
+/// Which daemons count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// One that is ready.
+    Ready,
+    /// One that is starting as well, and a supervisor that has no daemon at the moment.
+    Any,
+}
+
 /// A running daemon that was recognised.
 #[derive(Debug)]
 pub struct Daemon {
-    /// Its pid.
+    /// Its pid; in a supervisor without a daemon the supervisor's.
     pub pid: i32,
+    /// The pid in the file.
+    pub named: i32,
     process: Process,
+    supervisor: Option<Process>,
 }
 
 impl Daemon {
-    /// Finds the daemon at a place; `None` where none runs. `starting` says whether a daemon that is not ready counts
-    /// as well.
-    pub fn find(place: &Place, starting: bool) -> Result<Option<Self>> {
+    /// Finds the daemon at a place; `None` where none runs.
+    pub fn find(place: &Place, wanted: Wanted) -> Result<Option<Self>> {
         let begun = Instant::now();
         loop {
             let found = pidfile::look(place)?;
             let (pid, file) = match (found.state, found.file) {
                 (State::Stopped { .. }, _) | (_, None) => return Ok(None),
-                (State::Starting { .. }, _) if !starting => return Ok(None),
+                (State::Starting { .. }, _) if wanted == Wanted::Ready => return Ok(None),
                 (State::Starting { pid } | State::Running { pid }, Some(file)) => (pid, file),
             };
-            // Once the handle is open and its process holds the lock, whatever happens from here on
-            // happens to that process.
-            let doubt = match recognise(pid, file) {
-                Ok(process) => match process.handle() {
-                    Ok(_) => return Ok(Some(Self { pid: process.pid, process })),
-                    Err(unseen) => Doubt::Unseen(process.pid, unseen),
-                },
+            let is_starting = matches!(found.state, State::Starting { .. });
+            // Whoever the file names ends a start.
+            let keepers = pidfile::recognise(place, pid, found.supervised && !is_starting, file);
+            let doubt = match keepers.and_then(|keepers| Self::of(keepers, pid, wanted)) {
+                Ok(daemon) => return Ok(Some(daemon)),
                 Err(doubt) => doubt,
             };
-            // A start without a pid has the lock and is about to fork: its pid follows.
-            let forking = pid.is_none() && matches!(found.state, State::Starting { .. });
             let patience = match doubt {
                 Doubt::Unseen(..) => DOUBT,
-                _ if forking => FORK,
+                // A start without a pid has the lock and is about to fork: its pid follows.
+                Doubt::NoPid if is_starting => FORK,
                 _ => SETTLE,
             };
             if begun.elapsed() >= patience {
@@ -64,13 +73,52 @@ impl Daemon {
         }
     }
 
+    /// Takes those who keep the file locked, if there is a handle on each of them: whatever happens from here on
+    /// happens to those processes.
+    fn of(
+        keepers: Keepers,
+        named: Option<i32>,
+        wanted: Wanted,
+    ) -> std::result::Result<Self, Doubt> {
+        let Keepers { daemon, supervisor, unseen, .. } = keepers;
+        let (process, supervisor) = match (daemon, supervisor) {
+            (Some(daemon), supervisor) => (daemon, supervisor),
+            (None, Some(supervisor)) if wanted == Wanted::Any => (supervisor, None),
+            (None, Some(supervisor)) => return Err(Doubt::Childless(supervisor.pid)),
+            (None, None) => return Err(Doubt::NoPid),
+        };
+        let pid = process.pid;
+        for keeper in std::iter::once(&process).chain(&supervisor) {
+            keeper.handle().map_err(|unseen| Doubt::Unseen(keeper.pid, unseen))?;
+        }
+        match unseen {
+            Some(unseen) => Err(Doubt::Unseen(pid, unseen)),
+            None => Ok(Self { pid, named: named.unwrap_or(pid), process, supervisor }),
+        }
+    }
+
     /// Sends a signal to this process or to nobody.
     pub fn signal(&self, signal: i32) -> std::result::Result<(), Errno> {
-        let handle = self.process.handle().map_err(|_| Errno::ESRCH)?;
-        match sys::pidfd_send_signal(handle, self.pid, signal) {
-            Err(Errno::ESRCH) => Ok(()),
-            sent => sent,
+        send(&self.process, signal)
+    }
+
+    /// Asks it to end: by SIGTERM to its supervisor, where it has one.
+    pub fn ask_to_end(&self) -> std::result::Result<(), Errno> {
+        send(self.supervisor.as_ref().unwrap_or(&self.process), libc::SIGTERM)
+    }
+
+    /// Ends it by SIGKILL. A supervisor may then still clean up; one that does not is killed, with what is left of the
+    /// daemon's session.
+    pub fn kill(&self) -> std::result::Result<(), Errno> {
+        self.signal(libc::SIGKILL)?;
+        let Some(supervisor) = &self.supervisor else { return Ok(()) };
+        self.process.await_end(Instant::now() + KILLED);
+        if supervisor.await_end(Instant::now() + SETTLE) {
+            return Ok(());
         }
+        // It leads the session, and has not ended, so that the session's number is its own.
+        session::kill_session(supervisor.pid, SETTLE);
+        send(supervisor, libc::SIGKILL)
     }
 
     /// What a signal would do to it; `None` where that cannot be seen.
@@ -78,20 +126,23 @@ impl Daemon {
         self.process.seen().ok()?.reaction(signal)
     }
 
-    /// Waits for its end; `false` when the time was up first.
+    /// Waits for its end, and that of its supervisor; `false` when the time was up first.
     pub fn wait(&self, timeout: Duration) -> bool {
-        self.process.await_end(Instant::now() + timeout)
+        let deadline = Instant::now() + timeout;
+        let has_ended = |process: &Process| process.await_end(deadline);
+        self.supervisor.as_ref().is_none_or(has_ended) && has_ended(&self.process)
+    }
+
+    /// Whether a supervisor stands between it and whoever asks it to end.
+    pub fn is_supervised(&self) -> bool {
+        self.supervisor.is_some()
     }
 }
 
-/// The process that a locked file names, if it holds the lock as far as the kernel shows it.
-fn recognise(pid: Option<i32>, file: Locked) -> std::result::Result<Process, Doubt> {
-    let pid = pid.ok_or(Doubt::NoPid)?;
-    let process = Process::open(pid).ok_or(Doubt::Gone(pid))?;
-    match process.holds(file) {
-        Holding::Yes => Ok(process),
-        Holding::No => Err(Doubt::NotIt(pid)),
-        Holding::Gone => Err(Doubt::Gone(pid)),
-        Holding::Unseen(unseen) => Err(Doubt::Unseen(pid, unseen)),
+fn send(process: &Process, signal: i32) -> std::result::Result<(), Errno> {
+    let handle = process.handle().map_err(|_| Errno::ESRCH)?;
+    match sys::pidfd_send_signal(handle, process.pid, signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => sent,
     }
 }

@@ -6,6 +6,6 @@ pub mod places;
 mod status;
 mod stop;
 
-pub use self::find::Daemon;
+pub use self::find::{Daemon, Wanted};
 pub use self::status::{Info, status};
 pub use self::stop::{Stopped, kill, reload, stop};

@@ -17,7 +17,7 @@ use nix::unistd::{Uid, User};
 use crate::error::{Code, Result};
 use crate::instance::{self, Info, Stopped};
 use crate::pidfile::{self, Look, PidFile, Place, State};
-use crate::process::lock_holder::{Process, may_hold};
+use crate::process::lock_holder::Process;
 use crate::sys::{self, FileId};
 
 /// How long another start may take to look around: it does nothing else meanwhile.
@@ -222,13 +222,26 @@ pub fn status(candidates: &[Candidate]) -> Result<(State, Info)> {
     for candidate in in_turn(candidates)? {
         let (state, info) = candidate.explain(instance::status(&candidate.place))?;
         match state {
-            State::Stopped { stale: false } => {}
             // A start that has just given way leaves nothing.
             State::Stopped { stale: true } => answer = (state, info),
+            State::Stopped { stale: false } if answer.1.state.is_none() => answer.1 = info,
+            State::Stopped { stale: false } => {}
             State::Starting { .. } | State::Running { .. } => return Ok((state, info)),
         }
     }
     Ok(answer)
+}
+
+/// What the state file says of the daemon that holds a pidfile, or of its supervisor.
+pub fn state(candidates: &[Candidate]) -> Option<String> {
+    in_turn(candidates).ok()?.into_iter().find_map(|Candidate { place, .. }| {
+        let (State::Starting { pid } | State::Running { pid }) = pidfile::look(place).ok()?.state
+        else {
+            return None;
+        };
+        pidfile::read_state(place)
+            .filter(|text| pid.is_some_and(|pid| pidfile::is_about(text, pid)))
+    })
 }
 
 /// Ends the daemon, as [`instance::stop()`] does, and leaves no pidfile.
@@ -313,8 +326,9 @@ pub fn elsewhere(name: &str, looked: &[Candidate], defaults: &[Candidate]) -> Ve
             continue;
         }
         let Ok(look) = pidfile::look(&place) else { continue };
-        if let (State::Running { pid: Some(pid) }, Some(file)) = (look.state, look.file)
-            && may_hold(pid, file)
+        if let (State::Running { pid }, Some(file)) = (look.state, look.file)
+            && let Ok(keepers) = pidfile::recognise(&place, pid, look.supervised, file)
+            && let Some(pid) = keepers.pid()
         {
             let user = User::from_uid(Uid::from_raw(file.owner)).ok().flatten();
             let user = user.map_or_else(|| file.owner.to_string(), |user| user.name);

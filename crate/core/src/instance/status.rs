@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::errors::{Doubt, unrecognised};
+use super::errors::unrecognised;
 use crate::accounts;
 use crate::error::Result;
 use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
-use crate::pidfile::{self, Place, State};
-use crate::process::lock_holder::{Holding, Locked, Process};
+use crate::pidfile::{self, Doubt, Keepers, Place, State, is_about};
+use crate::process::lock_holder::{Locked, Process};
 use crate::sys::Seen;
 use crate::thread;
 
@@ -23,44 +23,77 @@ pub struct Info {
     pub user: Option<String>,
     /// Resident memory in bytes.
     pub rss: Option<f64>,
+    /// The pid of its supervisor.
+    pub supervisor: Option<i32>,
+    /// It had a supervisor, which was killed.
+    pub unsupervised: bool,
+    /// What its state file says, if that is this daemon's; of a daemon that does not run, the last one's.
+    pub state: Option<String>,
 }
 
 /// The state of the daemon at a place, and what is known of it, for anyone who asks. It runs if the file is locked and
-/// says "ready". A pid that is certainly not the holder's is an error; a pid that cannot be checked is believed.
+/// says "ready". A pid that is certainly not the holder's is an error; a pid that cannot be checked is believed. Where a
+/// supervisor holds the lock, the pid is that of its child.
 pub fn status(place: &Place) -> Result<(State, Info)> {
     let begun = Instant::now();
     loop {
         let found = pidfile::look(place)?;
-        let (State::Running { pid }, Some(file)) = (found.state, found.file) else {
-            return Ok((found.state, Info::default()));
+        let (pid, file) = match (found.state, found.file) {
+            (State::Running { pid }, Some(file)) => (pid, file),
+            (State::Stopped { .. }, _) => {
+                let state = pidfile::read_state(place);
+                return Ok((found.state, Info { state, ..Info::default() }));
+            }
+            _ => return Ok((found.state, Info::default())),
         };
-        let process = pid.and_then(Process::open);
-        let doubt = match (pid, &process) {
-            (None, _) => Doubt::NoPid,
-            (Some(pid), None) => Doubt::Gone(pid),
-            (Some(pid), Some(process)) => match process.holds(file) {
-                Holding::Yes | Holding::Unseen(_) => {
-                    let info = info(process, file);
-                    // What was read of a process that has ended meanwhile, or is about to, is not told.
-                    let is_dying = process.is_dying() && begun.elapsed() < KILLED;
-                    if !is_dying && !process.has_ended() {
-                        return Ok((found.state, info));
+        let (dying, doubt) = match pidfile::recognise(place, pid, found.supervised, file) {
+            Ok(keepers) => match told(place, &keepers, file) {
+                // What was read of a process that has ended meanwhile, or is about to, is not told.
+                Ok(answer) => match &keepers.daemon {
+                    Some(daemon) if daemon.has_ended() || may_end(daemon, begun) => {
+                        (may_end(daemon, begun), Doubt::Gone(daemon.pid))
                     }
-                    Doubt::Gone(pid)
-                }
-                Holding::No => Doubt::NotIt(pid),
-                Holding::Gone => Doubt::Gone(pid),
+                    _ => return Ok(answer),
+                },
+                Err(doubt) => (false, doubt),
             },
+            Err(doubt) => {
+                let process = pid.and_then(Process::open);
+                (process.is_some_and(|process| may_end(&process, begun)), doubt)
+            }
         };
-        // A daemon that was killed is about to be gone, and does not run.
-        let is_dying =
-            process.is_some_and(|process| process.is_dying()) && begun.elapsed() < KILLED;
         // The daemon may be on its way out, or the file on its way back: look again.
-        if !is_dying && begun.elapsed() >= SETTLE {
+        if !dying && begun.elapsed() >= SETTLE {
             return Err(unrecognised(place, doubt));
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Whether a process is about to be gone, and so does not run; one that hangs on its way out does after a while.
+fn may_end(process: &Process, begun: Instant) -> bool {
+    process.is_dying() && begun.elapsed() < KILLED
+}
+
+fn told(
+    place: &Place,
+    keepers: &Keepers,
+    file: Locked,
+) -> std::result::Result<(State, Info), Doubt> {
+    let Keepers { daemon, supervisor, unsupervised, unseen } = keepers;
+    let supervisor = supervisor.as_ref().map(|process| process.pid);
+    if daemon.is_none() && unseen.is_none() {
+        return Err(supervisor.map_or(Doubt::NoPid, Doubt::Childless));
+    }
+    let pid = daemon.as_ref().map(|process| process.pid);
+    let is_its = |text: &String| [pid, supervisor].iter().flatten().any(|&p| is_about(text, p));
+    let info = Info {
+        supervisor,
+        unsupervised: *unsupervised,
+        state: pidfile::read_state(place).filter(is_its),
+        ..daemon.as_ref().map_or_else(Info::default, |daemon| info(daemon, file))
+    };
+    Ok((State::Running { pid }, info))
 }
 
 /// What the system shows of the holder of a file.
@@ -72,6 +105,7 @@ fn info(process: &Process, file: Locked) -> Info {
         // The holder of a file that is not root's is the file's owner (see Seen::holds_flock).
         user: user.or((file.owner != 0).then_some(file.owner)).map(name_of_user),
         rss: seen.as_ref().and_then(Seen::rss),
+        ..Info::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::errors::{no_reload, not_allowed};
-use super::find::Daemon;
+use super::find::{Daemon, Wanted};
 use crate::error::{Code, Error, Result};
 use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
@@ -18,19 +18,19 @@ pub struct Stopped {
     pub killed: bool,
 }
 
-/// Ends the daemon at a place, by SIGTERM, and after `patience` by SIGKILL; waits for its end, and leaves no pidfile.
-/// `None` means that no daemon was running. A daemon that is starting is ended too.
+/// Ends the daemon at a place and its supervisor, by SIGTERM, and after `patience` by SIGKILL; waits for their end, and
+/// leaves no pidfile. `None` means that no daemon was running. A daemon that is starting is ended too.
 pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
-    let Some(daemon) = Daemon::find(place, true)? else {
+    let Some(daemon) = Daemon::find(place, Wanted::Any)? else {
         pidfile::sweep(place, false);
         return Ok(None);
     };
     let pid = daemon.pid;
-    let send = |signal| daemon.signal(signal).map_err(|errno| not_allowed(place, pid, errno));
-    send(libc::SIGTERM)?;
+    let refused = |errno| not_allowed(place, pid, daemon.is_supervised(), errno);
+    daemon.ask_to_end().map_err(refused)?;
     let mut stopped = Stopped { pid, killed: false };
     if !daemon.wait(patience) {
-        send(libc::SIGKILL)?;
+        daemon.kill().map_err(refused)?;
         stopped.killed = true;
         if !daemon.wait(KILLED) {
             let message = format!(
@@ -41,7 +41,7 @@ pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
             return Err(Error::new(Code::StopFailed, message).at(&place.path()).of(Some(pid)));
         }
     }
-    await_release(place, pid);
+    await_release(place, daemon.named);
     pidfile::sweep(place, true);
     Ok(Some(stopped))
 }
@@ -63,14 +63,14 @@ fn await_release(place: &Place, pid: i32) {
 
 /// Sends one signal to the daemon that runs at a place; `false` where none does.
 pub fn kill(place: &Place, signal: i32) -> Result<bool> {
-    let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
-    daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, errno))?;
+    let Some(daemon) = Daemon::find(place, Wanted::Ready)? else { return Ok(false) };
+    daemon.signal(signal).map_err(|errno| not_allowed(place, daemon.pid, false, errno))?;
     Ok(true)
 }
 
 /// Sends SIGHUP to the daemon that runs at a place, unless it would end by that, or ignore it; `false` where none runs.
 pub fn reload(place: &Place) -> Result<bool> {
-    let Some(daemon) = Daemon::find(place, false)? else { return Ok(false) };
+    let Some(daemon) = Daemon::find(place, Wanted::Ready)? else { return Ok(false) };
     if let Some(why) = match daemon.reaction(libc::SIGHUP) {
         Some(Reaction::Default) => Some("does not catch SIGHUP, and would end by it"),
         Some(Reaction::Ignored) => Some("ignores SIGHUP"),
@@ -78,6 +78,6 @@ pub fn reload(place: &Place) -> Result<bool> {
     } {
         return Err(no_reload(place, daemon.pid, why));
     }
-    daemon.signal(libc::SIGHUP).map_err(|errno| not_allowed(place, daemon.pid, errno))?;
+    daemon.signal(libc::SIGHUP).map_err(|errno| not_allowed(place, daemon.pid, false, errno))?;
     Ok(true)
 }

@@ -9,9 +9,10 @@ use super::directory::Directory;
 use super::errors::failed;
 use super::held::PidFile;
 use super::holder::{Holder, busy, in_the_way};
-use super::locks::take_all;
+use super::locks::{SUPERVISED, is_taken, take_all};
 use super::look::{State, state_of};
 use super::place::{Place, TRIES};
+use super::state_file::remove_state;
 use super::turn::{Turn, replace};
 use super::whereabouts::{Whereabouts, is_same};
 use crate::error::Result;
@@ -39,6 +40,8 @@ impl PidFile {
             match tried.map_err(|error| in_the_way(place).unwrap_or(error))? {
                 Tried::Locked(pidfile) => {
                     Turn::clear_up(&dir, place);
+                    // That of an earlier daemon says nothing of this one.
+                    remove_state(&dir, place);
                     return match pidfile.clear() {
                         Ok(()) => Ok(pidfile),
                         Err(error) => {
@@ -103,7 +106,10 @@ impl PidFile {
             // A stale file is being removed, which takes a moment.
             None => None,
             Some(State::Stopped { .. }) => Some(Ok(false)),
-            Some(state) => Some(Err(Holder::of(state, Locked::from(&found)))),
+            Some(state) => {
+                let supervised = is_taken(&self.file, SUPERVISED)?;
+                Some(Err(Holder::of(&self.place, state, supervised, Locked::from(&found))))
+            }
         })
     }
 

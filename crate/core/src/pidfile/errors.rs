@@ -10,6 +10,15 @@ use crate::walk::{Failure, Link, Unsteady};
 
 /// A system call on the pidfile has failed.
 pub fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
+    failed_at(format!("Cannot keep the pidfile {}", path.display()), path, syscall, errno)
+}
+
+/// A system call on the state file has failed.
+pub fn state_failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
+    failed_at(format!("Cannot write the state file {}", path.display()), path, syscall, errno)
+}
+
+fn failed_at(message: String, path: &Path, syscall: &'static str, errno: Errno) -> Error {
     let hint = match errno {
         Errno::EACCES | Errno::EPERM => {
             "Run it as a user who may write there, or name another directory with `pidFilePath`"
@@ -20,7 +29,6 @@ pub fn failed(path: &Path, syscall: &'static str, errno: Errno) -> Error {
         Errno::ENOSPC | Errno::EDQUOT => "Free some space there",
         _ => "Look at the file and its directory",
     };
-    let message = format!("Cannot keep the pidfile {}", path.display());
     Error::os(Code::PidFile, message, syscall, errno as i32).at(path).hint(hint)
 }
 
@@ -42,7 +50,7 @@ pub fn another_root(path: &Path) -> Error {
 /// The pidfile is not the one that this process holds any more.
 pub fn exchanged(path: &Path) -> Error {
     let message = format!(
-        "The pidfile {} was removed or exchanged while the daemon started. Let nobody else write there",
+        "The pidfile {} was removed or exchanged. Let nobody else write there",
         path.display()
     );
     Error::new(Code::PidFile, message).at(path)

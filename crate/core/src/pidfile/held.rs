@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod, fstat};
 
-use super::errors::{errno_of, failed};
+use super::directory::Directory;
+use super::errors::{errno_of, exchanged, failed};
 use super::locks::{STARTING, UNDECIDED, let_go, take_all};
 use super::look::{State, content, look};
 use super::place::Place;
+use super::state_file::{remove_state, write_state};
 use super::whereabouts::Whereabouts;
 use crate::error::Result;
 use crate::process::lock_holder::Locked;
@@ -108,7 +110,7 @@ impl PidFile {
         self.out_of_reach = true;
     }
 
-    fn whereabouts(&self) -> Whereabouts {
+    pub(super) fn whereabouts(&self) -> Whereabouts {
         Whereabouts::of(&self.file, &self.place, self.out_of_reach)
     }
 
@@ -135,12 +137,34 @@ impl PidFile {
         fstat(&self.file).is_ok_and(|mine| FileId::from(&mine) == file.identity)
     }
 
-    /// Removes the file while it is still locked, and only if it is still ours; where it cannot be removed
-    /// or seen (privileges dropped, another root directory), empties it. Returns whether the name is gone.
+    /// Writes the state file, as a whole or not at all. A daemon runs without one, too.
+    pub fn write_state(&self, text: &str) -> Result<()> {
+        match self.whereabouts() {
+            Whereabouts::InPlace(dir) => write_state(&dir, &self.place, text),
+            Whereabouts::Gone => Err(exchanged(&self.place.path())),
+            Whereabouts::Unseen(error) => Err(error),
+        }
+    }
+
+    /// Removes the file while it is still locked, and only if it is still ours, and the state file with it; where it
+    /// cannot be removed or seen (privileges dropped, another root directory), empties it. Returns whether the name is
+    /// gone.
     pub fn remove(&self) -> bool {
+        self.remove_after(|dir| remove_state(dir, &self.place))
+    }
+
+    /// The same, after an end that nobody asked for: the state file stays, so that `status` can say why.
+    pub fn remove_and_keep_state(&self) -> bool {
+        self.remove_after(|_| {})
+    }
+
+    fn remove_after(&self, first: impl FnOnce(&Directory)) -> bool {
         let removed = match self.whereabouts() {
             Whereabouts::Gone => return true,
-            Whereabouts::InPlace(dir) => dir.remove(&self.place.file_name()).is_ok(),
+            Whereabouts::InPlace(dir) => {
+                first(&dir);
+                dir.remove(&self.place.file_name()).is_ok()
+            }
             Whereabouts::Unseen(_) => false,
         };
         if !removed {

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::keepers::{Keepers, recognise};
 use super::look::{Look, State, look};
 use super::patience::{KILLED, PAUSE, SETTLE};
 use super::place::Place;
@@ -16,6 +17,8 @@ use crate::process::lock_holder::{Locked, Process, may_hold};
 pub enum Holder {
     /// A daemon that runs, with its pid.
     Daemon(i32),
+    /// The same, whose supervisor was killed.
+    Unsupervised(i32),
     /// A start, with the pid of the daemon in the making as soon as there is one.
     Starting(Option<i32>),
     /// A process that ends, or was killed, and has not let go yet.
@@ -25,18 +28,24 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// Finds out who holds a file that is held.
-    pub fn of(state: State, file: Locked) -> Self {
+    /// Finds out who holds a file that is held. `supervised`: it is marked as a supervisor's.
+    pub fn of(place: &Place, state: State, supervised: bool, file: Locked) -> Self {
         let (State::Starting { pid } | State::Running { pid }) = state else {
             return Self::Unknown;
         };
         // A start may have the lock and not yet have emptied the file: then the pid is that of the holder before.
-        match (pid, state) {
-            (Some(pid), _) if is_dying(pid) => Self::Dying(pid),
-            (Some(pid), State::Running { .. }) if may_hold(pid, file) => Self::Daemon(pid),
-            (pid, State::Starting { .. }) => Self::Starting(pid.filter(|pid| may_hold(*pid, file))),
-            _ => Self::Unknown,
+        if let Some(pid) = pid.filter(|&pid| is_dying(pid)) {
+            return Self::Dying(pid);
         }
+        if matches!(state, State::Starting { .. }) {
+            return Self::Starting(pid.filter(|&pid| may_hold(pid, file)));
+        }
+        let keepers = recognise(place, pid, supervised, file).ok();
+        let daemon = keepers.as_ref().and_then(Keepers::pid);
+        daemon.map_or(Self::Unknown, |pid| match &keepers {
+            Some(Keepers { unsupervised: true, .. }) => Self::Unsupervised(pid),
+            _ => Self::Daemon(pid),
+        })
     }
 }
 
@@ -57,11 +66,13 @@ pub fn await_release(place: &Place) -> Result<bool> {
         else {
             return Ok(true);
         };
-        let limit = match Holder::of(found.state, file) {
+        let limit = match Holder::of(place, found.state, found.supervised, file) {
             Holder::Dying(_) => KILLED,
             // A start without a pid may not go on: soon it has one, or is gone.
             Holder::Unknown | Holder::Starting(None) => SETTLE,
-            Holder::Daemon(_) | Holder::Starting(Some(_)) => return Ok(waited),
+            Holder::Daemon(_) | Holder::Unsupervised(_) | Holder::Starting(Some(_)) => {
+                return Ok(waited);
+            }
         };
         if begun.elapsed() >= limit {
             return Ok(false);
@@ -77,6 +88,12 @@ pub fn busy(place: &Place, holder: Holder) -> Error {
     let (message, pid) = match holder {
         Holder::Daemon(pid) => {
             (format!("The daemon '{name}' is already running, with pid {pid}"), Some(pid))
+        }
+        Holder::Unsupervised(pid) => {
+            let message = format!(
+                "The daemon '{name}' is already running, with pid {pid}, and without its supervisor, which was killed"
+            );
+            (message, Some(pid))
         }
         Holder::Starting(pid) => (format!("The daemon '{name}' is already starting"), pid),
         Holder::Dying(pid) => {
@@ -107,5 +124,6 @@ pub fn in_the_way(place: &Place) -> Option<Error> {
 
 /// What a start is told when somebody holds the file in another place.
 pub fn busy_at(place: &Place, look: &Look) -> Error {
-    busy(place, look.file.map_or(Holder::Unknown, |file| Holder::of(look.state, file)))
+    let holder = |file| Holder::of(place, look.state, look.supervised, file);
+    busy(place, look.file.map_or(Holder::Unknown, holder))
 }

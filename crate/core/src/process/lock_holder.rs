@@ -85,6 +85,20 @@ impl Process {
         sys::reap(self.pid, self.handle.as_ref().ok().map(AsFd::as_fd));
     }
 
+    /// One of its children, by a handle that stays on it: the oldest that has not ended.
+    pub fn child(&self) -> std::result::Result<Option<Self>, Unseen> {
+        let parent = self.seen()?;
+        for pid in parent.children() {
+            let Some(child) = Self::open(pid) else { continue };
+            // Looked at when the handle is open. While this process runs, its number is nobody else's.
+            let is_ours = |seen: Seen| seen.is_child_of(&parent) && !seen.is_ending();
+            if child.seen().is_ok_and(is_ours) && !self.has_ended() {
+                return Ok(Some(child));
+            }
+        }
+        Ok(None)
+    }
+
     /// What the system shows of it.
     pub fn seen(&self) -> std::result::Result<Seen, Unseen> {
         Seen::of(self.pid, self.handle.as_ref().ok().map(AsFd::as_fd))

@@ -77,6 +77,42 @@ impl Seen {
         Some(if is_blocked { Reaction::Taken } else { Reaction::Default })
     }
 
+    /// Its children, by their numbers here; those of one thread in the order in which it got them.
+    pub fn children(&self) -> Vec<i32> {
+        let Some(depth) = procfs::depth() else { return Vec::new() };
+        let shown = self.listed_children().unwrap_or_else(|| self.searched_children());
+        shown.into_iter().filter_map(|shown| procfs::number_here(shown, depth)).collect()
+    }
+
+    /// Those of each of its threads, as proc_tid_children(5) lists them; `None` where the kernel has no such list.
+    fn listed_children(&self) -> Option<Vec<i32>> {
+        let mut children = Vec::new();
+        for thread in fs::read_dir(self.0.join("task")).ok()?.flatten() {
+            let list = fs::read(thread.path().join("children")).ok()?;
+            children.extend(procfs::words(&list).filter_map(procfs::number::<i32>));
+        }
+        Some(children)
+    }
+
+    fn searched_children(&self) -> Vec<i32> {
+        let number = self.number();
+        let parent = |shown: &i32| Stat::read(Path::new(&format!("/proc/{shown}"))).map(|s| s.ppid);
+        procfs::listed("/proc")
+            .filter(|shown| number.is_some() && parent(shown) == number)
+            .collect()
+    }
+
+    /// Whether it is a child of another process that can be seen.
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        let number = parent.number();
+        number.is_some() && Stat::read(&self.0).map(|stat| stat.ppid) == number
+    }
+
+    /// The number under which /proc shows it.
+    fn number(&self) -> Option<i32> {
+        self.0.file_name()?.to_str()?.parse().ok()
+    }
+
     /// When it began, in milliseconds since the epoch.
     pub fn started_at(&self) -> Option<f64> {
         Stat::read(&self.0)?.started_at()

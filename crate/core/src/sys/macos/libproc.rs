@@ -33,6 +33,19 @@ pub fn pids() -> Vec<i32> {
     }
 }
 
+/// The numbers of a process's children.
+pub fn children(parent: i32) -> Vec<i32> {
+    const MOST: usize = 1024;
+    let mut pids = vec![0; MOST];
+    // SAFETY: the call writes no more than it is told.
+    let got = unsafe {
+        let size = std::mem::size_of_val(pids.as_slice()) as libc::c_int;
+        libc::proc_listchildpids(parent, pids.as_mut_ptr().cast(), size)
+    };
+    pids.truncate(usize::try_from(got).unwrap_or(0));
+    pids
+}
+
 /// `struct vnode_fdinfo` of sys/proc_info.h.
 #[repr(C)]
 struct VnodeFd {

@@ -45,6 +45,16 @@ impl Seen {
         None
     }
 
+    /// Its children.
+    pub fn children(&self) -> Vec<i32> {
+        libproc::children(self.0)
+    }
+
+    /// Whether it is a child of another process.
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        self.process().is_some_and(|(process, _)| i32::try_from(process.pbi_ppid) == Ok(parent.0))
+    }
+
     /// When it began, in milliseconds since the epoch.
     pub fn started_at(&self) -> Option<f64> {
         let (process, _) = self.process()?;
