@@ -15,36 +15,27 @@
 //! children ever sees it.
 
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use ::syslog::Severity;
 use libc::{c_int, pid_t};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockType, send};
 
 use super::line::Line;
 use super::ring::is_sent;
 use super::shared::Shared;
 use crate::signal_safe::{close_all_but, errno, now_ms};
 use crate::sys;
-use crate::syslog::Destination;
-use crate::syslog::format::{journal, rfc3164};
-use crate::syslog::message::{Fields, LONGEST, Record, cut, second};
-use crate::syslog::transport::local::connect_to;
-use crate::zone::Zone;
+use crate::syslog::direct::Direct;
 
 /// A line without its end is sent after so many milliseconds.
 pub const IDLE: i64 = 1000;
 /// So many milliseconds it waits for a logger that is being restarted when the daemon dies, or is slow.
 const PATIENCE: i64 = 10_000;
-/// The time between two tries to reach it, in milliseconds.
-const RETRY: c_int = 20;
 /// It reads so many bytes at a time.
 const CHUNK: usize = 4 << 10;
-/// A message that the logger finds too long is cut in halves, while it is longer than this.
-const SHORTEST_CUT: usize = 512;
 /// Tells of the end of the daemon, or of the thread that has made the relay.
 const ORPHANED: c_int = libc::SIGTERM;
 const PIPES: usize = 2;
@@ -222,25 +213,18 @@ impl Relay {
 /// The way to the local logger.
 struct Out {
     shared: &'static Shared,
-    destination: Destination,
-    zone: Zone,
-    /// The connection, and whether it is of datagrams or a stream.
-    logger: Option<(OwnedFd, SockType)>,
+    logger: Direct,
     /// When it stops waiting for the logger.
     give_up: i64,
-    /// The message on its way out, and a NUL behind it.
-    message: [u8; LONGEST + 1024],
 }
 
 impl Out {
     fn new(shared: &'static Shared) -> Self {
+        let delivery = &shared.delivery;
         Self {
             shared,
-            destination: shared.delivery.destination(),
-            zone: shared.delivery.zone(),
-            logger: None,
+            logger: Direct::new(delivery.destination(), delivery.zone()),
             give_up: now_ms() + PATIENCE,
-            message: [0; LONGEST + 1024],
         }
     }
 
@@ -250,9 +234,9 @@ impl Out {
         if !self.shared.delivery.lets_through(severity as i32) {
             return;
         }
-        let mut length = self.compose(severity, text);
+        self.logger.compose(severity, SystemTime::now(), text);
         loop {
-            let sent = self.try_to_send(length);
+            let sent = self.logger.try_to_send(self.give_up);
             let waits = now_ms() < self.give_up;
             match sent {
                 Ok(()) => {
@@ -261,76 +245,19 @@ impl Out {
                     }
                     return;
                 }
-                Err(Errno::EMSGSIZE) if length > SHORTEST_CUT => {
-                    let message = self.message.get(..length).unwrap_or(&[]);
-                    length = cut(message, length / 2).len();
-                }
+                Err(Errno::EMSGSIZE) if self.logger.shorten() => {}
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) if waits => {
-                    wait_for_room(self.logger.as_ref().map(|(socket, _)| socket));
+                    self.logger.wait_for_room();
                 }
                 Err(_) => {
-                    self.logger = None;
+                    self.logger.disconnect();
                     if !waits {
                         return;
                     }
-                    wait_for_room(None);
+                    self.logger.wait_for_room();
                 }
             }
         }
     }
-
-    /// Writes a message as the logger takes it. Returns its length.
-    fn compose(&mut self, severity: Severity, text: &[u8]) -> usize {
-        let time = SystemTime::now();
-        let record = Record { facility: 0, time, text, fields: Fields::default() };
-        let Destination { is_journal, header, .. } = &mut self.destination;
-        let most = self.message.len() - 1;
-        let mut rest = self.message.get_mut(..most).unwrap_or(&mut []);
-        // What does not fit is left out.
-        let _ = if *is_journal {
-            journal::write(&mut rest, header, severity, &record)
-        } else {
-            header.stamp.set(second(time), || self.zone);
-            rfc3164::write(&mut rest, header, severity, &record)
-        };
-        let length = most - rest.len();
-        if let Some(end) = self.message.get_mut(length) {
-            *end = 0;
-        }
-        length
-    }
-
-    fn try_to_send(&mut self, length: usize) -> Result<(), Errno> {
-        if self.logger.is_none() {
-            self.logger = Some(connect_to(&self.destination.address, false)?);
-        }
-        let Some((socket, kind)) = &self.logger else { return Err(Errno::ENOTCONN) };
-        // A stream's messages end with a NUL.
-        let length = length + usize::from(*kind == SockType::Stream);
-        let whole = self.message.get(..length).unwrap_or(&[]);
-        let mut rest = whole;
-        while !rest.is_empty() {
-            match send(socket.as_raw_fd(), rest, MsgFlags::MSG_DONTWAIT | sys::NO_SIGNAL) {
-                Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
-                // In the middle of a stream's message: only the rest of it makes sense there.
-                Err(Errno::EAGAIN | Errno::EINTR) if rest.len() < whole.len() => {
-                    if now_ms() >= self.give_up {
-                        return Err(Errno::ETIMEDOUT);
-                    }
-                    wait_for_room(Some(socket));
-                }
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Waits until a logger has room, but no longer than [`RETRY`]; without a connection, for that long.
-fn wait_for_room(logger: Option<&OwnedFd>) {
-    let fd = logger.map_or(-1, AsRawFd::as_raw_fd);
-    let mut room = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: a valid pointer to a local; poll(2) passes over a descriptor of -1.
-    unsafe { libc::poll(&mut room, 1, RETRY) };
 }

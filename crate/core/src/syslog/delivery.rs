@@ -52,7 +52,7 @@ pub struct Destination {
 
 impl Destination {
     /// As openlog(3) says. The other process knows no other host: the local logger gets those messages.
-    fn new(config: &Config) -> Option<Self> {
+    pub(super) fn new(config: &Config) -> Option<Self> {
         let local = Path::new(LOCAL_LOGGER);
         let path = config.transport.path().unwrap_or(local);
         let is_journal = config.transport.is_journal();

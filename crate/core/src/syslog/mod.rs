@@ -10,6 +10,7 @@
 
 mod config;
 mod delivery;
+pub mod direct;
 pub mod format;
 mod journal_stream;
 pub mod message;
