@@ -34,3 +34,22 @@ pub fn kill_session(leader: i32, patience: Duration) {
         }
     }
 }
+
+/// No process has more ancestors that count.
+const DEEPEST: usize = 100;
+
+/// The processes of a session, its leader among them.
+pub fn members(leader: i32) -> Vec<i32> {
+    sys::pids().filter(|&pid| session_of(pid) == Some(leader)).collect()
+}
+
+/// Whether a process is in a session, or descends from a process: a shell's job has a session of its own.
+pub fn belongs(pid: i32, leader: i32, ancestor: i32) -> bool {
+    let ancestors =
+        std::iter::successors(Some(pid), |&pid| sys::parent_of(pid).filter(|&pid| pid > 1));
+    session_of(pid) == Some(leader) || ancestors.take(DEEPEST).any(|pid| pid == ancestor)
+}
+
+fn session_of(pid: i32) -> Option<i32> {
+    nix::unistd::getsid(Some(Pid::from_raw(pid))).ok().map(Pid::as_raw)
+}

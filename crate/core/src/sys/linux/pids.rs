@@ -39,3 +39,8 @@ pub fn ended_children() -> Vec<i32> {
     let first = waitid(Id::All, flags).ok().and_then(|status| status.pid());
     first.map(Pid::as_raw).into_iter().collect()
 }
+
+/// The parent of a process, where that can be seen.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    Stat::read(&procfs::directory(pid).ok()?).map(|stat| stat.ppid)
+}

@@ -15,3 +15,8 @@ pub fn ended_children() -> Vec<i32> {
     };
     pids().filter(|&pid| libproc::process(pid).is_some_and(|found| is_one(found.0))).collect()
 }
+
+/// The parent of a process, where that can be seen.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    i32::try_from(libproc::process(pid)?.0.pbi_ppid).ok()
+}
