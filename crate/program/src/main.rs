@@ -6,11 +6,17 @@
 
 mod command_line;
 mod durations;
+mod env_file;
 mod error;
+mod failed;
 mod foreign;
+mod launching;
 mod names;
 mod nearest;
 mod output;
+mod plan;
+mod report;
+mod scripts;
 mod time;
 mod verbs;
 mod waiting;

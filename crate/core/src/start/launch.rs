@@ -45,7 +45,7 @@ pub struct Launch {
 pub fn launch(mut plan: Plan) -> Result<Launch> {
     let _deferred = Deferred::begin();
     let extra = plan.supervision.as_ref().map_or(0, |supervision| supervision.extra.len());
-    debug_assert!(extra <= MOST_EXTRA, "{extra} descriptors for the supervisor");
+    debug_assert!(extra <= MOST_EXTRA);
     plan.keep_fds.iter().try_for_each(|&fd| require_open(fd))?;
     let pidfile = places::acquire(&plan.places)?;
     let timeout = plan.timeout;

@@ -142,7 +142,7 @@ impl Stage {
             files: self.made.clone(),
         };
         let dropped = privileges::drop(Some(&whom), &Confinement::default(), &|enter| enter())
-            .map_err(|error| Refused::before(error.message))?;
+            .map_err(|error| Refused { lacks_right: true, ..Refused::before(error.message) })?;
         for warning in &dropped.warnings {
             eprintln!("{}: {warning}", self.name);
         }
@@ -235,7 +235,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             "The hand-over is not understood: are there two versions of tsdaemonize?",
         ),
     };
-    let Refused { status, message } = refused;
-    hand_over.fail(&json!({ "status": status, "message": message }).to_string());
+    let Refused { status, message, lacks_right } = refused;
+    hand_over.fail(&json!({ "message": message, "lacksRight": lacks_right }).to_string());
     ExitCode::from(status)
 }

@@ -24,12 +24,24 @@ pub struct Refused {
     pub status: u8,
     /// What happened, to what, and what to do.
     pub message: String,
+    /// Whether the caller lacks the right to become who was asked for.
+    pub lacks_right: bool,
 }
 
 impl Refused {
+    fn new(status: u8, message: String) -> Self {
+        Self { status, message, lacks_right: false }
+    }
+
     /// Something that comes before the execve has failed.
     pub fn before(message: impl Into<String>) -> Self {
-        Self { status: CANNOT_EXECUTE, message: message.into() }
+        Self::new(CANNOT_EXECUTE, message.into())
+    }
+
+    /// The program cannot be read.
+    pub fn unreadable(file: &Path, errno: i32) -> Self {
+        let status = if errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
+        Self::new(status, format!("Cannot run '{}': {}, open", file.display(), reason(errno)))
     }
 
     /// The execve of this file has failed.
@@ -39,7 +51,7 @@ impl Refused {
         let why = explained(file, errno);
         let shown = file.display();
         let message = format!("Cannot execute '{shown}': {}, execve{why}", reason(errno));
-        Self { status, message }
+        Self::new(status, message)
     }
 }
 
@@ -112,10 +124,7 @@ fn interpreter(file: &Path) -> Option<PathBuf> {
 pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Refused> {
     let shown = name.display();
     if name.is_empty() {
-        return Err(Refused {
-            status: NOT_FOUND,
-            message: "The program's name is empty".to_owned(),
-        });
+        return Err(Refused::new(NOT_FOUND, "The program's name is empty".to_owned()));
     }
     if name.as_bytes().contains(&b'/') {
         return absolute(Path::new(name));
@@ -136,12 +145,12 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Refused> {
         Some(file) => Err(Refused::by_execve(&file, libc::EACCES)),
         None => {
             let here = if Path::new(name).is_file() {
-                format!(" Did you mean './{shown}'?")
+                format!(". Did you mean './{shown}'?")
             } else {
                 String::new()
             };
-            let message = format!("'{shown}' is in no directory of PATH.{here}");
-            Err(Refused { status: NOT_FOUND, message })
+            let message = format!("'{shown}' is in no directory of PATH{here}");
+            Err(Refused::new(NOT_FOUND, message))
         }
     }
 }
