@@ -30,7 +30,9 @@ struct Progress {
     born: Option<i32>,
     /// The front was told that it has executed its program.
     is_executed: bool,
-    /// What was said with "ready". Since then the guardian is to stand down.
+    /// What the front said with "ready", which may come before the guardian has told the pid.
+    said: Option<String>,
+    /// What was said with "ready", by the daemon or for it. Since then the guardian is to stand down.
     ready: Option<Ready>,
 }
 
@@ -69,13 +71,15 @@ impl Launch {
     fn shake_hands(&mut self, front: &mut dyn Readiness, failure: &mut Failure) -> Option<Ready> {
         let due = Instant::now() + self.timeout;
         let deadline = due + MARGIN;
-        let mut seen = Progress { is_open: true, born: None, is_executed: false, ready: None };
+        let mut seen =
+            Progress { is_open: true, born: None, is_executed: false, said: None, ready: None };
         loop {
             if Instant::now() >= deadline {
                 failure.timed_out = true;
                 return None;
             }
-            let looking = seen.ready.is_none().then_some(&*front);
+            let is_looking = seen.ready.is_none() && seen.said.is_none();
+            let looking = is_looking.then_some(&*front);
             let (heard, judged) = self.wait_readable(deadline, seen.is_open, looking);
             if heard {
                 match receive(&mut Until { socket: &self.hand_over, deadline }) {
@@ -117,17 +121,19 @@ impl Launch {
             seen.is_executed = true;
             front.executed(pid);
         }
-        match (front.look(), executed) {
-            (Look::Ready(state), Some(pid)) => {
-                let state = Some(state).filter(|state| !state.is_empty());
-                let ready = Ready { pid, supervise: true, state };
-                seen.ready = Some(self.part(ready, failure)?);
+        if seen.said.is_none() {
+            match front.look() {
+                Look::NotYet => {}
+                Look::Ready(state) => seen.said = Some(state),
+                Look::Failed(why) => {
+                    failure.unready = Some(why);
+                    return None;
+                }
             }
-            (Look::Failed(why), _) => {
-                failure.unready = Some(why);
-                return None;
-            }
-            _ => {}
+        }
+        if let (Some(pid), Some(state)) = (executed, &seen.said) {
+            let state = Some(state.clone()).filter(|state| !state.is_empty());
+            seen.ready = Some(self.part(Ready { pid, supervise: true, state }, failure)?);
         }
         Some(())
     }

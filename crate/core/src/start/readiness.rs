@@ -9,7 +9,7 @@ use std::time::Instant;
 pub enum Look {
     /// It is not ready yet.
     NotYet,
-    /// A program that takes no hand-over is ready: this counts once it was executed. With JSON in one line for its supervisor, or nothing.
+    /// A program that takes no hand-over is ready: with JSON in one line for its supervisor, or nothing.
     Ready(String),
     /// The start is to be given up, for this reason.
     Failed(String),
