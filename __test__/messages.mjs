@@ -20,7 +20,7 @@ function ofRust(source) {
     .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
     .replace(/^\s*\/\/.*$/gm, '')
     .replace(/^\s*#!?\[(?:napi|allow|expect).*$/gm, '')
-    .replace(/\bunreachable!\(".*"\)/g, '')
+    .replace(/\b(?:unreachable|debug_assert)!\(.*"\)/g, '')
     .replaceAll(`'"'`, '')
   return [...code.matchAll(/([bc]?)"((?:[^"\\]|\\[\s\S])*)"/g)]
     .filter(([, bytes]) => bytes === '')
@@ -49,7 +49,7 @@ function filledIn(text) {
 
 /** Whole sentences, and parts that follow `The daemon …` or `Refusing the pidfile …`. */
 const isMessage = (text) =>
-  /^(?:[A-Z`…]|: |\w+\(\) is |(?:was|did|exited|shutdown|its?|the|all|others|another|this|no|unknown|unexpected) )/.test(
+  /^(?:[A-Z`'…]|: |\w+\(\) is |(?:was|did|exited|shutdown|its?|the|all|others|another|this|no|unknown|unexpected) )/.test(
     text,
   ) &&
   !/^(?:OR’d|Usage|…,|the types differ)|\$\{/.test(text) &&

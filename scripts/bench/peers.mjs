@@ -85,7 +85,7 @@ const WAYS = [
   {
     name: '**tsdaemonize**: `tsdaemonize start job.mjs`, with the library',
     plot: OURS[1],
-    start: [tsdaemonize, 'start', '--name', 'job', ...at, started],
+    start: [tsdaemonize, 'start', '--name', 'job', ...at, '--ready', 'handover', started],
     ...asked,
   },
   {

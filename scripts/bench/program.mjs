@@ -117,14 +117,14 @@ async function measureDaemons(turns) {
     await turns.take('boot', () => time(process.execPath, empty))
     await turns.take('start()', launchers[0].start)
     await turns.take('start() 2 GB', launchers[1].start)
-    await turns.take('start ours', () => time(...started('ours', [], ours)))
+    await turns.take('start ours', () => time(...started('ours', ['--ready', 'handover'], ours)))
     await turns.take('stop ours', () => time(...asked('stop', 'ours')))
     await turns.take('start by descriptor', () =>
       time(...started('bare', ['--ready', 'fd'], process.execPath, byDescriptor)),
     )
     await turns.take('stop bare', () => time(...asked('stop', 'bare')))
     // The same two daemons, ended by a signal alone.
-    time(...started('ours', [], ours))
+    time(...started('ours', ['--ready', 'handover'], ours))
     await turns.take('end ours', () => end('ours'))
     time(...started('bare', ['--ready', 'fd'], process.execPath, byDescriptor))
     await turns.take('end bare', () => end('bare'))
@@ -139,10 +139,21 @@ async function measureQuestions(turns) {
     await turns.take(`true for ${what}`, () => time('/bin/true'))
     await turns.take(what, () => time(...command))
   }
-  time(...started('ours', [], ours))
+  time(...started('ours', ['--ready', 'handover'], ours))
   for (let run = 0; run < SHORT_RUNS; run++) {
     await ask('status', ...asked('status', 'ours'))
-    await ask('ensure', executable, 'ensure', '--name', 'ours', '--pid-file-path', dir, ours)
+    await ask(
+      'ensure',
+      executable,
+      'ensure',
+      '--name',
+      'ours',
+      '--pid-file-path',
+      dir,
+      '--ready',
+      'handover',
+      ours,
+    )
   }
   for (let number = 1; number < DAEMONS; number++)
     time(...started(`sleeper-${number}`, sleeping.slice(0, 2), ...sleeping.slice(2)))
