@@ -4,10 +4,13 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { root } from './kit.mjs'
 
+/** What the executable says of itself when it is asked: that is documented by task. */
+const HELP = /^verbs\/(?:completions|help|manual)\b/
+
 const filesIn = (dir, suffix) =>
   fs
     .readdirSync(join(root, dir), { recursive: true })
-    .filter((name) => name.endsWith(suffix) && !name.endsWith('.d.ts'))
+    .filter((name) => name.endsWith(suffix) && !HELP.test(name) && !name.endsWith('.d.ts'))
     .map((name) => fs.readFileSync(join(root, dir, name), 'utf8'))
 
 const RUST = ['core', 'node', 'program'].map((name) => `crate/${name}/src`)

@@ -60,3 +60,6 @@ const dist = ['index', 'bin', 'pino', 'winston', 'testing/index', 'testing/reape
 )
 const code = [...allIn('ts'), 'tsconfig.json', 'scripts/types.mjs', 'scripts/rollup.config.mjs', ...common]
 if (!isCurrent(dist, code)) run('Building the JavaScript', 'npm', ['run', '--silent', 'build:ts'])
+if (!isCurrent(['dist/tsdaemonize.1'], ['tsdaemonize', ...common])) {
+  run('Writing the manual page', 'npm', ['run', '--silent', 'build:man'])
+}

@@ -16,6 +16,8 @@ pub struct Verb {
     pub name: &'static str,
     /// What it does.
     pub does: &'static str,
+    /// What else a user must know: sentences.
+    pub more: &'static str,
     /// Its options, in the order of the help.
     pub options: &'static [&'static [Opt]],
     /// What it takes besides options.
@@ -48,7 +50,26 @@ pub struct Opt {
     pub help: &'static str,
 }
 
+impl Operands {
+    /// How the help writes them.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Program => " PROGRAM [ARGUMENT...]",
+            Self::Names => " NAME...",
+            Self::Shell => " SHELL",
+        }
+    }
+}
+
 impl Opt {
+    /// How the help writes it: `-s, --signal SIGNAL`.
+    pub fn shown(&self) -> String {
+        let short = self.short.map_or_else(String::new, |letter| format!("-{letter}, "));
+        let value = self.value.map_or_else(String::new, |value| format!(" {value}"));
+        format!("{short:4}--{}{value}", self.name)
+    }
+
     /// Whether it is written so, with its hyphens.
     fn is(&self, given: &str) -> bool {
         let short = self.short.map(|letter| format!("-{letter}"));
@@ -69,7 +90,7 @@ const fn short(letter: char, option: Opt) -> Opt {
 }
 
 const PLACE: &[Opt] = &[valued("pid-file-path", "DIRECTORY", "Where its pidfile is kept")];
-const JSON: &[Opt] = &[flag("json", "For programs")];
+const JSON: &[Opt] = &[flag("json", "For programs: a JSON object a line")];
 const SIGNAL: &[Opt] =
     &[short('s', valued("signal", "SIGNAL", "Its name, with or without SIG, or its number"))];
 const STARTING: &[Opt] = &[
@@ -107,69 +128,88 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "start",
         does: "start a program as a daemon, and wait until it is ready",
+        more: "Options come before the program: what follows its name is its own. A script is run by Node, anything else as it is. Either there is a daemon afterwards, which is ready, or the reason why not is told and nothing is left.",
         options: &[STARTING],
         operands: Operands::Program,
     },
     Verb {
         name: "run",
         does: "run a program in the foreground, under a manager or as PID 1",
+        more: "It takes the options of start. It passes signals on, reaps orphans where it is PID 1, and ends as the program ends: with its status, with 128 + n after the signal n, with 127 where it was not found, with 126 where it could not be executed.",
         options: &[STARTING],
         operands: Operands::Program,
     },
     Verb {
         name: "ensure",
         does: "print the pid of the daemon that runs; start it where none does",
+        more: "It takes the options of start. Where another one is just starting the daemon, it waits until that is ready.",
         options: &[STARTING],
         operands: Operands::Program,
     },
     Verb {
         name: "stop",
         does: "end daemons, and wait for their end",
+        more: "A daemon that has not ended one second after its stop timeout is killed. Nothing of it is left. To stop one that does not run is no failure.",
         options: &[PLACE],
         operands: Operands::Names,
     },
     Verb {
         name: "restart",
         does: "stop daemons, then start them again",
+        more: "A daemon that cannot be started again in the same way is not stopped.",
         options: &[PLACE],
         operands: Operands::Names,
     },
     Verb {
         name: "reload",
         does: "have daemons read their configuration again (SIGHUP)",
+        more: "A daemon that would end by SIGHUP, or ignores it, gets none.",
         options: &[PLACE],
         operands: Operands::Names,
     },
     Verb {
         name: "kill",
         does: "send daemons a signal",
+        more: "Only the daemon gets it, and not the one that supervises it.",
         options: &[SIGNAL, PLACE],
         operands: Operands::Names,
     },
     Verb {
         name: "status",
         does: "say whether daemons run",
+        more: "The exit status is 0 if all run, 3 if one does not run or is just starting, 1 if one was killed and has left its pidfile, 4 if that is not known.",
         options: &[JSON, PLACE],
         operands: Operands::Names,
     },
     Verb {
         name: "list",
         does: "list the daemons of this user, for root those of all users",
+        more: "It looks in all directories where daemons of this user are kept, and in those that are named.",
         options: &[LIST, JSON, PLACE],
         operands: Operands::None,
     },
     Verb {
         name: "logs",
         does: "show what daemons have logged",
+        more: "It reads the log files, or the messages in the journal or in the log file of the system. Of several daemons the lines are in the order of their times.",
         options: &[LOGS, PLACE],
         operands: Operands::Names,
     },
     Verb {
         name: "completions",
         does: "print the completions of a shell: bash, zsh or fish",
+        more: "bash: source <(tsdaemonize completions bash). zsh: to the file _tsdaemonize in a directory of $fpath. fish: to ~/.config/fish/completions/tsdaemonize.fish.",
         options: &[],
         operands: Operands::Shell,
     },
+];
+
+/// Options that are no verb's.
+pub const GENERAL: &[Opt] = &[
+    short('h', flag("help", "Print help; after a command, help on that one")),
+    short('V', flag("version", "Print the version")),
+    flag("where", "Print the path of this executable, for a link to it"),
+    flag("man", "Print the manual page: tsdaemonize --man | man -l -"),
 ];
 
 impl Verb {
@@ -223,6 +263,8 @@ pub enum Wanted {
     Version,
     /// The path of this executable.
     Where,
+    /// The manual page.
+    Manual,
 }
 
 /// Reads the arguments of this process.
@@ -234,6 +276,7 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Wanted, Fai
         Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Wanted::Help(None)),
         Some(Arg::Long("version") | Arg::Short('V')) => return Ok(Wanted::Version),
         Some(Arg::Long("where")) => return Ok(Wanted::Where),
+        Some(Arg::Long("man")) => return Ok(Wanted::Manual),
         Some(Arg::Value(name)) => VERBS
             .iter()
             .find(|verb| name == *verb.name)
@@ -289,8 +332,12 @@ fn misused(verb: Option<&Verb>, error: &lexopt::Error) -> Failure {
 }
 
 fn unknown_verb(given: &str) -> Failure {
-    let known = VERBS.iter().map(|verb| verb.name).chain(["--help", "--version", "--where"]);
-    let hint = nearest(given, known).map(|verb| format!(": did you mean '{verb}'?"));
+    let verbs = VERBS.iter().map(|verb| verb.name);
+    let options = GENERAL.iter().map(|option| option.name);
+    let hint = nearest(given, verbs.chain(options.clone())).map(|meant| {
+        let hyphens = if options.clone().any(|option| option == meant) { "--" } else { "" };
+        format!(": did you mean '{hyphens}{meant}'?")
+    });
     let hint = hint.unwrap_or_else(|| format!(". {}", more(None)));
     Failure::new(USAGE, format!("unknown command '{given}'{hint}"))
 }
@@ -301,20 +348,19 @@ fn unknown_option(verb: Option<&Verb>, option: &Arg<'_>, arguments: &[OsString])
         Arg::Long(name) => format!("--{name}"),
         // The letters may have been meant as a word: `-name`.
         Arg::Short(letter) => {
-            let word = format!("-{letter}");
-            let is_it = |argument: &&OsString| {
-                argument
-                    .to_string_lossy()
-                    .strip_prefix(word.as_str())
-                    .is_some_and(|rest| rest.len() > 1)
+            let is_word = |argument: &&OsString| {
+                let text = argument.to_string_lossy();
+                let letters = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+                letters.is_some_and(|rest| rest.len() > 1 && rest.contains(*letter))
             };
-            arguments.iter().find(is_it).map_or(word, |word| word.to_string_lossy().into_owned())
+            let word = arguments.iter().find(is_word);
+            word.map_or(format!("-{letter}"), |word| word.to_string_lossy().into_owned())
         }
         Arg::Value(value) => value.to_string_lossy().into_owned(),
     };
     let known: Vec<&str> = match verb {
         Some(verb) => verb.options().map(|option| option.name).chain(["help"]).collect(),
-        None => vec!["help", "version", "where"],
+        None => GENERAL.iter().map(|option| option.name).collect(),
     };
     // As for kill(1): `-9`, `-HUP`.
     let signal = given.strip_prefix('-').filter(|word| kill::number(word).is_some());

@@ -63,6 +63,7 @@ fn checked() -> Result<ExitCode, Failure> {
         Wanted::Version => {
             output::print(concat!("tsdaemonize ", env!("CARGO_PKG_VERSION"), "\n")).map(done)
         }
+        Wanted::Manual => output::print(&verbs::manual::page()).map(done),
         Wanted::Where => {
             let path = std::env::current_exe().map_err(|error| {
                 Failure::new(FAILED, format!("Cannot see where this file is: {error}"))

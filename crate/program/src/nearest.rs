@@ -1,21 +1,40 @@
 //! The word that somebody has meant who misspelt it.
 
-/// The known word that is most like `given`; `None` where none is like it. One that was cut short is meant before one
-/// that has other letters.
+/// How one word is like another, the most likely first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// It was cut short.
+    Start,
+    /// So many letters are missing, too many, others, or have changed places with their neighbours.
+    Misspelt(usize),
+    /// Its beginning or some of its letters were left out: `timeout`, `ls`.
+    Part,
+}
+
+/// The known word that is most like `given`; `None` where none is like it.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = plain(given);
+    let alike = known.into_iter().filter_map(|word| Some((likeness(&wanted, &plain(word))?, word)));
+    alike.min_by_key(|(likeness, _)| *likeness).map(|(_, word)| word)
+}
+
+fn likeness(wanted: &str, word: &str) -> Option<Likeness> {
     let length = wanted.chars().count();
+    if length < 2 {
+        return None;
+    }
     // A third of the letters may be wrong, and two in a short word; yet not all of them.
-    let most = (length / 3).max(2).min(length.saturating_sub(1));
-    let likeness = |word: &'a str| {
-        let word_plain = plain(word);
-        let is_start = length > 1 && word_plain.starts_with(&wanted);
-        let distance = strsim::osa_distance(&wanted, &word_plain);
-        let is_like = is_start || distance <= most || is_within(&wanted, &word_plain);
-        is_like.then_some(((!is_start, distance), word))
-    };
-    let found = known.into_iter().filter_map(likeness).min_by_key(|(rank, _)| *rank);
-    found.map(|(_, word)| word)
+    let most = (length / 3).max(2).min(length - 1);
+    let distance = strsim::osa_distance(wanted, word);
+    if word.starts_with(wanted) {
+        Some(Likeness::Start)
+    } else if distance <= most {
+        Some(Likeness::Misspelt(distance))
+    } else if is_within(wanted, word) || length > 2 && word.contains(wanted) {
+        Some(Likeness::Part)
+    } else {
+        None
+    }
 }
 
 /// Case, and the characters that join words, make no difference.
@@ -27,7 +46,7 @@ fn plain(word: &str) -> String {
 fn is_within(short: &str, long: &str) -> bool {
     let mut letters = long.chars();
     let is_first = short.chars().next().is_some_and(|first| long.starts_with(first));
-    is_first && short.len() > 1 && short.chars().all(|c| letters.any(|other| other == c))
+    is_first && short.chars().all(|c| letters.any(|other| other == c))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod help;
 pub mod kill;
 mod list;
 mod logs;
+pub mod manual;
 mod reload;
 mod restart;
 mod run;
