@@ -97,6 +97,7 @@ const refused = {
     [TYPE]: ['1', null],
     [VALUE]: [0, -1, Number.NaN, 2 ** 31],
   },
+  supervise: { takes: 'a boolean', [TYPE]: ['yes', 1, null] },
   stopTimeout: {
     takes: 'a number of milliseconds',
     [TYPE]: ['1', null],

@@ -22,8 +22,8 @@ export type DaemonErrorCode =
   /** Occurs when a daemon that does not run is sent a signal. */
   | 'ERR_DAEMON_NOT_RUNNING'
   /**
-   * Occurs on a platform without a native module, in a worker thread, where there is no script, and beside a copy of
-   * this package of another version.
+   * Occurs on a platform without a native module, in a worker thread, where there is no script, beside a copy of this
+   * package of another version, and where a supervisor is asked for and the executable cannot be it.
    */
   | 'ERR_DAEMON_UNSUPPORTED'
 

@@ -68,7 +68,7 @@ export function daemonCommand(options: ProgramOptions, commandLine: () => readon
 }
 
 /** The working directory, whose name may be bytes that are no text; `undefined` where it was removed. */
-function directory(): Buffer | undefined {
+export function directory(): Buffer | undefined {
   try {
     const text = process.cwd()
     const isText = !text.includes('\ufffd') || !existsSync('/proc/self/cwd')

@@ -9,12 +9,19 @@ import {
   reviveError,
 } from '../errors/index.js'
 import { ownsVariables } from '../manager/index.js'
-import { type NativePlace, native } from '../native/index.js'
+import {
+  bundled,
+  executable,
+  type NativePlace,
+  type NativeSupervision,
+  native,
+  unfit,
+} from '../native/index.js'
 import type { ResolvedOptions } from '../options/index.js'
 import { hintOf, pidFileIn } from '../pidfile/index.js'
 import { type Hello, signalName } from '../process/index.js'
 import { existsSync, print } from '../runtime/index.js'
-import { daemonCommand } from './command-line.js'
+import { type Command, daemonCommand, directory } from './command-line.js'
 import { noteStarted, startedSoFar } from './started.js'
 
 type Outcome = Awaited<ReturnType<typeof native.launch>>
@@ -51,6 +58,7 @@ export async function launch(options: ResolvedOptions, isShown: boolean): Promis
   const command = daemonCommand(options, native.commandLine)
   const plan = {
     ...command,
+    supervision: supervisionOf(options, command),
     places: options.places,
     keepFds: [...options.keepFds],
     timeout: options.startTimeout,
@@ -61,6 +69,21 @@ export async function launch(options: ResolvedOptions, isShown: boolean): Promis
   if (pid === undefined) throw startError(options, outcome, command.file)
   noteStarted(options.name, pid)
   return { pid, stdout: outcome.stdout, stderr: outcome.stderr }
+}
+
+/** What stays beside the daemon, where its own options ask for that, which are known when it is ready. */
+function supervisionOf(options: ResolvedOptions, command: Command): NativeSupervision {
+  const { name, stopTimeout, stdout, stderr } = options
+  const [own] = options.places
+  const place = { name, dir: own?.dir ?? null, private: own?.private ?? false }
+  const outputs = { stopTimeout, stdout: stdout ?? null, stderr: stderr ?? null }
+  const plan = { version: 1, package: bundled, kind: 'library', ...place, ...outputs, ...startedAs(command) }
+  return { executable: Buffer.from(executable()), name, plan: JSON.stringify(plan) }
+}
+
+/** What is started, for whoever starts it again. */
+function startedAs({ argv, cwd = directory() }: Command) {
+  return { program: argv, cwd: String(cwd ?? '/') }
 }
 
 /** Shows what a daemon has printed while it started, on the outputs to which it would have printed itself. */
@@ -82,6 +105,12 @@ function startError(options: ResolvedOptions, outcome: Outcome, file: string): D
 
   if (outcome.supplanted) {
     return error('ERR_DAEMON_ALREADY_RUNNING', 'was not started: another one took its pidfile meanwhile')
+  }
+  const { unsupervised, unsupervisedReason: reason = '' } = outcome
+  if (unsupervised !== undefined) {
+    const path = executable()
+    const what = `did not start, since it asks for a supervisor (\`supervise\`). ${unfit(path, reason)}`
+    return error('ERR_DAEMON_UNSUPPORTED', what, { path })
   }
   if (outcome.syscall !== undefined) return stepError(options, outcome, file, error)
   if (outcome.report !== undefined) {

@@ -16,7 +16,7 @@ interface Copy {
 
 declare const VERSION: string | undefined
 /** The version of this package when it was bundled. Modules that are not bundled, as tests import them, have none. */
-const bundled = typeof VERSION === 'string' ? VERSION : ''
+export const bundled: string = typeof VERSION === 'string' ? VERSION : ''
 
 const FUNCTIONS = ['Daemon', 'DaemonError', 'daemonize', 'serviced']
 const KEY = Symbol.for('tsdaemonize')

@@ -5,9 +5,11 @@ export type {
   NativeLandlock,
   NativeLimit,
   NativePlace,
+  NativeSupervision,
   NativeTransport,
 } from './binding.js'
-export { beDaemon, isDaemon } from './copies.js'
+export { beDaemon, bundled, isDaemon } from './copies.js'
 export { execute } from './executable.js'
-export { here } from './locate.js'
+export { unfit } from './lacking.js'
+export { executable, here } from './locate.js'
 export { assertAgreed, assertSupported, finishLast, native } from './native.js'

@@ -3,7 +3,8 @@
 
 import { DaemonError } from '../errors/index.js'
 import { accessSync, constants, readFileSync, realpathSync, statSync } from '../runtime/index.js'
-import { libc, own } from './locate.js'
+import { bundled } from './copies.js'
+import { libc, own, PROGRAM } from './locate.js'
 
 /** The platforms that packages are published for. */
 const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
@@ -11,6 +12,9 @@ const PLATFORMS = ['x64', 'arm64'].flatMap((arch) => [
   `linux-${arch}-musl`,
   `darwin-${arch}`,
 ])
+
+/** How long the executable may take to tell its version, in milliseconds. */
+const LOOK_MS = 5000
 
 /** There is no native module. */
 export function missing(): string {
@@ -41,6 +45,24 @@ export function unexecutable(file: string, error: DaemonError): DaemonError {
   if (errno === undefined || errnoCode === undefined || syscall === undefined) return error
   const details = { errno, errnoCode, syscall, path: path ?? file }
   return new DaemonError('ERR_DAEMON_UNSUPPORTED', whyNot(file) ?? `${message}. ${anew()}`, details)
+}
+
+/** Why the executable cannot stay beside a daemon. `reason`: of the system call that has failed, its own or its execve. */
+export function unfit(file: string, reason: string): string {
+  // One that has ended, or was killed, says nothing.
+  const why = reason.startsWith('EPIPE') ? 'it has ended at once' : reason
+  const hint = reason.startsWith('ENOEXEC') ? `. ${anew()}` : ''
+  return (
+    whyNot(file) ?? otherVersion(file) ?? `The executable ${file} cannot be its supervisor: ${why}${hint}`
+  )
+}
+
+function otherVersion(file: string): string | undefined {
+  const { spawnSync } = process.getBuiltinModule('node:child_process')
+  const { stdout } = spawnSync(file, ['--version'], { encoding: 'utf8', timeout: LOOK_MS, env: {} })
+  const theirs = stdout?.trim().replace(`${PROGRAM} `, '')
+  if (!theirs || !bundled || theirs === bundled) return undefined
+  return `The executable ${file} is of version ${theirs}, and this package of version ${bundled}. ${anew()}`
 }
 
 function whyNot(file: string): string | undefined {

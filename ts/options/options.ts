@@ -130,6 +130,13 @@ export interface DaemonOptions extends ConfinementOptions {
    */
   stopTimeout?: number | undefined
   /**
+   * Whether a supervisor stays beside the daemon: a process of less than a megabyte, which is its parent, and holds its
+   * pidfile. It starts nothing again; it knows how the daemon has ended, and `status` tells that. It is the executable
+   * of this package. An attached daemon has none: that is its manager's work.
+   * @defaultValue `false`
+   */
+  supervise?: boolean | undefined
+  /**
    * Milliseconds for which the event loop may be blocked at SIGTERM before a native thread ends the process.
    * @defaultValue `5_000`
    */
@@ -162,6 +169,7 @@ export interface ResolvedOptions {
   startTimeout: number
   stopTimeout: number
   stopTimeoutIsDefault: boolean
+  supervise: boolean
   blockedTimeout: number
 }
 
@@ -177,6 +185,7 @@ const DEFAULTS = {
   umask: 0o022,
   startTimeout: 30_000,
   stopTimeout: 10_000,
+  supervise: false,
   blockedTimeout: 5_000,
 }
 
@@ -228,6 +237,7 @@ const CHECKS: Record<keyof Required<DaemonOptions>, Check> = {
   },
   startTimeout: checkTimeout,
   stopTimeout: checkTimeout,
+  supervise: ofType('boolean'),
   blockedTimeout: checkTimeout,
 }
 
@@ -280,6 +290,7 @@ export function resolveOptions(options: unknown, commandLine?: object): Resolved
     startTimeout: given.startTimeout ?? DEFAULTS.startTimeout,
     stopTimeout: given.stopTimeout ?? DEFAULTS.stopTimeout,
     stopTimeoutIsDefault: given.stopTimeout === undefined,
+    supervise: given.supervise ?? DEFAULTS.supervise,
     blockedTimeout: given.blockedTimeout ?? DEFAULTS.blockedTimeout,
   }
 }

@@ -6,7 +6,7 @@ import { Manager, reapOrphans } from '../manager/index.js'
 import { native } from '../native/index.js'
 import { type ResolvedOptions, SYSLOG } from '../options/index.js'
 import { getSystemErrorMap, isTerminal, now, print, writeSync } from '../runtime/index.js'
-import { LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from '../syslog/index.js'
+import { LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_PERROR, LOG_WARNING, openlog, syslog } from '../syslog/index.js'
 import { Action, isCalledByAction } from './action.js'
 import { debuggerPort } from './debugger.js'
 import { Farewell } from './farewell.js'
@@ -15,6 +15,7 @@ import { servers } from './listening.js'
 import { Outputs } from './outputs.js'
 import { Privileges } from './privileges.js'
 import { wireSignals } from './signals.js'
+import { stateOf } from './state.js'
 import { watchUncaught } from './uncaught.js'
 
 /** What a program makes of its daemon. */
@@ -148,6 +149,12 @@ export class Life {
     if (this.#attached && stderr === undefined && isTerminal(2)) logger.showOnTerminal()
     openlog(name, syslogOptions, syslogFacility)
     if (this.#warning !== undefined) this.#warn(this.#warning)
+    if (this.#attached && this.#options.supervise) {
+      syslog(
+        LOG_DEBUG,
+        '`supervise` changes nothing for an attached daemon: whoever runs it sees how it ends',
+      )
+    }
     changeDirectory(cwd)
     process.umask(umask)
     this.#outputs.open(this.#options, this.#attached, (output, error) => this.#readerGone(output, error))
@@ -164,13 +171,13 @@ export class Life {
 
   /** Tells the launcher, or the service manager, that the daemon is ready. */
   async #getReady(): Promise<void> {
-    const { startTimeout, stopTimeout } = this.#options
+    const { startTimeout, stopTimeout, supervise } = this.#options
     if (!this.#attached && handOver?.isShown && !this.#outputs.keepErrors) this.#warnOfSilence()
     this.#phase = 'ready'
     if (this.#attached) {
       native.watchPidfile(true)
       this.#manager?.tell('READY=1')
-    } else if (!(await native.ready(startTimeout, stopTimeout))) {
+    } else if (!(await native.ready(startTimeout, stopTimeout, supervise, stateOf(this.#options)))) {
       // The launcher died, or gave up, before "go".
       syslog(LOG_WARNING, 'The launcher is gone: ending the start')
       this.#farewell.because('its launcher is gone')

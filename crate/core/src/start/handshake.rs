@@ -99,6 +99,11 @@ impl Launch {
                     }
                     verdict => {
                         failure.judge(verdict);
+                        // What was executed has ended without a word: it is no supervisor, or another version's.
+                        let is_asked = seen.ready.is_some_and(|ready| ready.supervise);
+                        if verdict.is_none() && is_asked {
+                            failure.unsupervised = Some(libc::EPIPE);
+                        }
                         return None;
                     }
                 }
