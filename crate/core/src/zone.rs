@@ -107,6 +107,37 @@ impl Zone {
     }
 }
 
+/// The second since the epoch of a local time whose month counts from 1, by localtime(3): of an hour that the clock
+/// shows twice, the first one. `None` where the calendar has no such day, or the day no such second.
+pub fn second_of(
+    (year, month, day): (i64, i64, i64),
+    (hour, minute, second): (i64, i64, i64),
+) -> Option<i64> {
+    let utc = utc_of((year, month, day), (hour, minute, second))?;
+    let (before, after) = (offset(utc - DAY), offset(utc + DAY));
+    let is_so = |ahead: &i64| offset(utc - ahead) == *ahead;
+    Some(utc - [before, after].into_iter().find(is_so).unwrap_or(before))
+}
+
+/// The same for UTC.
+pub fn utc_of(
+    (year, month, day): (i64, i64, i64),
+    (hour, minute, second): (i64, i64, i64),
+) -> Option<i64> {
+    let is_time =
+        (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
+    if !is_time
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || !(0..10_000).contains(&year)
+    {
+        return None;
+    }
+    let days = day_of(year, month, day);
+    let is_day = date(days) == (year, (month - 1) as usize, day);
+    is_day.then(|| days * DAY + hour * 3600 + minute * 60 + second)
+}
+
 /// The first second between the two, `to` included, with that offset.
 fn first_with(wanted: i64, mut from: i64, mut to: i64) -> i64 {
     while to - from > 1 {
@@ -120,7 +151,8 @@ fn first_with(wanted: i64, mut from: i64, mut to: i64) -> i64 {
     to
 }
 
-fn offset(second: i64) -> i64 {
+/// How many seconds local time is ahead of UTC, by localtime(3).
+pub fn offset(second: i64) -> i64 {
     let seconds = second as libc::time_t;
     // SAFETY: localtime_r writes the struct that it is given, and reads the time.
     let tm = unsafe {
@@ -144,9 +176,53 @@ fn date(day: i64) -> (i64, usize, i64) {
     (year, month as usize, of_year - (153 * from_march + 2) / 5 + 1)
 }
 
+/// The day since the epoch: what [`date`] undoes.
+fn day_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_local_time_leads_back_to_its_second() {
+        let mut now = 1_600_000_000;
+        while now < 1_900_000_000 {
+            let time = by_libc(now);
+            let date = (time.year, time.month as i64 + 1, time.day);
+            let found = second_of(date, (time.hour, time.minute, time.second));
+            // An hour may be there twice.
+            assert!(found.is_some_and(|second| by_libc(second).hour == time.hour));
+            assert!(found.is_some_and(|second| (now - second).abs() <= 3600), "{time:?}");
+            now += 12_345;
+        }
+    }
+
+    #[test]
+    fn what_the_calendar_has_not_is_no_time() {
+        assert_eq!(utc_of((1970, 1, 1), (0, 0, 0)), Some(0));
+        assert_eq!(utc_of((2000, 2, 29), (12, 0, 1)), Some(951_825_601));
+        assert_eq!(utc_of((1969, 12, 31), (23, 59, 59)), Some(-1));
+        for (date, time) in [
+            ((2026, 2, 29), (0, 0, 0)),
+            ((2026, 4, 31), (0, 0, 0)),
+            ((2026, 13, 1), (0, 0, 0)),
+            ((2026, 0, 1), (0, 0, 0)),
+            ((2026, 1, 0), (0, 0, 0)),
+            ((2026, 1, 1), (24, 0, 0)),
+            ((2026, 1, 1), (0, 60, 0)),
+            ((2026, 1, 1), (0, 0, 61)),
+            ((2026, 1, 1), (-1, 0, 0)),
+            ((i64::MAX, 1, 1), (0, 0, 0)),
+        ] {
+            assert_eq!(utc_of(date, time), None, "{date:?} {time:?}");
+            assert_eq!(second_of(date, time), None, "{date:?} {time:?}");
+        }
+    }
 
     fn by_libc(now: i64) -> Local {
         // SAFETY: as in `offset`.

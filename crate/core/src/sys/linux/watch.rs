@@ -36,6 +36,19 @@ impl Watch {
         let _ = self.inotify.read_events();
     }
 
+    /// Watches a directory for what gets a name in it, and the file before no more.
+    pub fn set_directory(&mut self, path: &Path) {
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_ONLYDIR;
+        if let Some(old) = self.file.take() {
+            let _ = self.inotify.rm_watch(old);
+        }
+        self.file = again(|| self.inotify.add_watch(path, flags)).ok();
+    }
+
     /// Watches this open file, and the one before no more. It watches the file itself and not its directory, so
     /// that nothing else in a busy /run wakes the thread; and it names the file by its descriptor, since the
     /// path may be out of reach, or by the path where /proc is not mounted.

@@ -46,7 +46,16 @@ impl Watch {
     /// Watches this file, and no longer the one before, which leaves the queue when it is closed. It opens the file by
     /// the path: a second descriptor of the one that is open would keep its lock.
     pub fn set_file(&mut self, _file: BorrowedFd<'_>, path: &Path) {
-        let flags = OFlag::from_bits_retain(libc::O_EVTONLY) | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        self.set(path, OFlag::O_NOFOLLOW);
+    }
+
+    /// Watches a directory for what gets a name in it, and the file before no more.
+    pub fn set_directory(&mut self, path: &Path) {
+        self.set(path, OFlag::O_DIRECTORY);
+    }
+
+    fn set(&mut self, path: &Path, more: OFlag) {
+        let flags = OFlag::from_bits_retain(libc::O_EVTONLY) | OFlag::O_CLOEXEC | more;
         self.file = again(|| open(path, flags, Mode::empty())).ok();
         let what = libc::NOTE_DELETE | libc::NOTE_RENAME | libc::NOTE_ATTRIB | libc::NOTE_WRITE;
         let watched = self.file.as_ref().is_some_and(|file| {
