@@ -362,6 +362,31 @@ apart(
   },
 )
 
+apart('a daemon of root that is kept among foreign programs is found by its name', async (t) => {
+  const { name, asRoot, inside, script, p } = await machine(t)
+  const own = '/run/tsdaemonize'
+  const kept = p.write('kept.mjs', sample({ options: `name: '${name}', pidFilePath: '${own}'`, last: VERBS }))
+  const none = { XDG_RUNTIME_DIR: undefined, RUNTIME_DIRECTORY: undefined, INVOCATION_ID: undefined }
+  const root = async (...argv) => {
+    const { status, stdout, stderr } = await asRoot(none, 'sh', '-c', 'umask 077; exec "$@"', 'sh', ...argv)
+    t.is(status, 0, stderr)
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  }
+  const ask = (...argv) => root(process.execPath, ...argv)
+  t.deepEqual(await ask(script, 'pidFile'), [`/var/run/${name}.pid`])
+  const [{ pid }] = await ask(kept, 'start')
+  t.is(inside('stat', '-c', '%a %u', own).stdout, '755 0\n', 'whatever the umask is, others may look')
+  const [status, again, file] = await ask(script, 'status', 'start', 'pidFile')
+  t.like(status, { state: 'running', pid })
+  t.like(again, { code: 'ERR_DAEMON_ALREADY_RUNNING', pid })
+  t.is(file, `${own}/${name}.pid`)
+  t.deepEqual(await ask(script, 'stop'), [{ pid, signal: 'SIGTERM' }])
+  t.deepEqual(inside('ls', '-A', own, '/run').stdout.match(new RegExp(`${name}.*`, 'g')), null)
+})
+
 apart('in the process of a daemon of a service, the places are those of its launcher', async (t) => {
   const last = `options.detach = true
   const first = new Sample(options)

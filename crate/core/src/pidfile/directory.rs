@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::checks::{Asker, euid};
@@ -16,7 +16,7 @@ use super::errors::{
 };
 use super::place::Place;
 use crate::error::Result;
-use crate::sys::again;
+use crate::sys::{self, again};
 use crate::walk::{Failure, Found, Last, Trusted, Unsteady, kind, walk};
 
 /// An open directory of pidfiles.
@@ -41,10 +41,10 @@ impl Directory {
         Ok(Some(dir))
     }
 
-    /// Finds and judges the directory for a start, and makes it where it is this user's own in /tmp.
+    /// Finds and judges the directory for a start, and makes it where it is one of our own.
     pub fn for_start(place: &Place) -> Result<Self> {
-        if place.private {
-            make_private(&place.dir)?;
+        if let Some(mode) = mode_of_own(place) {
+            make(&place.dir, mode)?;
         }
         let dir = Self::open(place, Asker::Owner)?;
         dir.ok_or_else(|| unreachable(place, Failure::Os("open", Errno::ENOENT)))
@@ -151,17 +151,32 @@ impl Directory {
     }
 }
 
-/// Makes this user's own directory in /tmp.
-fn make_private(dir: &Path) -> Result<()> {
+/// The mode with which a start makes the directory, where it is this user's own in /tmp or root's for foreign programs.
+fn mode_of_own(place: &Place) -> Option<Mode> {
+    let is_of_foreign = place.dir.as_os_str() == sys::OF_FOREIGN;
+    let mode = if place.private { 0o700 } else { 0o755 };
+    (place.private || is_of_foreign).then_some(Mode::from_bits_truncate(mode))
+}
+
+/// Makes a directory, with this mode whatever the umask is, unless there is one.
+fn make(dir: &Path, mode: Mode) -> Result<()> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(()) };
-    let made = match walk(parent, Trusted::caller(), Last::Followed) {
-        Ok(parent) => again(|| mkdirat(&parent.fd, name, Mode::S_IRWXU)),
-        Err(Failure::Os(_, errno)) => Err(errno),
+    let parent = match walk(parent, Trusted::caller(), Last::Followed) {
+        Ok(parent) => parent.fd,
+        Err(Failure::Os(_, errno)) => return Err(failed(dir, "mkdir", errno)),
         Err(Failure::Link(link)) => return Err(linked_directory(dir, &link)),
     };
-    match made {
-        Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(errno) => Err(failed(dir, "mkdir", errno)),
+    match again(|| mkdirat(&parent, name, mode)) {
+        Ok(()) => {}
+        Err(Errno::EEXIST) => return Ok(()),
+        Err(errno) => return Err(failed(dir, "mkdir", errno)),
+    }
+    // Opened as it is, so that nobody can have another one's mode changed.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match again(|| openat(&parent, name, flags, Mode::empty())) {
+        Ok(made) => again(|| fchmod(&made, mode)).map_err(|errno| failed(dir, "fchmod", errno)),
+        // Somebody has removed it again, or it is theirs: the next look at it says so.
+        Err(_) => Ok(()),
     }
 }
 
