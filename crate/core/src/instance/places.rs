@@ -30,9 +30,9 @@ const TRIES: u32 = 500;
 /// Where root's pidfiles are.
 const SYSTEM: &str = "/var/run";
 /// Where systemd-logind keeps a directory for each user.
-const SESSIONS: &str = "/run/user";
+pub(super) const SESSIONS: &str = "/run/user";
 /// Where a user without such a directory has one for each daemon.
-const TEMPORARY: &str = "/tmp";
+pub(super) const TEMPORARY: &str = "/tmp";
 
 /// A place where a daemon may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
