@@ -1,7 +1,9 @@
-"""Runs a command on a terminal of its own, and copies what that shows; SIGUSR1 presses Ctrl-C there."""
+"""Runs a command on a terminal of its own, copies what that shows, and types what comes from standard input; SIGUSR1
+presses Ctrl-C there."""
 
 import os
 import pty
+import select
 import signal
 import sys
 
@@ -9,14 +11,19 @@ child, terminal = pty.fork()
 if child == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
 signal.signal(signal.SIGUSR1, lambda *_: os.write(terminal, b"\x03"))
+sources = [terminal, 0]
 while True:
-    try:
-        shown = os.read(terminal, 1 << 16)
-    except OSError:  # EIO: nobody has the terminal open any more.
+    for source in select.select(sources, [], [])[0]:
+        try:
+            data = os.read(source, 1 << 16)
+        except OSError:  # EIO: nobody has the terminal open any more.
+            data = b""
+        if data:
+            os.write(1 if source == terminal else terminal, data)
+        else:
+            sources.remove(source)
+    if terminal not in sources:
         break
-    if not shown:
-        break
-    os.write(1, shown)
 _, status = os.waitpid(child, 0)
 code = os.waitstatus_to_exitcode(status)
 sys.exit(code if code >= 0 else 128 - code)

@@ -104,14 +104,16 @@ const STARTING: &[Opt] = &[
     valued("env-file", "FILE", "Variables of its environment, a line each"),
     valued("stdout", "WHERE", "What it prints goes to this file, or to `syslog`"),
     valued("stderr", "WHERE", "Its errors go to this file, or to `syslog`"),
+    valued("stop-timeout", "TIME", "How long it may take to end: milliseconds, or `10s`"),
+    valued("runtime", "PROGRAM", "What runs a script; `node`, where it is left out"),
+];
+const READINESS: &[Opt] = &[
     valued(
         "start-timeout",
         "TIME",
         "How long it may take until it is ready: milliseconds, or `30s`",
     ),
-    valued("stop-timeout", "TIME", "How long it may take to end: milliseconds, or `10s`"),
     valued("ready", "HOW", "When it is ready: handover, notify, fd, listen[=PORT], alive[=TIME]"),
-    valued("runtime", "PROGRAM", "What runs a script; `node`, where it is left out"),
 ];
 const LIST: &[Opt] = &[
     flag("all", "Those that have ended and left a pidfile, too"),
@@ -129,13 +131,13 @@ pub const VERBS: &[Verb] = &[
         name: "start",
         does: "start a program as a daemon, and wait until it is ready",
         more: "Options come before the program: what follows its name is its own. A script is run by Node, anything else as it is. Either there is a daemon afterwards, which is ready, or the reason why not is told and nothing is left.",
-        options: &[STARTING],
+        options: &[STARTING, READINESS],
         operands: Operands::Program,
     },
     Verb {
         name: "run",
         does: "run a program in the foreground, under a manager or as PID 1",
-        more: "It takes the options of start. It passes signals on, reaps orphans where it is PID 1, and ends as the program ends: with its status, with 128 + n after the signal n, with 127 where it was not found, with 126 where it could not be executed.",
+        more: "It takes the options of start, without those about being ready: a manager hears of that from the program itself. It passes signals on, reaps orphans where it is PID 1, and ends as the program ends: with its status, with 128 + n after the signal n, with 127 where it was not found, with 126 where it could not be executed.",
         options: &[STARTING],
         operands: Operands::Program,
     },
@@ -143,7 +145,7 @@ pub const VERBS: &[Verb] = &[
         name: "ensure",
         does: "print the pid of the daemon that runs; start it where none does",
         more: "It takes the options of start. Where another one is just starting the daemon, it waits until that is ready.",
-        options: &[STARTING],
+        options: &[STARTING, READINESS],
         operands: Operands::Program,
     },
     Verb {

@@ -11,7 +11,7 @@ use tsdaemonize_core::pidfile::is_name;
 use crate::command_line::Call;
 use crate::durations;
 use crate::env_file;
-use crate::error::{FAILED, Failure, USAGE};
+use crate::error::{FAILED, Failure, NO_RIGHT, USAGE};
 use crate::foreign::refused::{self, Refused};
 use crate::names::{self, Kind};
 use crate::scripts;
@@ -118,6 +118,7 @@ impl Start {
         let env = environment(call)?;
         let is_script = scripts::is_script(Path::new(program));
         let file = if is_script { script(program) } else { find(program, &env) };
+        let not_executed = |refused| not_executed(call, refused);
         let file = file.map_err(not_executed)?;
         let ready = ready(call, is_script && scripts::has_library(&file))?;
         let kind = if ready == Ready::HandOver { Kind::Library } else { Kind::Foreign };
@@ -161,13 +162,20 @@ impl Start {
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
-        Self::new(refused.status, refused.message)
+        let status = if refused.lacks_right { NO_RIGHT } else { refused.status };
+        Self::new(status, refused.message)
     }
 }
 
-/// A daemon that cannot be started has failed; the statuses of a shell are `run`'s.
-fn not_executed(refused: Refused) -> Failure {
-    Failure::new(FAILED, refused.message)
+/// A daemon that cannot be started has failed; `run` has the statuses of a shell.
+fn not_executed(call: &Call, refused: Refused) -> Failure {
+    let failure = Failure::from(refused);
+    if is_run(call) { failure } else { Failure { status: FAILED, ..failure } }
+}
+
+/// `run` puts the program into its own place, so that it is what a manager has started.
+fn is_run(call: &Call) -> bool {
+    call.verb.name == "run"
 }
 
 fn find(program: &OsStr, env: &[(OsString, OsString)]) -> Result<PathBuf, Refused> {
@@ -256,7 +264,7 @@ fn ready(call: &Call, has_library: bool) -> Result<Ready, Failure> {
 /// The caller's environment, over that the variables of files, and over those the variables that were given.
 fn environment(call: &Call) -> Result<Vec<(OsString, OsString)>, Failure> {
     let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    env.retain(|(name, _)| OF_MANAGERS.iter().all(|own| name != own));
+    env.retain(|(name, _)| is_run(call) || OF_MANAGERS.iter().all(|own| name != own));
     let mut set = |name: OsString, value: OsString| {
         env.retain(|(other, _)| *other != name);
         env.push((name, value));

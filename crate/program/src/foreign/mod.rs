@@ -120,7 +120,7 @@ fn again() -> Value {
 }
 
 /// The directory of root's foreign programs, which no system has. Whether it is there now is seen when it is used.
-fn make_directory(start: &Start) {
+pub fn make_directory(start: &Start) {
     let of_foreign = Path::new(sys::OF_FOREIGN);
     if start.places.first().is_some_and(|candidate| candidate.place.dir == of_foreign)
         && DirBuilder::new().mode(0o755).create(of_foreign).is_ok()

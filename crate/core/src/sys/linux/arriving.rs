@@ -90,10 +90,3 @@ impl Signals {
         (again(read) == Ok(size as isize)).then_some(info)
     }
 }
-
-/// Sends a signal with a value: sigqueue(3).
-pub fn queue(pid: libc::pid_t, signal: i32, value: usize) -> Result<(), Errno> {
-    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value) };
-    // SAFETY: takes integers, and a value that nobody looks behind.
-    Errno::result(unsafe { libc::sigqueue(pid, signal, value) }).map(drop)
-}

@@ -25,6 +25,13 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, _pid: i32, signal: i32) -> Resul
     Errno::result(result).map(drop)
 }
 
+/// Sends a signal with a value: sigqueue(3).
+pub fn queue(pid: libc::pid_t, signal: i32, value: usize) -> Result<(), Errno> {
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value) };
+    // SAFETY: takes integers, and a value that nobody looks behind.
+    Errno::result(unsafe { libc::sigqueue(pid, signal, value) }).map(drop)
+}
+
 /// Waits for a process, if it is a child of ours that has ended and was not waited for. Where there is a handle, the
 /// child is named by that, so that it cannot be another.
 pub fn reap(pid: i32, handle: Option<BorrowedFd<'_>>) {

@@ -102,9 +102,3 @@ fn is_in_foreground() -> bool {
     let foreground = unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) };
     foreground == nix::unistd::getpgrp().as_raw()
 }
-
-/// Sends a signal; macOS has none with a value.
-pub fn queue(pid: libc::pid_t, signal: i32, _value: usize) -> Result<(), Errno> {
-    // SAFETY: takes integers only.
-    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
-}

@@ -93,3 +93,9 @@ pub fn keep_dying_with_parent() {
     };
     let _ = thread::spawn("parent", watch);
 }
+
+/// Sends a signal; macOS has none with a value.
+pub fn queue(pid: libc::pid_t, signal: i32, _value: usize) -> Result<(), Errno> {
+    // SAFETY: takes integers only.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
