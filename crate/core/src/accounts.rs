@@ -1,5 +1,6 @@
 //! Users and groups, asked of the name service switch, so that accounts of
-//! LDAP, sssd or systemd count as those of `/etc/passwd` do.
+//! LDAP, sssd or systemd count as those of `/etc/passwd` do. Where the C library has no such switch, as musl, getent(1) is
+//! asked ([`getent`]).
 //!
 //! The C library is called here instead of `nix::unistd::User`: that one reads the error from
 //! `errno`, where getpwnam_r(3) returns it; takes a missing `/etc/passwd` (an
@@ -15,6 +16,7 @@ use std::ptr;
 use libc::{c_char, c_int, size_t};
 
 use crate::error::{Error, Result};
+use crate::{getent, sys};
 
 /// A user's entry in the user database, passwd(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +48,13 @@ pub struct Group {
 /// When the user database cannot be read.
 #[doc(alias = "getpwnam_r")]
 pub fn user_by_name(name: &str) -> Result<Option<Account>> {
-    let Ok(name) = CString::new(name) else { return Ok(None) };
-    look_up("getpwnam_r", account, |entry, buffer, size, found| {
-        // SAFETY: `name` ends with a NUL; `look_up` gives pointers that are
+    let Ok(c_name) = CString::new(name) else { return Ok(None) };
+    let found = look_up("getpwnam_r", account, |entry, buffer, size, found| {
+        // SAFETY: `c_name` ends with a NUL; `look_up` gives pointers that are
         // valid for the call, and `size` is the buffer's.
-        unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer, size, found) }
-    })
+        unsafe { libc::getpwnam_r(c_name.as_ptr(), entry, buffer, size, found) }
+    })?;
+    or_ask(found, || asked(c"passwd", name, account_in))
 }
 
 /// The user with that id, if there is one; of several, the first.
@@ -60,10 +63,14 @@ pub fn user_by_name(name: &str) -> Result<Option<Account>> {
 /// When the user database cannot be read.
 #[doc(alias = "getpwuid_r")]
 pub fn user_by_uid(uid: u32) -> Result<Option<Account>> {
-    look_up("getpwuid_r", account, |entry, buffer, size, found| {
+    let found = look_up("getpwuid_r", account, |entry, buffer, size, found| {
         // SAFETY: `look_up` gives pointers that are valid for the call, and
         // `size` is the buffer's.
         unsafe { libc::getpwuid_r(uid, entry, buffer, size, found) }
+    })?;
+    let is_it = |found: &Account| found.uid == uid;
+    or_ask(found, || {
+        Ok(getent::line(c"passwd", &uid.to_string())?.and_then(account_in).filter(is_it))
     })
 }
 
@@ -73,12 +80,13 @@ pub fn user_by_uid(uid: u32) -> Result<Option<Account>> {
 /// When the group database cannot be read.
 #[doc(alias = "getgrnam_r")]
 pub fn group_by_name(name: &str) -> Result<Option<Group>> {
-    let Ok(name) = CString::new(name) else { return Ok(None) };
-    look_up("getgrnam_r", group, |entry, buffer, size, found| {
-        // SAFETY: `name` ends with a NUL; `look_up` gives pointers that are
+    let Ok(c_name) = CString::new(name) else { return Ok(None) };
+    let found = look_up("getgrnam_r", group, |entry, buffer, size, found| {
+        // SAFETY: `c_name` ends with a NUL; `look_up` gives pointers that are
         // valid for the call, and `size` is the buffer's.
-        unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer, size, found) }
-    })
+        unsafe { libc::getgrnam_r(c_name.as_ptr(), entry, buffer, size, found) }
+    })?;
+    or_ask(found, || asked(c"group", name, group_in))
 }
 
 /// The group with that id, if there is one; of several, the first.
@@ -87,11 +95,13 @@ pub fn group_by_name(name: &str) -> Result<Option<Group>> {
 /// When the group database cannot be read.
 #[doc(alias = "getgrgid_r")]
 pub fn group_by_gid(gid: u32) -> Result<Option<Group>> {
-    look_up("getgrgid_r", group, |entry, buffer, size, found| {
+    let found = look_up("getgrgid_r", group, |entry, buffer, size, found| {
         // SAFETY: `look_up` gives pointers that are valid for the call, and
         // `size` is the buffer's.
         unsafe { libc::getgrgid_r(gid, entry, buffer, size, found) }
-    })
+    })?;
+    let is_it = |found: &Group| found.gid == gid;
+    or_ask(found, || Ok(getent::line(c"group", &gid.to_string())?.and_then(group_in).filter(is_it)))
 }
 
 /// The groups that initgroups(3) would set for that user: those of which the
@@ -101,6 +111,19 @@ pub fn group_by_gid(gid: u32) -> Result<Option<Group>> {
 /// When the group database cannot be read, or the list has no end.
 #[doc(alias = "getgrouplist")]
 pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>> {
+    let mut groups = groups_in_files(user, gid)?;
+    if !sys::HAS_NAME_SERVICE
+        && let Some(line) = getent::line(c"initgroups", user)?
+    {
+        groups.extend(groups_in(&line));
+        groups.sort_unstable();
+        groups.dedup();
+    }
+    Ok(groups)
+}
+
+/// Those that the C library knows.
+fn groups_in_files(user: &str, gid: u32) -> Result<Vec<u32>> {
     let failed = |errno| Error::call("getgrouplist", errno);
     let user = CString::new(user).map_err(|_| failed(libc::EINVAL))?;
     let mut room: usize = 64;
@@ -124,6 +147,46 @@ pub fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>> {
         room = count.max(room * 2);
     }
     Err(failed(libc::E2BIG))
+}
+
+/// An entry that the C library has not found is asked of getent(1), where the library knows no name service switch.
+fn or_ask<T>(found: Option<T>, ask: impl FnOnce() -> Result<Option<T>>) -> Result<Option<T>> {
+    if found.is_none() && !sys::HAS_NAME_SERVICE { ask() } else { Ok(found) }
+}
+
+/// The entry of this name. One that is a number could be asked for as an id only.
+fn asked<T>(database: &CStr, name: &str, read: fn(String) -> Option<T>) -> Result<Option<T>> {
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    Ok(getent::line(database, name)?.and_then(read))
+}
+
+/// A line of passwd(5).
+fn account_in(line: String) -> Option<Account> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, gid, _, home, shell] = fields.try_into().ok()?;
+    let or =
+        |text: &str, default: &str| PathBuf::from(if text.is_empty() { default } else { text });
+    Some(Account {
+        name: name.to_owned(),
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        home: or(home, "/"),
+        shell: or(shell, "/bin/sh"),
+    })
+}
+
+/// A line of group(5).
+fn group_in(line: String) -> Option<Group> {
+    let mut fields = line.split(':');
+    let (name, gid) = (fields.next()?, fields.nth(1)?);
+    Some(Group { name: name.to_owned(), gid: gid.parse().ok()? })
+}
+
+/// A line of `getent initgroups`: the name, and the numbers of groups.
+fn groups_in(line: &str) -> impl Iterator<Item = u32> {
+    line.split_ascii_whitespace().skip(1).filter_map(|gid| gid.parse().ok())
 }
 
 /// Calls one of the `get*_r` functions with a buffer that grows until the entry
@@ -246,6 +309,33 @@ mod tests {
     fn a_database_that_is_not_there_has_no_entries() {
         let found = look_up("test", |entry: &u8| Some(*entry), |_, _, _, _| libc::ENOENT);
         assert_eq!(found, Ok(None));
+    }
+
+    #[test]
+    fn the_lines_of_getent_are_read_and_what_is_none_is_no_entry() {
+        let account = account_in("ada:x:4711:42:Ada, L.:/home/ada:/bin/zsh".into()).unwrap();
+        assert_eq!((account.uid, account.gid), (4711, 42));
+        assert_eq!((account.home, account.shell), ("/home/ada".into(), "/bin/zsh".into()));
+        let account = account_in("ada:*:4711:42:::".into()).unwrap();
+        assert_eq!((account.home, account.shell), ("/".into(), "/bin/sh".into()));
+        assert_eq!(
+            group_in("staff:x:50:ada,bob".into()),
+            Some(Group { name: "staff".into(), gid: 50 })
+        );
+        assert_eq!(
+            groups_in("ada                  42 50 4294967294").collect::<Vec<_>>(),
+            [42, 50, 4294967294]
+        );
+        assert_eq!(groups_in("ada").count(), 0);
+        for line in ["", ":", "ada:x:no:42:::", "ada:x:-1:42:::", "ada:x:1:2", "ada:x:1:2:::::"] {
+            assert_eq!(account_in(line.into()), None, "{line}");
+        }
+        for line in ["", "staff", "staff:x", "staff:x:", "staff:x:4294967296:"] {
+            assert_eq!(group_in(line.into()), None, "{line}");
+        }
+        for name in ["0", "1000", ""] {
+            assert!(matches!(asked(c"passwd", name, account_in), Ok(None)), "{name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod daemon;
 pub mod error;
+mod getent;
 pub mod instance;
 pub mod manager;
 pub mod output;

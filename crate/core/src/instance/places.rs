@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::{Uid, User};
 
+use crate::accounts;
 use crate::error::{Code, Result};
 use crate::instance::{self, Info, Stopped};
 use crate::pidfile::{self, Look, PidFile, Place, State};
@@ -330,7 +330,7 @@ pub fn elsewhere(name: &str, looked: &[Candidate], defaults: &[Candidate]) -> Ve
             && let Ok(keepers) = pidfile::recognise(&place, pid, look.supervised, file)
             && let Some(pid) = keepers.pid()
         {
-            let user = User::from_uid(Uid::from_raw(file.owner)).ok().flatten();
+            let user = accounts::user_by_uid(file.owner).ok().flatten();
             let user = user.map_or_else(|| file.owner.to_string(), |user| user.name);
             found.push(Namesake { path, pid, user });
         }

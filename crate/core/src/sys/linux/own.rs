@@ -42,3 +42,6 @@ pub fn has_rights_of_its_file() -> bool {
     // SAFETY: getauxval takes an integer and reads what the kernel has left for this process.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
+
+/// Whether the C library has the name service switch, nsswitch.conf(5). musl has not.
+pub const HAS_NAME_SERVICE: bool = cfg!(not(target_env = "musl"));

@@ -32,3 +32,6 @@ pub fn has_rights_of_its_file() -> bool {
     // SAFETY: issetugid takes nothing and cannot fail.
     unsafe { libc::issetugid() != 0 }
 }
+
+/// Whether the C library knows all users, those of directory services too.
+pub const HAS_NAME_SERVICE: bool = true;
