@@ -16,6 +16,7 @@ import {
   blocksOf,
   documents,
   execArgv,
+  executable,
   follow,
   install,
   programsOf,
@@ -422,6 +423,7 @@ function names(document, title) {
 }
 
 const REFERENCE = 'docs/reference.md'
+const COMMAND = 'docs/command.md'
 
 test('the table of options lists all of them', (t) => {
   const { message } = t.throws(() => new Daemon({ nothing: 1 }))
@@ -456,6 +458,25 @@ test('the table of verbs lists all of them, as the usage does', async (t) => {
     names(REFERENCE, 'The command line').filter((name) => name !== ''),
     verbs.sort(),
   )
+})
+
+test('docs/command.md has every command of the executable, and its tables every option', async (t) => {
+  const p = place(t)
+  const help = async (...args) => (await command(p, executable, [...args, '--help'])).stdout
+  const all = [...(await help()).matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, verb]) => verb)
+  t.true(all.length > 10)
+  const document = read(COMMAND)
+  const options = new Set()
+  for (const verb of all) {
+    t.true(new RegExp(`\`tsdaemonize ${verb}\\b|^tsdaemonize ${verb}\\b`, 'm').test(document), verb)
+    for (const [, option] of (await help(verb)).matchAll(/^ {2,}(?:-\w, )?--([\w-]+)/gm)) options.add(option)
+  }
+  options.delete('help')
+  const [, section] = document.match(/^## Options\n(.*?)^## /ms)
+  const rows = [...section.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, cell]) => [
+    ...cell.matchAll(/--([\w-]+)/g),
+  ])
+  t.deepEqual([...new Set(rows.map(([, option]) => option))].sort(), [...options].sort())
 })
 
 test('every error code has a section of the troubleshooting, every message is in it, and no others', (t) => {

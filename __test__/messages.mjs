@@ -19,7 +19,7 @@ const RUST = ['core', 'node', 'program'].map((name) => `crate/${name}/src`)
  * are its help, and stand in docs/command.md. */
 function ofRust(source) {
   const code = source
-    .replace(/^(?:pub )?const \w+: &\[(?:Opt|Verb)\] =\s[\s\S]*?\];$/gm, '')
+    .replace(/^(?:pub )?const \w+: &\[(?:Opt|Verb|\(&str, &str\))\] =\s[\s\S]*?\];$/gm, '')
     .split(/#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod tests/)[0]
     .replace(/^\s*\/\/.*$/gm, '')
     .replace(/^\s*#!?\[(?:napi|allow|expect).*$/gm, '')
@@ -42,7 +42,7 @@ function ofTypeScript(source) {
 
 /** A text with `…` in place of Rust's and TypeScript's placeholders. */
 function filledIn(text) {
-  let plain = text
+  let plain = text.replace(/^tsdaemonize: |(?:\\n)+\{\}$/g, '')
   for (let before; before !== plain; ) {
     before = plain
     plain = plain.replace(/\$?\{[^{}]*\}/g, '…')
