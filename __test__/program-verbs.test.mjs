@@ -3,7 +3,20 @@
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { cli, command, isAlive, isUnlocked, pidIn, place, root, run, stranger, test, until } from './kit.mjs'
+import {
+  cli,
+  command,
+  isAlive,
+  isUnlocked,
+  pidIn,
+  place,
+  printed,
+  root,
+  run,
+  stranger,
+  test,
+  until,
+} from './kit.mjs'
 import { lock, lockCommand, RUNNING, WHOLE } from './locks.mjs'
 
 const PROGRAM = join(root, 'tsdaemonize')
@@ -17,6 +30,11 @@ function does(p, verb, ...args) {
 
 /** What a verb says and ends with. */
 const outcome = ({ status, stdout, stderr }) => ({ status, stdout, stderr })
+
+/** What a daemon says of itself in its state file. */
+function says(p, state) {
+  fs.writeFileSync(join(p.run, '.sample.state'), JSON.stringify({ version: 1, pid: pidIn(p), ...state }))
+}
 
 /** A process that holds a pidfile as a daemon does, and names itself there. `signals` is Perl, run before. */
 async function keeper(t, p, signals) {
@@ -78,6 +96,62 @@ test('in each state of a daemon both fronts say the same, with the same status',
   await until(() => isUnlocked(p.pidFile()), 'its lock to go')
   await looks('killed', 1)
   await same('killed', 'reload')
+
+  // Of an end that nobody asked for a supervisor leaves the reason.
+  const lastExit = { at: '2026-11-28T09:00:00.000Z', code: 3, signal: null, reason: 'exit status 3' }
+  for (const exit of [
+    lastExit,
+    { ...lastExit, code: null, signal: 'SIGSEGV' },
+    { ...lastExit, at: 5 },
+    null,
+  ]) {
+    p.write('run/.sample.state', JSON.stringify({ version: 1, pid, restarts: 2, lastExit: exit }))
+    await looks(`ended: ${JSON.stringify(exit)}`, 1)
+  }
+})
+
+test('stop waits as long as the daemon has said, then kills it, and says so as the library does', async (t) => {
+  const p = place(t)
+  const options = 'stopTimeout: 300'
+  const script = p.write('sample.mjs', cli({ options, body: 'onSignal() {}' }))
+  const killed = async (stop) => {
+    t.is((await run(p, script, ['start'])).status, 0)
+    says(p, { stopTimeout: 300 })
+    const pid = pidIn(p)
+    const { status, stdout, stderr } = await stop()
+    t.deepEqual([status, stdout], [0, ''])
+    t.false(isAlive(pid))
+    t.deepEqual(fs.readdirSync(p.run), [])
+    return stderr.replace(` ${pid} `, ' PID ')
+  }
+  const library = await killed(() => run(p, script, ['stop']))
+  t.regex(library, /did not end within 1.3 s of SIGTERM and was killed/)
+  t.is(await killed(() => does(p, 'stop', 'sample')), library)
+})
+
+test('while stop waits, a terminal shows for what, and then nothing of it', async (t) => {
+  const p = place(t)
+  const body = `async shutdown() { while (!fs.existsSync(process.env.DIR + '/go')) await sleep(10) }`
+  t.is(
+    (await run(p, p.write('sample.mjs', cli({ body, options: 'stopTimeout: 45_000' })), ['start'])).status,
+    0,
+  )
+  says(p, { stopTimeout: 45_000 })
+  const terminal = join(root, '__test__/terminal.py')
+  const stop = command(p, 'python3', [terminal, PROGRAM, 'stop', '--pid-file-path', p.run, 'sample'])
+  const shown = printed(stop.child)
+  const line = (seconds) => `\rsample: waiting for the daemon's end: ${seconds} s of 46 s, then SIGKILL`
+  await until(() => shown().includes(line(2)), 'the line, renewed')
+  t.true(shown().includes(line(1)))
+  p.write('go', '')
+  t.is((await stop).status, 0)
+  t.regex(shown(), /\r +\r$/)
+  t.is(
+    shown()
+      .replace(/\rsample: waiting[^\r]*/g, '')
+      .trim(),
+    '',
+  )
 })
 
 test('stop ends a daemon of the library, leaves nothing, and removes what a killed one has left', async (t) => {

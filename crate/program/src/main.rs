@@ -17,6 +17,7 @@ mod output;
 mod plan;
 mod report;
 mod scripts;
+mod state;
 mod time;
 mod verbs;
 mod waiting;

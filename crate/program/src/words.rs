@@ -44,11 +44,16 @@ fn list(mut paths: Vec<String>) -> String {
     format!("{others}{comma} and {last}")
 }
 
-/// What became of a daemon that had to be killed.
-pub fn killed(pid: i32, patience: Duration) -> String {
+/// What became of a daemon that had to be killed. One that is supervised need not be of the library.
+pub fn killed(pid: i32, patience: Duration, is_supervised: bool) -> String {
+    let time = seconds(patience);
+    let hint = if is_supervised {
+        "If it needs longer, start it with a longer `--stop-timeout`"
+    } else {
+        "Does its `onSignal` pass SIGTERM to `super.onSignal`?"
+    };
     format!(
-        "The daemon with pid {pid} did not end within {} s of SIGTERM and was killed",
-        seconds(patience)
+        "The daemon with pid {pid} did not end within {time} s of SIGTERM and was killed. {hint}"
     )
 }
 

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use crate::accounts;
 use crate::error::{Code, Result};
 use crate::instance::{self, Info, Stopped};
-use crate::pidfile::{self, Look, PidFile, Place, State};
+use crate::pidfile::{self, Look, PidFile, Place, State, is_about};
 use crate::process::lock_holder::Process;
 use crate::sys::{self, FileId};
 
@@ -239,8 +239,7 @@ pub fn state(candidates: &[Candidate]) -> Option<String> {
         else {
             return None;
         };
-        pidfile::read_state(place)
-            .filter(|text| pid.is_some_and(|pid| pidfile::is_about(text, pid)))
+        pidfile::read_state(place).filter(|text| pid.is_some_and(|pid| is_about(text, pid)))
     })
 }
 
@@ -284,7 +283,8 @@ fn reach(candidates: &[Candidate], send: impl Fn(&Place) -> Result<bool>) -> Res
     Ok(false)
 }
 
-/// Where no daemon is, a pidfile of another program's: which one, and the process that it names, which lives.
+/// Where no daemon is, a pidfile of another program's: which one, and the process that it names, which lives. A state
+/// file says that it was ours, and that another process has its number by now.
 pub fn stranger(candidates: &[Candidate]) -> Option<(PathBuf, i32)> {
     let mut found = None;
     for Candidate { place, .. } in candidates {
@@ -293,7 +293,8 @@ pub fn stranger(candidates: &[Candidate]) -> Option<(PathBuf, i32)> {
             return None;
         }
         let lives = |pid: &i32| Process::open(*pid).is_some_and(|process| !process.has_ended());
-        let stranger = look.left.filter(lives);
+        let was_ours = |pid| pidfile::read_state(place).is_some_and(|text| is_about(&text, pid));
+        let stranger = look.left.filter(lives).filter(|&pid| !was_ours(pid));
         found = found.or(stranger.map(|pid| (place.path(), pid)));
     }
     found

@@ -9,6 +9,7 @@ use crate::command_line::Call;
 use crate::error::{DONE, Failure};
 use crate::names::{self, Named};
 use crate::output;
+use crate::state::State;
 use crate::waiting::Waiting;
 use crate::words::{killed, not_running, stranger};
 
@@ -34,13 +35,18 @@ pub fn stop(named: &Named) -> Result<bool, Failure> {
     if let Some(failure) = stranger(named) {
         return Err(failure);
     }
-    let patience = STOP_TIMEOUT + KILL_AFTER;
+    let said = State::parse(places::state(&named.places).as_deref());
+    let patience = said.stop_timeout.unwrap_or(STOP_TIMEOUT) + KILL_AFTER;
     let waiting = Waiting::begin(&named.name, patience);
     let stopped = places::stop(&named.places, patience);
     drop(waiting);
     let Some(stopped) = stopped? else { return Ok(false) };
     if stopped.killed {
-        output::tell(&format!("{}: {}", named.name, killed(stopped.pid, patience)));
+        output::tell(&format!(
+            "{}: {}",
+            named.name,
+            killed(stopped.pid, patience, said.is_supervised)
+        ));
     }
     Ok(true)
 }
