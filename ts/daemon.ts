@@ -162,7 +162,7 @@ export class Daemon {
     asked: boolean,
     failed?: (error: unknown) => number,
   ): Promise<{ pid: number }> {
-    assertSupported()
+    assertSupported(this.#options.script !== undefined)
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return { pid: earlier }
@@ -218,7 +218,7 @@ export class Daemon {
     }
     let warning: string | undefined
     if (attached) warning = await this.#lockPidfile()
-    else if (this.#options.places.length > 0) native.inheritPidfile(this.#options.places)
+    else this.#inheritPidfile()
     if (this.#arguments) process.argv.splice(2, process.argv.length, ...this.#arguments)
     return life.live({
       options: this.#options,
@@ -233,6 +233,17 @@ export class Daemon {
       statusOfFailure: failed,
       warning,
     })
+  }
+
+  /** Takes the pidfile that the launcher has locked; or locks it, where that did not know the name. */
+  #inheritPidfile(): void {
+    const { places } = this.#options
+    try {
+      if (places.length > 0) native.inheritPidfile(places)
+    } catch (error) {
+      life.refuse(error)
+    }
+    this.#options.places = places.slice(0, 1)
   }
 
   /** Attached: where the pidfile cannot be written and nobody asked for one, the daemon runs all the same. Returns a
@@ -261,7 +272,7 @@ export class Daemon {
    * @throws DaemonError as `start`
    */
   async ensure(): Promise<{ pid: number; started: boolean; stdout: string; stderr: string }> {
-    assertSupported()
+    assertSupported(this.#options.script !== undefined)
     if (life.awaits(this.name)) return this.#live(false)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return found(earlier)

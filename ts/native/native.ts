@@ -35,14 +35,14 @@ export function assertAgreed(): void {
   if (conflict !== undefined) throw failure
 }
 
-/** Throws where this thread or platform cannot daemonize. */
-export function assertSupported(): void {
+/** Throws where this thread or platform cannot daemonize. `isClient`: it starts another program, and stays what it is. */
+export function assertSupported(isClient: boolean): void {
   if (failure) throw failure
-  if (native.isMainThread()) return
+  if (isClient || native.isMainThread()) return
   throw new DaemonError(
     'ERR_DAEMON_UNSUPPORTED',
     'A worker thread cannot become a daemon: fork, setuid, umask and chdir concern the whole process. ' +
-      'Call it in the main thread',
+      'Call it in the main thread, or name the program of the daemon with `script`',
   )
 }
 

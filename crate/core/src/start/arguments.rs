@@ -37,7 +37,8 @@ pub struct Executable {
 }
 
 impl Command {
-    /// The bytes that the text stands for. In the main thread, which alone changes the environment.
+    /// The bytes that the text stands for. Only the main thread, which alone changes the environment, may look at it:
+    /// in another one variables are handed on as the text shows them.
     pub fn into_bytes(self) -> Result<Executable> {
         let own = Own::of_this();
         let file = own.program(self.file).and_then(c_string)?;
@@ -88,8 +89,9 @@ impl Own {
     fn of_this() -> Self {
         let bytes = OsString::into_vec;
         let program = std::env::current_exe().unwrap_or_default().into_os_string();
-        let env = std::env::vars_os().map(|(name, value)| (bytes(name), bytes(value)));
-        Self { program: bytes(program), args: command_line(), env: env.collect() }
+        let env = sys::is_main_thread().then(std::env::vars_os).into_iter().flatten();
+        let env = env.map(|(name, value)| (bytes(name), bytes(value))).collect();
+        Self { program: bytes(program), args: command_line(), env }
     }
 
     /// A path or an argument: this process's own one that looks like this text, where it is not UTF-8.

@@ -32,6 +32,19 @@ extern "C" fn put_off(signal: libc::c_int) {
     PUT_OFF.fetch_or(1 << signal, Ordering::SeqCst);
 }
 
+/// Puts back what was there, unless another thread has put something else there meanwhile: a start by a worker does not
+/// hold up the main thread, which may listen to a signal, or begin a start of its own.
+fn put_back(signal: libc::c_int, old: &libc::sigaction) {
+    // SAFETY: zero is a value of the structure, which the call fills in; both actions were in place before.
+    unsafe {
+        let mut found: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, old, &mut found);
+        if found.sa_sigaction != put_off as *const () as usize {
+            libc::sigaction(signal, &found, std::ptr::null_mut());
+        }
+    }
+}
+
 impl Deferred {
     pub(super) fn begin() -> Self {
         let mut mask = SigSet::empty();
@@ -59,8 +72,7 @@ impl Drop for Deferred {
     fn drop(&mut self) {
         for (signal, action) in SIGNALS.into_iter().zip(&self.actions) {
             if let Some(old) = action.take() {
-                // SAFETY: puts back what was there.
-                unsafe { libc::sigaction(signal, &old, std::ptr::null_mut()) };
+                put_back(signal, &old);
             }
         }
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
@@ -69,5 +81,33 @@ impl Drop for Deferred {
             // SAFETY: sends this process a signal that it has been sent.
             unsafe { libc::kill(libc::getpid(), signal) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern "C" fn other(_: libc::c_int) {}
+
+    fn handler(signal: libc::c_int) -> libc::sighandler_t {
+        // SAFETY: zero is a value of the structure, which the call fills in.
+        unsafe {
+            let mut found: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &mut found);
+            found.sa_sigaction
+        }
+    }
+
+    #[test]
+    fn what_another_thread_has_put_in_place_meanwhile_stays() {
+        let first = Deferred::begin();
+        let second = Deferred::begin();
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR2, other as *const () as usize) };
+        drop(first);
+        drop(second);
+        assert_eq!(handler(libc::SIGUSR2), other as *const () as usize);
+        assert_eq!(handler(libc::SIGALRM), libc::SIG_DFL, "which nobody has changed");
     }
 }
