@@ -1,7 +1,7 @@
 // The state file beside the pidfile, as the library reads it: a hint, and nothing that it says can mislead.
 
 import fs from 'node:fs'
-import { cli, daemonAt, end, isAlive, pidIn, place, run, sample, stranger, test } from './kit.mjs'
+import { cli, daemonAt, end, isAlive, pidIn, place, run, sample, stranger, test, until } from './kit.mjs'
 
 const file = (p) => `${p.run}/.sample.state`
 const says = (p, state) =>
@@ -84,5 +84,22 @@ test('a daemon that was killed is stale, whatever its state file says, and a sta
   t.false(fs.existsSync(file(p)) && fs.readFileSync(file(p), 'utf8').includes(`"pid":${other}`))
   t.is((await daemonAt(p).stop()).signal, 'SIGTERM')
   t.true(isAlive(other))
+  t.deepEqual(fs.readdirSync(p.run), [])
+})
+
+test('an attached daemon writes its state file itself, and removes it', async (t) => {
+  const p = place(t)
+  const options = "detach: false, stopTimeout: 4321, stdout: process.env.DIR + '/out'"
+  const running = run(p, p.write('a.mjs', sample({ options })))
+  await until(async () => (await daemonAt(p).status()).state === 'running', 'the daemon')
+  const { pid, startedAt, ...known } = JSON.parse(fs.readFileSync(file(p), 'utf8'))
+  t.is(pid, running.pid)
+  t.true(Math.abs(Date.parse(startedAt) - (await daemonAt(p).status()).startedAt) < 60_000)
+  const outputs = { stdout: `${p.dir}/out`, stderr: null }
+  const ends = { supervisor: null, restarts: 0, lastExit: null }
+  t.deepEqual(known, { version: 1, name: 'sample', ...outputs, stopTimeout: 4321, ...ends })
+  t.is(fs.statSync(file(p)).mode & 0o7777, 0o644)
+  t.deepEqual(await daemonAt(p).stop(), { pid, signal: 'SIGTERM' })
+  await running
   t.deepEqual(fs.readdirSync(p.run), [])
 })

@@ -175,6 +175,7 @@ export class Life {
     if (!this.#attached && handOver?.isShown && !this.#outputs.keepErrors) this.#warnOfSilence()
     this.#phase = 'ready'
     if (this.#attached) {
+      this.#keepState()
       native.watchPidfile(true)
       this.#manager?.tell('READY=1')
     } else if (!(await native.ready(startTimeout, stopTimeout, supervise, stateOf(this.#options)))) {
@@ -182,6 +183,15 @@ export class Life {
       syslog(LOG_WARNING, 'The launcher is gone: ending the start')
       this.#farewell.because('its launcher is gone')
       await this.exit(1)
+    }
+  }
+
+  /** Attached, nobody else writes the state file. */
+  #keepState(): void {
+    try {
+      native.writeState(stateOf(this.#options))
+    } catch {
+      // It is a hint, and who has dropped their privileges may have no right to write there.
     }
   }
 
