@@ -257,6 +257,8 @@ export interface NativePlan {
   timeout: number
   /** What the daemon is to know, as JSON. */
   hello: string
+  /** What the state file says beside what the daemon says itself, and rather than that: an object of JSON. */
+  state?: string
   /** What stays beside the daemon, where it asks for that. */
   supervision?: NativeSupervision
 }

@@ -26,7 +26,7 @@ use nix::unistd::{Pid, getpid, getppid, getsid};
 
 use tsdaemonize_core::daemon::{self, LIFE};
 use tsdaemonize_core::instance::places::Candidate;
-use tsdaemonize_core::pidfile::{PidFile, Place, State, look};
+use tsdaemonize_core::pidfile::{PidFile, Place, State, look, read_state};
 use tsdaemonize_core::start::arguments::Executable;
 use tsdaemonize_core::start::children::{
     NO_SUPERVISOR, RELEASE, STOOD_DOWN, SUPERVISOR_LOCK, SUPERVISOR_PLAN, SUPERVISOR_SOCKET,
@@ -44,17 +44,17 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        ["--daemon", asks] => be_daemon(*asks == "asks"),
+        ["--daemon", mode] => be_daemon(mode),
         ["--stage", mode] => be_stage(mode),
         ["--program", mode] => be_program(mode),
-        ["--launcher"] => be_launcher(),
+        ["--launcher", what] => be_launcher(what),
         ["--supervisor", daemon] => be_supervisor(daemon.trim().parse().unwrap()),
         _ => return run_tests(),
     }
     ExitCode::SUCCESS
 }
 
-const TESTS: [(&str, fn()); 11] = [
+const TESTS: [(&str, fn()); 15] = [
     ("a_guardian_becomes_the_supervisor_of_a_daemon_that_asks", becomes_the_supervisor),
     ("a_daemon_that_does_not_ask_is_alone", alone),
     ("a_daemon_that_asks_where_there_is_no_supervisor_does_not_start", no_supervision),
@@ -65,6 +65,10 @@ const TESTS: [(&str, fn()); 11] = [
     ("a_foreign_program_that_ends_early_does_not_start", foreign_ends),
     ("sigterm_to_the_guardian_ends_a_foreign_start", foreign_terminated),
     ("a_front_can_give_a_start_up", foreign_given_up),
+    ("a_daemon_that_gives_its_name_locks_its_pidfile_with_its_launcher", nameless),
+    ("a_daemon_that_gives_its_name_is_supervised_as_any", nameless_supervised),
+    ("a_daemon_that_gives_the_name_of_one_that_runs_does_not_start", nameless_twice),
+    ("a_launcher_that_is_killed_leaves_nothing_of_a_daemon_that_gave_its_name", nameless_killed),
     ("a_launcher_that_is_killed_leaves_nothing_of_a_foreign_start", launcher_killed),
 ];
 
@@ -104,7 +108,9 @@ impl World {
             places: vec![place(&self.0)],
             keep_fds: Vec::new(),
             timeout: PATIENCE,
+            nameless: false,
             hello: "{}".into(),
+            state: None,
             supervision,
         }
     }
@@ -279,7 +285,9 @@ fn no_program() {
 }
 
 fn refuses() {
-    for (mode, told) in [("refuse", Some(libc::EXDEV)), ("crash", None), ("leave", None)] {
+    for (mode, told) in
+        [("refuse", Some(libc::EXDEV)), ("crash", Some(libc::EPIPE)), ("leave", Some(libc::EPIPE))]
+    {
         let world = World::new();
         let start = started(&world, &["--daemon", "asks"], Some(world.supervision(mode)));
         let session = start.session();
@@ -409,15 +417,80 @@ fn foreign_given_up() {
     world.assert_nothing_left(session);
 }
 
+/// A start that is not told where the pidfile will be.
+fn nameless_start(world: &World, mode: &str) -> Launch {
+    let plan = world.plan(&["--daemon", mode], Some(world.supervision("stand")));
+    let state = Some(r#"{"said":"by the launcher"}"#.to_owned());
+    launch(Plan { places: Vec::new(), nameless: true, state, ..plan }).unwrap()
+}
+
+fn nameless() {
+    let world = World::new();
+    let start = nameless_start(&world, "alone");
+    let session = start.session();
+    let outcome = start.wait();
+    let daemon = *outcome.result.as_ref().unwrap();
+    let place = place(&world.0).place;
+    assert_eq!((outcome.supervisor, outcome.place), (None, Some(place.clone())));
+    assert_eq!(look(&place).unwrap().state, State::Running { pid: Some(daemon) });
+    let state = read_state(&place).unwrap();
+    assert_eq!(state, r#"{"said":"by the daemon","said":"by the launcher"}"#);
+    world.end();
+    world.assert_nothing_left(session);
+}
+
+fn nameless_supervised() {
+    let world = World::new();
+    let start = nameless_start(&world, "asks");
+    let supervisor = start.session();
+    let outcome = start.wait();
+    assert_eq!((outcome.result.is_ok(), outcome.supervisor), (true, Some(supervisor)));
+    let seen = look(&place(&world.0).place).unwrap();
+    assert_eq!((seen.state, seen.supervised), (State::Running { pid: Some(supervisor) }, true));
+    let report = world.read("report");
+    let pidfile = world.0.join("run/sample.pid");
+    let expected = format!("\nfd 4 {}\nfd 5 /memfd:plan (deleted)\nplan stand ", pidfile.display());
+    assert!(report.contains(&expected), "{report}");
+    let expected = format!("\nplan {STATE}\nplan 0 sample\0{}\n", world.0.join("run").display());
+    assert!(report.ends_with(&expected), "{report}");
+    world.end();
+    assert_eq!(world.read("over"), "file 0");
+    world.assert_nothing_left(supervisor);
+}
+
+fn nameless_twice() {
+    let world = World::new();
+    let first = nameless_start(&world, "alone");
+    let session = first.session();
+    let daemon = first.wait().result.unwrap();
+    let second = nameless_start(&world, "alone");
+    let failure = failure(second.wait());
+    let running = format!("The daemon 'sample' is already running, with pid {daemon}");
+    assert_eq!(failure.report, Some(running));
+    assert!(alive(daemon));
+    world.end();
+    world.assert_nothing_left(session);
+}
+
+fn nameless_killed() {
+    killed("nameless", "claimed");
+}
+
 fn launcher_killed() {
+    killed("foreign", "program");
+}
+
+/// A launcher is killed when the daemon has come so far.
+fn killed(what: &str, far: &str) {
     let world = World::new();
     let mut launcher = std::process::Command::new(std::env::current_exe().unwrap())
-        .arg("--launcher")
+        .args(["--launcher", what])
         .env("DIR", &world.0)
         .spawn()
         .unwrap();
     let session = world.read("session").parse().unwrap();
-    world.read("program");
+    world.read(far);
+    assert!(world.0.join("run/sample.pid").exists());
     assert!(!members(session).is_empty());
     launcher.kill().unwrap();
     launcher.wait().unwrap();
@@ -443,12 +516,19 @@ fn live(dir: &Path) {
     }
 }
 
-fn be_daemon(asks: bool) {
+fn be_daemon(mode: &str) {
     let dir = dir();
     LIFE.take_over().unwrap();
-    LIFE.inherit_pidfile(&[place(&dir)]).unwrap();
+    if let Err(error) = LIFE.inherit_pidfile(&[place(&dir)]) {
+        LIFE.report_failure(&error.message);
+        LIFE.end(1);
+    }
+    if mode == "hangs" {
+        tell(&dir, "claimed", "");
+        live(&dir);
+    }
     daemon::outlive_guardian();
-    if !daemon::ready(PATIENCE, PATIENCE, asks, Some(STATE.into())) {
+    if !daemon::ready(PATIENCE, PATIENCE, mode == "asks", Some(STATE.into())) {
         LIFE.end(1);
     }
     tell(&dir, "go", &getpid().to_string());
@@ -497,12 +577,15 @@ fn be_program(mode: &str) {
 }
 
 /// A launcher of a program that is never ready.
-fn be_launcher() {
+fn be_launcher(what: &str) {
     let dir = dir();
     // Not a directory of its own: the test's.
     let world = std::mem::ManuallyDrop::new(World(dir.clone()));
     let supervision = Supervision { foreign: true, ..world.supervision("stand") };
-    let start = started(&world, &["--stage", "runs"], Some(supervision));
+    let start = match what {
+        "nameless" => nameless_start(&world, "hangs"),
+        _ => started(&world, &["--stage", "runs"], Some(supervision)),
+    };
     tell(&dir, "session", &start.session().to_string());
     start.wait();
 }

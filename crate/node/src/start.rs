@@ -36,6 +36,8 @@ pub struct NativePlan {
     pub timeout: f64,
     /// What the daemon is to know, as JSON.
     pub hello: String,
+    /// What the state file says beside what the daemon says itself, and rather than that: an object of JSON.
+    pub state: Option<String>,
     /// What stays beside the daemon, where it asks for that.
     pub supervision: Option<NativeSupervision>,
 }
@@ -143,7 +145,9 @@ impl TryFrom<NativePlan> for Plan {
             places: candidates(native.places),
             keep_fds: native.keep_fds,
             timeout: millis(native.timeout),
+            nameless: false,
             hello: native.hello,
+            state: native.state,
             supervision: native.supervision.map(Supervision::try_from).transpose()?,
         })
     }

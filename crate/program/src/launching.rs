@@ -59,7 +59,9 @@ pub fn hand_over(
             places: start.places.clone(),
             keep_fds: Vec::new(),
             timeout: start.start_timeout,
+            nameless: false,
             hello: hello.to_string(),
+            state: None,
             supervision: None,
         })
     })?;

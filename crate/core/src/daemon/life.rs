@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::farewell::Farewell;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::instance::places::{self, Candidate};
 use crate::output::{self, standard};
 use crate::pidfile::PidFile;
@@ -69,12 +69,25 @@ impl Life {
         }
     }
 
-    /// Takes the pidfile that the launcher has locked, in the first of these places.
+    /// Takes the pidfile that the launcher has locked, in the first of these places; or locks it, where the launcher
+    /// does not know the name.
     pub fn inherit_pidfile(&self, candidates: &[Candidate]) -> Result<()> {
         let mut hand_over = lock(&self.hand_over);
         let (Some(hand_over), Some(own)) = (hand_over.as_mut(), candidates.first()) else {
             return Ok(());
         };
+        if hand_over.locks_itself {
+            hand_over.tell_place(&own.place)?;
+            match self.acquire_pidfile(candidates) {
+                Err(error)
+                    if error.code == Code::AlreadyRunning && places::await_release(candidates)? =>
+                {
+                    self.acquire_pidfile(candidates)?;
+                }
+                acquired => acquired?,
+            }
+            return self.with_pidfile(|pidfile| hand_over.share(pidfile)).unwrap_or(Ok(()));
+        }
         self.keep(own.explain(hand_over.take_pidfile(own.place.clone()))?);
         Ok(())
     }

@@ -23,6 +23,7 @@ use nix::errno::Errno;
 
 use super::errors::failed;
 use crate::error::{Code, Error, Result};
+use crate::signal_safe::repeat;
 use crate::sys::{self, again};
 
 /// Write-locked for the life of a daemon, from before its fork.
@@ -65,6 +66,15 @@ pub fn take_all(file: &File, path: &Path) -> Result<bool> {
         }
     }
     Ok(is_free)
+}
+
+/// The same in a child of fork, which tells no error. Async-signal-safe.
+pub fn take_all_quietly(file: &File) -> bool {
+    let mut all = byte(HELD, WRITE_LOCK);
+    all.l_len = STARTING - HELD + 1;
+    // SAFETY: a valid descriptor and constant flags.
+    let flock = || unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    again(|| sys::ofd_set_lock(file, &all)).is_ok() && repeat(flock) == 0
 }
 
 fn flock(file: &File, path: &Path) -> Result<bool> {

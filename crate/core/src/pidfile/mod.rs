@@ -25,7 +25,7 @@ mod whereabouts;
 pub use self::held::PidFile;
 pub use self::holder::{await_release, busy_at};
 pub use self::keepers::{Doubt, Keepers, recognise};
-pub use self::locks::HELD;
+pub use self::locks::{HELD, take_all_quietly};
 pub use self::look::{Look, State, look, parse_pid};
 pub use self::place::{LONGEST_NAME, Place, is_name};
 pub use self::state_file::{is_about, read_state};

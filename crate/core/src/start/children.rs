@@ -11,12 +11,15 @@
 //! is up. Child 2 becomes the daemon. Where the daemon is supervised, the guardian executes the supervisor
 //! in its own place when the daemon is ready.
 
-use std::os::fd::RawFd;
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use libc::{c_int, pid_t};
+use libc::{c_char, c_int, pid_t};
 
 use super::prepared::{Prepared, Supervisor};
+use crate::pidfile::take_all_quietly;
 use crate::signal_safe::{close_all_but, errno, now_ms, repeat, write_decimal};
 use crate::sys;
 
@@ -36,6 +39,8 @@ pub const BORN: u8 = b'B';
 pub const NO_SUPERVISOR: u8 = b'S';
 /// How long child 2 may take to end after SIGKILL, in milliseconds.
 const KILLED: i64 = 2000;
+/// How long the locks of a launcher that has ended may last, in milliseconds.
+const RELEASED: i64 = 1000;
 /// The launcher asks the guardian to stand down.
 pub const COMMIT: u8 = b'C';
 /// The launcher asks the guardian to become the supervisor, and sends what that is to know.
@@ -358,7 +363,13 @@ unsafe fn become_supervisor(p: &Prepared, s: &Supervisor, child: pid_t, word: &W
                 return errno();
             }
         }
-        let lock = if p.lock < 0 { p.null } else { p.lock };
+        // A pidfile that the daemon has locked itself comes behind the plan.
+        let is_given = p.shared.is_some() && word.count > 1;
+        let lock = match p.lock {
+            _ if is_given => given[1],
+            -1 => p.null,
+            lock => lock,
+        };
         for (from, to) in [
             (p.null, 0),
             (p.null, 1),
@@ -370,7 +381,8 @@ unsafe fn become_supervisor(p: &Prepared, s: &Supervisor, child: pid_t, word: &W
                 return errno();
             }
         }
-        for (&from, to) in given.iter().take(word.count).zip(SUPERVISOR_PLAN..) {
+        let rest = given.iter().take(word.count).skip(if is_given { 2 } else { 1 });
+        for (&from, to) in given.iter().take(1).chain(rest).zip(SUPERVISOR_PLAN..) {
             if put(from, to) < 0 {
                 return errno();
             }
@@ -423,6 +435,9 @@ unsafe fn end(p: &Prepared, child: pid_t, what: u8, number: Option<c_int>) -> ! 
             status = libc::SIGTERM;
         }
         remove_pidfile(p);
+        if let Some(path) = p.shared.and_then(|shared| shared.get()) {
+            remove_claimed(p, child, path);
+        }
         verdict(p, what, number.unwrap_or(status));
         libc::_exit(0)
     }
@@ -453,6 +468,46 @@ unsafe fn remove_pidfile(p: &Prepared) {
         if is_unseen || is_ours && !is_removed {
             repeat(|| libc::ftruncate(p.lock, 0));
         }
+    }
+}
+
+/// Removes the pidfile that child 2, which is gone, has locked itself, where the launcher is gone too: else it is the
+/// launcher's to remove.
+unsafe fn remove_claimed(p: &Prepared, child: pid_t, path: *const c_char) {
+    // SAFETY: async-signal-safe calls; the path ends with a NUL.
+    unsafe {
+        let mut launcher = libc::pollfd { fd: p.guardian, events: 0, revents: 0 };
+        libc::poll(&mut launcher, 1, 0);
+        if launcher.revents & libc::POLLHUP == 0 {
+            return;
+        }
+        let flags = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let fd = repeat(|| libc::open(path, flags));
+        if fd < 0 {
+            return;
+        }
+        let file = ManuallyDrop::new(File::from_raw_fd(fd));
+        // Only what child 2 has written.
+        let mut expected = [0u8; 11];
+        let length = write_decimal(child, &mut expected);
+        expected[length] = b'\n';
+        let mut found = [0u8; 12];
+        let read = repeat(|| libc::pread(fd, found.as_mut_ptr().cast(), found.len(), 0) as c_int);
+        let is_ours = usize::try_from(read).is_ok_and(|n| found[..n] == expected[..=length]);
+        // The launcher's end of the lock closes with its other descriptors, in any order.
+        let deadline = now_ms() + RELEASED;
+        while is_ours && now_ms() < deadline {
+            if take_all_quietly(&file) {
+                let (mut open, mut named): (libc::stat, libc::stat) = std::mem::zeroed();
+                let seen = libc::fstat(fd, &mut open) == 0 && libc::lstat(path, &mut named) == 0;
+                if seen && (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino) {
+                    repeat(|| libc::unlink(path));
+                }
+                break;
+            }
+            sys::wait_for_word_or_end(-1, child, 10, 0);
+        }
+        libc::close(fd);
     }
 }
 

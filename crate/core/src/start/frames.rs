@@ -1,9 +1,16 @@
 //! What launcher and daemon say to each other on the hand-over socket.
 
-use std::io::{Read, Write};
+use std::ffi::OsStr;
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
+use nix::sys::socket::{ControlMessage, sendmsg};
+
 use super::children::STEP_FAILED;
+use crate::pidfile::Place;
+use crate::sys;
 
 /// A longer frame is taken for nonsense.
 const LONGEST: usize = 512 << 20;
@@ -19,6 +26,12 @@ pub enum Frame {
     Failed,
     /// Child 2 to launcher: a system call failed before the exec.
     StepFailed,
+    /// Daemon to launcher that does not know the name: where the pidfile will be. See [`place_payload`].
+    Place,
+    /// Launcher to daemon: it may lock that pidfile.
+    Noted,
+    /// Daemon to launcher: the descriptor of the locked pidfile, which comes with it.
+    Lock,
     /// Launcher to daemon: go; with [`SUPERVISED`], where the pidfile is its supervisor's.
     Go,
 }
@@ -30,12 +43,16 @@ impl Frame {
             Self::Ready => b'R',
             Self::Failed => b'F',
             Self::StepFailed => STEP_FAILED,
+            Self::Place => b'P',
+            Self::Noted => b'A',
+            Self::Lock => b'L',
             Self::Go => b'G',
         }
     }
 
     fn of(letter: u8) -> Option<Self> {
-        [Self::Hello, Self::Ready, Self::Failed, Self::StepFailed, Self::Go]
+        use Frame::{Failed, Go, Hello, Lock, Noted, Place, Ready, StepFailed};
+        [Hello, Ready, Failed, StepFailed, Place, Noted, Lock, Go]
             .into_iter()
             .find(|f| f.letter() == letter)
     }
@@ -74,6 +91,31 @@ impl Ready {
     }
 }
 
+/// A place as bytes: whether its directory is the daemon's own (0, 1), a space, the name, a NUL, the directory.
+pub fn place_payload(place: &Place) -> Vec<u8> {
+    let private: &[u8] = if place.private { b"1 " } else { b"0 " };
+    [private, place.name.as_bytes(), b"\0", place.dir.as_os_str().as_bytes()].concat()
+}
+
+/// The place that was sent.
+pub fn place_of(payload: &[u8]) -> Option<Place> {
+    let private = payload.starts_with(b"1 ");
+    let rest = payload.get(2..)?;
+    let (name, dir) = rest.split_at(rest.iter().position(|byte| *byte == 0)?);
+    let name = std::str::from_utf8(name).ok()?.to_owned();
+    let dir = OsStr::from_bytes(dir.get(1..)?).into();
+    Some(Place { dir, name, private })
+}
+
+/// Sends one frame with a descriptor.
+pub fn send_with(socket: &UnixStream, kind: Frame, fd: RawFd) -> nix::Result<()> {
+    let frame = [kind.letter(), 0, 0, 0, 0];
+    let (fds, bytes) = ([fd], [IoSlice::new(&frame)]);
+    let with = [ControlMessage::ScmRights(&fds)];
+    let send = || sendmsg::<()>(socket.as_raw_fd(), &bytes, &with, sys::NO_SIGNAL, None);
+    sys::again(send).map(drop)
+}
+
 /// Sends one frame. A peer that is gone is an error, not SIGPIPE (std sends with MSG_NOSIGNAL).
 pub fn send(mut socket: &UnixStream, kind: Frame, payload: &[u8]) -> std::io::Result<()> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
@@ -105,12 +147,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_is_read_as_it_was_sent() {
+    fn what_is_sent_is_read() {
         for state in [None, Some(String::new()), Some("{\"a b\": \" \"}".to_owned())] {
             for supervise in [false, true] {
                 let ready = Ready { pid: 4711, supervise, state: state.clone() };
                 assert_eq!(Ready::from_payload(ready.to_payload().as_bytes()), Some(ready));
             }
+        }
+        for private in [false, true] {
+            let place = Place { dir: "/run/ a\n".into(), name: "é x".into(), private };
+            assert_eq!(place_of(&place_payload(&place)), Some(place));
         }
         for nonsense in [&b""[..], b"1", b"x 1", b" 1", b"1\xff 1"] {
             assert_eq!(Ready::from_payload(nonsense), None);

@@ -1,14 +1,14 @@
 //! The guardian, which is child 1 of a start, as its launcher sees it.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{ControlMessage, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -50,8 +50,8 @@ impl Guardian {
     }
 
     /// Asks it to become the supervisor, which is given these descriptors.
-    pub(super) fn ask_to_supervise(&self, plan: &OwnedFd, extra: &[OwnedFd]) -> nix::Result<()> {
-        let fds: Vec<RawFd> = [plan].into_iter().chain(extra).map(AsRawFd::as_raw_fd).collect();
+    pub(super) fn ask_to_supervise(&self, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let word = [IoSlice::new(&[children::SUPERVISE])];
         let with = [ControlMessage::ScmRights(&fds)];
         let socket = self.socket.as_raw_fd();
@@ -72,7 +72,7 @@ impl Guardian {
     /// What became of the daemon: a letter of [`children`], and its number. `None`: the guardian was killed.
     pub(super) fn verdict(&self, deadline: Instant) -> Option<(u8, i32)> {
         let mut message = [0u8; children::VERDICT];
-        Until { socket: &self.socket, deadline }.read_exact(&mut message).ok()?;
+        Until::new(&self.socket, deadline).read_exact(&mut message).ok()?;
         let [what, number @ ..] = message;
         Some((what, i32::from_ne_bytes(number)))
     }
@@ -144,14 +144,35 @@ impl Guardian {
 pub(super) struct Until<'a> {
     pub(super) socket: &'a UnixStream,
     pub(super) deadline: Instant,
+    /// A descriptor that came meanwhile.
+    pub(super) given: Option<OwnedFd>,
+}
+
+impl<'a> Until<'a> {
+    pub(super) fn new(socket: &'a UnixStream, deadline: Instant) -> Self {
+        Self { socket, deadline, given: None }
+    }
 }
 
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        match poll::until(&mut fds, self.deadline) {
-            true => (&mut &*self.socket).read(buffer),
-            false => Err(std::io::ErrorKind::TimedOut.into()),
+        if !poll::until(&mut fds, self.deadline) {
+            return Err(std::io::ErrorKind::TimedOut.into());
         }
+        let mut control = nix::cmsg_space!([RawFd; 1]);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let socket = self.socket.as_raw_fd();
+        let flags = MsgFlags::from_bits_retain(sys::CLOSED_ON_EXEC);
+        let message = recvmsg::<()>(socket, &mut parts, Some(&mut control), flags)?;
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(fds) = part {
+                for fd in fds {
+                    // SAFETY: the kernel has just given us this descriptor.
+                    self.given = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+                }
+            }
+        }
+        Ok(message.bytes)
     }
 }

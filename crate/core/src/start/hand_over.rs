@@ -17,7 +17,7 @@ use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
 };
 
-use super::frames::{Frame, Ready, SUPERVISED, receive, send};
+use super::frames::{Frame, Ready, SUPERVISED, place_payload, receive, send, send_with};
 use crate::error::{Code, Error, Result};
 use crate::pidfile::{PidFile, Place};
 use crate::process::lock_holder::Process;
@@ -26,11 +26,16 @@ use crate::{poll, sys};
 /// The environment variable of the hand-over.
 pub const VARIABLE: &str = "TSDAEMONIZE_HANDOVER";
 
+/// Instead of a descriptor of the locked pidfile: this process is to lock it.
+pub const TO_BE_LOCKED: RawFd = -2;
+
 /// The hand-over, taken.
 #[derive(Debug)]
 pub struct HandOver {
     socket: UnixStream,
     lock: Option<OwnedFd>,
+    /// The launcher does not know the name: this process locks its pidfile itself.
+    pub locks_itself: bool,
     /// What the launcher says, as JSON.
     pub hello: String,
 }
@@ -76,6 +81,7 @@ pub fn take() -> Option<HandOver> {
         unsafe { libc::kill(0, libc::SIGKILL) };
     }
     close_on_exec(socket.as_fd());
+    let locks_itself = lock == TO_BE_LOCKED;
     let lock = (lock > 2 && is_open(lock)).then(|| {
         // SAFETY: the launcher, proven by the nonce, left this descriptor for us.
         unsafe { OwnedFd::from_raw_fd(lock) }
@@ -83,7 +89,7 @@ pub fn take() -> Option<HandOver> {
     if let Some(lock) = &lock {
         close_on_exec(lock.as_fd());
     }
-    Some(HandOver { socket, lock, hello })
+    Some(HandOver { socket, lock, locks_itself, hello })
 }
 
 fn first_frame(socket: &mut UnixStream, nonce: &str) -> Option<String> {
@@ -204,10 +210,27 @@ impl HandOver {
         })
     }
 
+    /// Tells a launcher that does not know the name where the pidfile will be: it sees to it that nothing is left there.
+    pub fn tell_place(&mut self, place: &Place) -> Result<()> {
+        let told = send(&self.socket, Frame::Place, &place_payload(place));
+        match told.and_then(|()| receive(&mut self.socket)) {
+            Ok((Frame::Noted, _)) => Ok(()),
+            _ => Err(Error::new(Code::StartFailed, "The launcher of this process is gone")),
+        }
+    }
+
+    /// Lets it hold the locked pidfile, too.
+    pub fn share(&self, pidfile: &PidFile) -> Result<()> {
+        send_with(&self.socket, Frame::Lock, pidfile.raw_fd()).map_err(|errno| {
+            let message = "Cannot share the pidfile with the launcher of this process";
+            Error::os(Code::StartFailed, message, "sendmsg", errno as i32)
+        })
+    }
+
     /// The same socket by a second descriptor; `None` where there is no descriptor left for that.
     pub fn again(&self) -> Option<Self> {
         let socket = self.socket.try_clone().ok()?;
-        Some(Self { socket, lock: None, hello: String::new() })
+        Some(Self { socket, lock: None, locks_itself: false, hello: String::new() })
     }
 
     /// Tells the launcher why there will be no daemon.

@@ -1,20 +1,23 @@
 //! The end of a start, in a thread of its own: the daemon says "ready" and is told "go", or nothing is
 //! left.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
 use super::children;
-use super::frames::{Frame, Ready, SUPERVISED, receive, send};
+use super::frames::{Frame, Ready, SUPERVISED, place_of, place_payload, receive, send};
 use super::guardian::{FAREWELL, Until};
 use super::launch::Launch;
 use super::plan::{Failure, Outcome, Supervision};
 use super::readiness::{HandOverAlone, Look, Readiness};
+use crate::pidfile::{PidFile, Place};
 use crate::{poll, sys};
 
 /// How much later than the guardian the launcher gives up, should the guardian hang.
@@ -32,6 +35,8 @@ struct Progress {
     is_executed: bool,
     /// What the front said with "ready", which may come before the guardian has told the pid.
     said: Option<String>,
+    /// Where a daemon that gives its name will lock its pidfile.
+    place: Option<Place>,
     /// What was said with "ready", by the daemon or for it. Since then the guardian is to stand down.
     ready: Option<Ready>,
 }
@@ -64,15 +69,22 @@ impl Launch {
         self.guardian.bury(in_thread);
         let result = ready.map(|ready| ready.pid).ok_or(failure);
         let (stdout, stderr) = (printed(&self.stdout), printed(&self.stderr));
-        Outcome { result, supervisor, stdout, stderr }
+        let place = self.pidfile.map(|pidfile| pidfile.place().clone());
+        Outcome { result, supervisor, place, stdout, stderr }
     }
 
     /// What the daemon, or the front, said with "ready", once the daemon was told "go".
     fn shake_hands(&mut self, front: &mut dyn Readiness, failure: &mut Failure) -> Option<Ready> {
         let due = Instant::now() + self.timeout;
         let deadline = due + MARGIN;
-        let mut seen =
-            Progress { is_open: true, born: None, is_executed: false, said: None, ready: None };
+        let mut seen = Progress {
+            is_open: true,
+            born: None,
+            is_executed: false,
+            said: None,
+            place: None,
+            ready: None,
+        };
         loop {
             if Instant::now() >= deadline {
                 failure.timed_out = true;
@@ -82,10 +94,20 @@ impl Launch {
             let looking = is_looking.then_some(&*front);
             let (heard, judged) = self.wait_readable(deadline, seen.is_open, looking);
             if heard {
-                match receive(&mut Until { socket: &self.hand_over, deadline }) {
+                let mut from = Until::new(&self.hand_over, deadline);
+                let received = receive(&mut from);
+                let given = from.given;
+                match received {
                     Ok((Frame::Ready, payload)) => {
                         let ready = Ready::from_payload(&payload)?;
                         seen.ready = Some(self.part(ready, failure)?);
+                    }
+                    Ok((Frame::Place, payload)) if seen.place.is_none() => {
+                        seen.place = Some(self.note_place(&payload)?);
+                    }
+                    Ok((Frame::Lock, _)) if self.pidfile.is_none() => {
+                        let pidfile = PidFile::inherited(given?, seen.place.take()?);
+                        self.pidfile = Some(pidfile).filter(PidFile::is_held);
                     }
                     Ok((kind, payload)) => failure.note(kind, &payload),
                     Err(_) if self.cancellation.is_requested() => return None,
@@ -96,6 +118,10 @@ impl Launch {
                     Some((children::BORN, pid)) => seen.born = Some(pid),
                     Some((children::STOOD_DOWN, _)) => {
                         return self.release(seen.ready?, seen.born.is_none(), due, failure);
+                    }
+                    None if seen.ready.as_ref().is_some_and(|ready| ready.supervise) => {
+                        failure.unsupervised = Some(libc::EPIPE);
+                        return None;
                     }
                     verdict => {
                         failure.judge(verdict);
@@ -112,6 +138,14 @@ impl Launch {
                 self.look(front, &mut seen, failure)?;
             }
         }
+    }
+
+    /// A daemon that gives its name says where its pidfile will be: the guardian is told before it may lock it.
+    fn note_place(&self, payload: &[u8]) -> Option<Place> {
+        let place = place_of(payload)?;
+        let path = CString::new(place.path().into_os_string().into_vec()).ok()?;
+        let is_noted = self.shared?.set(&path) && send(&self.hand_over, Frame::Noted, b"").is_ok();
+        is_noted.then_some(place)
     }
 
     /// Asks the front what it sees. `None`: the start is given up.
@@ -153,10 +187,16 @@ impl Launch {
             failure.unsupervised = Some(0);
             return None;
         };
-        let state = ready.state.as_deref().unwrap_or_default();
-        let plan = [plan, b"\n".as_slice(), state.as_bytes()].concat();
+        // In one line: what comes behind it is the launcher's.
+        let state = ready.state.as_deref().unwrap_or_default().replace('\n', " ");
+        // Where the launcher did not know the name, it did not know the place, and the guardian has no lock.
+        let claimed = self.pidfile.as_ref().filter(|_| self.shared.is_some());
+        let place = claimed.map(|pidfile| [b"\n", &*place_payload(pidfile.place())].concat());
+        let plan = [plan, b"\n".as_slice(), state.as_bytes(), &place.unwrap_or_default()].concat();
         let asked = memfd_of(&plan).and_then(|plan| {
-            let asked = self.guardian.ask_to_supervise(&plan, extra);
+            let lock = claimed.map(PidFile::as_fd);
+            let fds = [plan.as_fd()].into_iter().chain(lock).chain(extra.iter().map(AsFd::as_fd));
+            let asked = self.guardian.ask_to_supervise(&fds.collect::<Vec<_>>());
             asked.map_err(|errno| ("sendmsg", errno as i32))
         });
         match asked {
@@ -218,6 +258,10 @@ impl Launch {
                 failure.supplanted = true;
                 return None;
             }
+            if let Some(state) = ready.state.as_ref().filter(|_| !ready.supervise) {
+                // Without it the daemon runs as well.
+                let _ = pidfile.write_state(&with_own_words(state, self.state.as_deref()));
+            }
             if let Err(error) = pidfile.ready() {
                 failure.step = Some(("fcntl", error.errno.unwrap_or(0)));
                 return None;
@@ -237,7 +281,7 @@ impl Launch {
     /// It died, or gave up, after it was ready; what it had to say may still be here.
     fn hear_out(&self, due: Instant, failure: &mut Failure) {
         let deadline = Instant::now() + FAREWELL;
-        while let Ok((kind, payload)) = receive(&mut Until { socket: &self.hand_over, deadline }) {
+        while let Ok((kind, payload)) = receive(&mut Until::new(&self.hand_over, deadline)) {
             failure.note(kind, &payload);
         }
         failure.timed_out = failure.report.is_none() && Instant::now() >= due;
@@ -264,6 +308,16 @@ fn printed(file: &File) -> Vec<u8> {
     }
 }
 
+/// An object of JSON with all that the launcher says behind it, which counts where both say something: the daemon may
+/// have dropped its privileges before it said this. What is no object can only make the whole no JSON.
+fn with_own_words(daemon: &str, launcher: Option<&str>) -> String {
+    let Some(launcher) = launcher else { return daemon.to_owned() };
+    match (daemon.trim_end().strip_suffix('}'), launcher.strip_prefix('{')) {
+        (Some(daemon), Some(rest)) => format!("{daemon},{rest}"),
+        _ => launcher.to_owned(),
+    }
+}
+
 /// What stands in a file without a name, or the call that failed and its errno.
 fn memfd_of(text: &[u8]) -> Result<OwnedFd, (&'static str, i32)> {
     let file = sys::memfd(c"plan").map_err(|errno| ("memfd_create", errno as i32))?;
@@ -271,4 +325,19 @@ fn memfd_of(text: &[u8]) -> Result<OwnedFd, (&'static str, i32)> {
     let written = file.write_all_at(text, 0);
     written.map_err(|error| ("write", error.raw_os_error().unwrap_or(0)))?;
     Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_launchers_words_count() {
+        let own = r#"{"program":["node"]}"#;
+        let whole = r#"{"pid":1,"program":["evil"],"program":["node"]}"#;
+        assert_eq!(with_own_words(r#"{"pid":1,"program":["evil"]}"#, Some(own)), whole);
+        assert_eq!(with_own_words("{\"pid\":1,\"program\":[\"evil\"]} \n", Some(own)), whole);
+        assert_eq!(with_own_words(r#"["evil"]"#, Some(own)), own);
+        assert_eq!(with_own_words(r#"{"pid":1}"#, None), r#"{"pid":1}"#);
+    }
 }

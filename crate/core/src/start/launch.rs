@@ -21,6 +21,7 @@ use super::deferred::Deferred;
 use super::guardian::Guardian;
 use super::plan::{Plan, Supervision};
 use super::prepare;
+use super::shared_path::SharedPath;
 use crate::error::{Code, Error, Result};
 use crate::instance::places;
 use crate::pidfile::PidFile;
@@ -37,6 +38,9 @@ pub struct Launch {
     pub(super) stderr: File,
     pub(super) pidfile: Option<PidFile>,
     pub(super) supervision: Option<Supervision>,
+    /// Where the guardian is told of a pidfile that the daemon locks itself.
+    pub(super) shared: Option<SharedPath>,
+    pub(super) state: Option<String>,
     pub(super) timeout: Duration,
     pub(super) cancellation: Cancellation,
 }
@@ -49,7 +53,7 @@ pub fn launch(mut plan: Plan) -> Result<Launch> {
     plan.keep_fds.iter().try_for_each(|&fd| require_open(fd))?;
     let pidfile = places::acquire(&plan.places)?;
     let timeout = plan.timeout;
-    let supervision = plan.supervision.take();
+    let (supervision, state) = (plan.supervision.take(), plan.state.take());
     match prepare::prepare_and_fork(plan, supervision.as_ref(), pidfile.as_ref()) {
         Ok((guardian, ends)) => Ok(Launch {
             guardian: Guardian::new(guardian, ends.guardian),
@@ -59,6 +63,8 @@ pub fn launch(mut plan: Plan) -> Result<Launch> {
             stderr: ends.stderr.into(),
             pidfile,
             supervision,
+            shared: ends.shared,
+            state,
             timeout,
         }),
         Err(error) => {

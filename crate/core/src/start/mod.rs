@@ -14,6 +14,7 @@ mod plan;
 mod prepare;
 mod prepared;
 mod readiness;
+mod shared_path;
 
 pub use self::cancel::cancel_latest;
 pub use self::launch::{Launch, launch};

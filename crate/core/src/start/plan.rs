@@ -8,6 +8,7 @@ use super::arguments::Executable;
 use super::children;
 use super::frames::Frame;
 use crate::instance::places::Candidate;
+use crate::pidfile::Place;
 
 /// What to start.
 #[derive(Debug)]
@@ -22,8 +23,13 @@ pub struct Plan {
     pub keep_fds: Vec<RawFd>,
     /// How long the daemon may take until it is ready.
     pub timeout: Duration,
+    /// The daemon gives its name, and locks its pidfile itself. There are no places then.
+    pub nameless: bool,
     /// What the daemon is to know, as JSON.
     pub hello: String,
+    /// What the state file of a daemon without a supervisor says beside what the daemon says itself, and rather than
+    /// that: an object of JSON.
+    pub state: Option<String>,
     /// What stays beside the daemon, where it asks for that.
     pub supervision: Option<Supervision>,
 }
@@ -51,6 +57,8 @@ pub struct Outcome {
     pub result: Result<i32, Failure>,
     /// The pid of the supervisor that stays beside it.
     pub supervisor: Option<i32>,
+    /// Where its pidfile is.
+    pub place: Option<Place>,
     /// What it printed while it started.
     pub stdout: Vec<u8>,
     /// The same for standard error.

@@ -15,9 +15,10 @@ use nix::sys::stat::Mode;
 use super::arguments::Executable;
 use super::children::{self, ABOVE};
 use super::frames::{Frame, send};
-use super::hand_over::VARIABLE;
+use super::hand_over::{TO_BE_LOCKED, VARIABLE};
 use super::plan::{Plan, Supervision};
 use super::prepared::{Prepared, Strings, Supervisor};
+use super::shared_path::SharedPath;
 use crate::error::{Code, Error, Result};
 use crate::pidfile::PidFile;
 use crate::process::orphans;
@@ -29,6 +30,7 @@ pub(super) struct Ends {
     pub(super) guardian: UnixStream,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    pub(super) shared: Option<SharedPath>,
 }
 
 /// Steps 2 and 3 of a start. Returns the guardian's pid, and the launcher's ends.
@@ -37,10 +39,13 @@ pub(super) fn prepare_and_fork(
     supervision: Option<&Supervision>,
     pidfile: Option<&PidFile>,
 ) -> Result<(i32, Ends)> {
+    let shared = plan.nameless.then(SharedPath::new).transpose();
+    let shared = shared.map_err(|errno| failed_with("mmap", errno))?;
     let numbers = Numbers::beside(&plan.keep_fds);
-    let (ours, theirs) = open_descriptors(&numbers, pidfile)?;
+    let (mut ours, theirs) = open_descriptors(&numbers, pidfile)?;
     let nonce = new_nonce()?;
-    let variable = Variable::new(&numbers, theirs.lock.is_some(), &nonce);
+    let variable =
+        Variable::new(lock_in_daemon(&numbers, &theirs, plan.nameless), numbers.hand_over, &nonce);
     greet(&ours.hand_over, &nonce, &plan.hello)?;
     let (path, file) = pidfile.map(PidFile::for_child).transpose()?.unzip();
     let keep = kept(plan.keep_fds, &numbers, theirs.lock.is_some());
@@ -65,6 +70,7 @@ pub(super) fn prepare_and_fork(
         guardian: theirs.guardian.as_raw_fd(),
         guardian_holds: supervision.is_some_and(|supervision| supervision.foreign),
         supervisor,
+        shared,
         keep,
         pidfile: path,
         dev: file.map_or(0, |file| file.dev),
@@ -72,6 +78,7 @@ pub(super) fn prepare_and_fork(
         deadline: signal_safe::now_ms()
             + i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX / 2),
     };
+    ours.shared = shared;
     let guardian = fork(&prepared)?;
     Ok((guardian, ours))
 }
@@ -130,7 +137,7 @@ fn open_descriptors(numbers: &Numbers, pidfile: Option<&PidFile>) -> Result<(End
         guardian: guardian_end,
         lock: pidfile.map(|pidfile| numbers.above(pidfile.as_fd())).transpose()?,
     };
-    Ok((Ends { hand_over, guardian, stdout, stderr }, theirs))
+    Ok((Ends { hand_over, guardian, stdout, stderr, shared: None }, theirs))
 }
 
 /// A random number that nobody else can know.
@@ -141,6 +148,15 @@ fn new_nonce() -> Result<String> {
     Ok(nonce.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// The number of the locked pidfile in the daemon, or what else is to be known of it there.
+fn lock_in_daemon(numbers: &Numbers, theirs: &ChildrensEnds, nameless: bool) -> RawFd {
+    match (&theirs.lock, nameless) {
+        (Some(_), _) => numbers.lock,
+        (None, true) => TO_BE_LOCKED,
+        (None, false) => -1,
+    }
+}
+
 /// The environment variable of the hand-over (see [`super::hand_over`]).
 struct Variable {
     text: Vec<u8>,
@@ -149,9 +165,8 @@ struct Variable {
 }
 
 impl Variable {
-    fn new(numbers: &Numbers, is_locked: bool, nonce: &str) -> Self {
-        let lock = if is_locked { numbers.lock } else { -1 };
-        let text = format!("{VARIABLE}=0000000000 {} {lock} {nonce}\0", numbers.hand_over);
+    fn new(lock: RawFd, hand_over: RawFd, nonce: &str) -> Self {
+        let text = format!("{VARIABLE}=0000000000 {hand_over} {lock} {nonce}\0");
         let mut text = text.into_bytes();
         // SAFETY: it lies within the string: it was made with ten digits there.
         let pid_slot = unsafe { text.as_mut_ptr().add(VARIABLE.len() + 1) };

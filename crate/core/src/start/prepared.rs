@@ -5,6 +5,8 @@ use std::os::fd::RawFd;
 
 use libc::c_char;
 
+use super::shared_path::SharedPath;
+
 /// The variables that a supervisor is given.
 const VARIABLES: [&[u8]; 4] = [b"PATH=", b"TZ=", b"LANG=", b"LC_ALL="];
 
@@ -39,6 +41,8 @@ pub struct Prepared {
     pub guardian: RawFd,
     /// The guardian holds the pidfile, which names it, and SIGTERM to it ends the start.
     pub guardian_holds: bool,
+    /// Where the daemon has its pidfile, if that comes out later.
+    pub shared: Option<SharedPath>,
     /// What the guardian may become when the daemon is ready.
     pub supervisor: Option<Supervisor>,
     /// What the daemon keeps, sorted ascending: 0, 1, 2, the two numbers above, and `keepFds`.

@@ -50,7 +50,9 @@ pub fn start(start: &Start, interrupts: &mut Interrupts) -> Result<(i32, Printed
             places: start.places.clone(),
             keep_fds: keep.collect(),
             timeout: start.start_timeout,
+            nameless: false,
             hello: hello.to_string(),
+            state: None,
             supervision: Some(supervision(start, &outputs, own.clone())?),
         })
     })?;
