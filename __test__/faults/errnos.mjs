@@ -47,6 +47,7 @@ const TABLE = {
   io_uring_setup: FD,
   io_uring_enter: ['EAGAIN', 'EINTR'],
   ioctl: ['EIO', 'ENOMEM'],
+  kcmp: ['EPERM'],
   kill: ['EPERM'],
   lseek: ['EIO'],
   madvise: ['EAGAIN', 'ENOMEM'],

@@ -1192,3 +1192,78 @@ fn without_proc_nothing_is_dropped() {
         assert!(nix::unistd::geteuid().is_root());
     });
 }
+
+/// A child that uses this process's memory and stands still. `flags` are further ones of clone(2).
+fn sharing_child(flags: libc::c_int) -> i32 {
+    extern "C" fn stand(_: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it ends with its parent, and waits for a signal.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            loop {
+                libc::pause();
+            }
+        }
+    }
+    let stack = Box::leak(Box::new([0u128; 4096]));
+    // SAFETY: the stack, which grows downwards from its end, is there for ever.
+    let child = unsafe {
+        let end = stack.as_mut_ptr().add(stack.len()).cast();
+        libc::clone(stand, end, libc::CLONE_VM | libc::SIGCHLD | flags, std::ptr::null_mut())
+    };
+    assert!(child > 0);
+    child
+}
+
+fn end_child(child: i32) {
+    // SAFETY: a child of this process, or of its parent, that nobody has waited for.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    let gone =
+        || fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |s| s.contains(") Z "));
+    while !gone() {
+        // SAFETY: takes numbers, and no status.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) };
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn assert_sharer_is_named(child: i32) {
+    let error = drop(Some("nobody"), None).unwrap_err();
+    let expected = format!("Cannot drop privileges: process {child} (");
+    assert!(error.message.starts_with(&expected), "{error}");
+    assert!(error.message.contains("uses the memory of this one"), "{error}");
+    assert!(!error.partial);
+    assert_eq!(status("Uid"), [0; 4]);
+    end_child(child);
+}
+
+#[test]
+fn a_process_that_uses_this_memory_is_named() {
+    in_processes("a_process_that_uses_this_memory_is_named", 3, |case| {
+        // Its own child, the child of its parent, and one whose memory cannot be compared.
+        if case == 2 {
+            spoil_everywhere(libc::SYS_kcmp, None, libc::EPERM as u32);
+        }
+        let flags = if case == 1 { libc::CLONE_PARENT } else { 0 };
+        assert_sharer_is_named(sharing_child(flags));
+        assert_is(&drop(Some("nobody"), None).unwrap());
+    });
+}
+
+#[test]
+fn a_process_with_a_copy_of_this_memory_is_no_matter() {
+    in_processes("a_process_with_a_copy_of_this_memory_is_no_matter", 2, |case| {
+        if case == 1 {
+            spoil_everywhere(libc::SYS_kcmp, None, libc::EPERM as u32);
+        }
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        // SAFETY: the child makes system calls alone, and ends when this process does, or before.
+        unsafe {
+            if libc::fork() == 0 {
+                std::mem::drop(writer);
+                let _ = std::io::Read::read(&mut reader, &mut [0]);
+                libc::_exit(0);
+            }
+        }
+        assert_is(&drop(Some("nobody"), None).unwrap());
+    });
+}

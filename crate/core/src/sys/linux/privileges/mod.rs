@@ -6,6 +6,7 @@ mod chroot;
 mod io_uring;
 mod landlock;
 mod limits;
+mod memory;
 mod parent;
 mod proof;
 mod sequence;

@@ -9,7 +9,7 @@ use super::landlock::Ruleset;
 use super::parent::Parent;
 use super::proof::Goal;
 use super::threads::{Credentials, Tasks};
-use super::{io_uring, limits};
+use super::{io_uring, limits, memory};
 use crate::accounts;
 use crate::error::Result;
 use crate::privileges::errors::{after_a_change, failed, refused};
@@ -30,6 +30,7 @@ pub fn carry_out(
     let mut tasks = Tasks::open()?;
     let threads = tasks.all()?;
     io_uring::refuse(&threads)?;
+    memory::refuse()?;
     let mut target = whom.map(Target::choose).transpose()?;
     let (groups, becomes) = match &mut target {
         Some(target) => groups_for(target, &threads)?,
