@@ -29,8 +29,10 @@ fn inode_locked_at(line: &[u8], byte: libc::off_t) -> Option<u64> {
 /// instance, has its own.
 pub fn lists_inodes(dir: &Path) -> bool {
     use nix::sys::statfs::{
-        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, TMPFS_MAGIC, statfs,
     };
+    // statfs(2) tells it; `nix` has no name for it with musl.
+    const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
     let known =
         [BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC];
     statfs(dir).is_ok_and(|found| known.contains(&found.filesystem_type()))
