@@ -245,7 +245,7 @@ impl Watcher {
             last = Instant::now();
             self.judge(spent);
             if self.watches_pidfile() {
-                LIFE.with_pidfile(|pidfile| self.pidfile.tend(pidfile));
+                LIFE.with_pidfile(|pidfile| self.pidfile.tend(pidfile, &mut warn));
             }
         }
     }
@@ -292,6 +292,10 @@ impl Watcher {
             self.settings.end(cause, &format!("the way out was not done within {limit} ms"));
         }
     }
+}
+
+fn warn(text: &str) {
+    syslog::log(libc::LOG_WARNING, text.as_bytes());
 }
 
 impl Settings {

@@ -44,7 +44,7 @@ impl Farewell {
 }
 
 /// A duration in its two largest units.
-fn spoken(duration: Duration) -> String {
+pub fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let Some(first) = units.iter().position(|(length, _)| seconds >= *length) else {

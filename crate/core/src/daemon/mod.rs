@@ -10,7 +10,9 @@ pub mod signals;
 mod stages;
 
 pub use self::blocked_loop::{BLOCKED_LOOP, BlockedLoop, Settings};
+pub use self::farewell::spoken;
 pub use self::life::{LIFE, Life};
+pub use self::pidfile_watch::PidfileWatch;
 pub use self::stages::{
     begin, drop_privileges, flush_log, let_signals_in, open_log, outlive_guardian, print_to_syslog,
     ready, watch_pidfile,

@@ -8,24 +8,17 @@ use crate::process::lock_holder::Process;
 use crate::sys;
 
 /// Ends all processes of a session, and waits for their end, no longer than `patience`. The session's leader must be
-/// a child of ours that has not been waited for, so that its id belongs to nobody else. The kernel says who is
-/// in the session, as far as our own pid namespace goes (getsid(2)).
+/// this process, or a child of it that has not been waited for, so that its id belongs to nobody else. The kernel says
+/// who is in the session, as far as our own pid namespace goes (getsid(2)).
 pub fn kill_session(leader: i32, patience: Duration) {
-    let is_member = |pid: i32| {
-        pid != leader && nix::unistd::getsid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(leader))
-    };
+    kill_session_but(leader, patience, |_| false);
+}
+
+/// The same, without the processes that are to be spared.
+pub fn kill_session_but(leader: i32, patience: Duration, is_spared: impl Fn(i32) -> bool) {
     let deadline = Instant::now() + patience;
     for _ in 0..3 {
-        let found: Vec<Process> =
-            sys::pids().filter(|&pid| is_member(pid)).filter_map(Process::open).collect();
-        for process in &found {
-            // Look again: the number may have been reused before the handle was open.
-            if let Ok(handle) = process.handle()
-                && is_member(process.pid)
-            {
-                let _ = sys::pidfd_send_signal(handle, process.pid, libc::SIGKILL);
-            }
-        }
+        let found = signal_session(leader, libc::SIGKILL, &is_spared);
         for process in &found {
             process.await_end(deadline);
         }
@@ -33,6 +26,23 @@ pub fn kill_session(leader: i32, patience: Duration) {
             break;
         }
     }
+}
+
+/// Sends a signal to all processes of a session that live, without its leader and those that are to be spared. Returns
+/// them.
+pub fn signal_session(leader: i32, signal: i32, is_spared: impl Fn(i32) -> bool) -> Vec<Process> {
+    let is_member = |pid: i32| pid != leader && session_of(pid) == Some(leader) && !is_spared(pid);
+    let opened = sys::pids().filter(|&pid| is_member(pid)).filter_map(Process::open);
+    let found: Vec<Process> = opened.filter(|process| !process.has_ended()).collect();
+    for process in &found {
+        // Look again: the number may have been reused before the handle was open.
+        if let Ok(handle) = process.handle()
+            && is_member(process.pid)
+        {
+            let _ = sys::pidfd_send_signal(handle, process.pid, signal);
+        }
+    }
+    found
 }
 
 /// No process has more ancestors that count.

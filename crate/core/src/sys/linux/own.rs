@@ -16,6 +16,12 @@ pub fn name_of_parent() -> Option<String> {
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
 }
 
+/// The name of a process, where it can be seen, as of the parent.
+pub fn name_of(pid: i32) -> Option<String> {
+    let name = std::fs::read(procfs::directory(pid).ok()?.join("comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
+}
+
 /// The threads of this process without its main one, by their numbers in /proc.
 pub fn other_threads() -> Vec<i32> {
     let main = procfs::own_number();

@@ -4,7 +4,12 @@ use super::libproc;
 
 /// The name of this process's parent, of which the kernel keeps MAXCOMLEN bytes.
 pub fn name_of_parent() -> Option<String> {
-    let (process, _) = libproc::process(nix::unistd::getppid().as_raw())?;
+    name_of(nix::unistd::getppid().as_raw())
+}
+
+/// The name of a process, where it can be seen, as of the parent.
+pub fn name_of(pid: i32) -> Option<String> {
+    let (process, _) = libproc::process(pid)?;
     let bytes = process.pbi_comm.iter().map(|&c| c as u8).take_while(|&c| c != 0);
     Some(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
 }
