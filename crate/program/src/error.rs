@@ -27,12 +27,14 @@ pub struct Failure {
     pub message: String,
     /// The exit status.
     pub status: u8,
+    /// Which failure of the core it is.
+    pub code: Option<Code>,
 }
 
 impl Failure {
     /// One that has a status of its own.
     pub fn new(status: u8, message: impl Into<String>) -> Self {
-        Self { message: message.into(), status }
+        Self { message: message.into(), status, code: None }
     }
 
     /// Prints it on standard error; returns the exit status.
@@ -51,6 +53,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let lacks_right = error.code == Code::Privileges
             || matches!(error.errno, Some(libc::EACCES | libc::EPERM));
-        Self::new(if lacks_right { NO_RIGHT } else { FAILED }, error.message)
+        let status = if lacks_right { NO_RIGHT } else { FAILED };
+        Self { code: Some(error.code), ..Self::new(status, error.message) }
     }
 }

@@ -186,6 +186,13 @@ impl Interrupts {
     }
 }
 
+impl Drop for Interrupts {
+    /// Whatever comes now does what it would have done before.
+    fn drop(&mut self) {
+        let _ = self.signals.mask_before().set();
+    }
+}
+
 impl Readiness for Interrupts {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.descriptor()]

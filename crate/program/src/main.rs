@@ -18,6 +18,7 @@ mod plan;
 mod report;
 mod scripts;
 mod state;
+mod supervisor;
 mod time;
 mod verbs;
 mod waiting;
@@ -47,8 +48,12 @@ fn checked() -> Result<ExitCode, Failure> {
         ));
     }
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == foreign::exec_stage::STAGE) {
-        return Ok(foreign::exec_stage::run(arguments));
+    match arguments.next() {
+        Some(first) if first == foreign::exec_stage::STAGE => {
+            return Ok(foreign::exec_stage::run(arguments));
+        }
+        Some(first) if first == supervisor::SUPERVISOR => return Ok(supervisor::run(arguments)),
+        _ => {}
     }
     let done = |()| ExitCode::SUCCESS;
     match command_line::read(std::env::args_os().skip(1))? {
