@@ -56,9 +56,11 @@ export async function launch(options: ResolvedOptions, isShown: boolean): Promis
     earlier: startedSoFar(),
   }
   const command = daemonCommand(options, native.commandLine)
+  const started = startedAs(options, command)
   const plan = {
     ...command,
-    supervision: supervisionOf(options, command),
+    state: JSON.stringify(started),
+    supervision: supervisionOf(options, started),
     places: options.places,
     keepFds: [...options.keepFds],
     timeout: options.startTimeout,
@@ -71,19 +73,22 @@ export async function launch(options: ResolvedOptions, isShown: boolean): Promis
   return { pid, stdout: outcome.stdout, stderr: outcome.stderr }
 }
 
-/** What stays beside the daemon, where its own options ask for that, which are known when it is ready. */
-function supervisionOf(options: ResolvedOptions, command: Command): NativeSupervision {
-  const { name, stopTimeout, stdout, stderr } = options
-  const [own] = options.places
-  const place = { name, dir: own?.dir ?? null, private: own?.private ?? false }
-  const outputs = { stopTimeout, stdout: stdout ?? null, stderr: stderr ?? null }
-  const plan = { version: 1, package: bundled, kind: 'library', ...place, ...outputs, ...startedAs(command) }
-  return { executable: Buffer.from(executable()), name, plan: JSON.stringify(plan) }
+/**
+ * What is started, for whoever starts it again. A daemon that has dropped its privileges is not asked for it, since root
+ * would run what it says.
+ */
+function startedAs(options: ResolvedOptions, { argv, cwd = directory() }: Command) {
+  return { version: 1, name: options.name, program: argv, cwd: String(cwd ?? '/') }
 }
 
-/** What is started, for whoever starts it again. */
-function startedAs({ argv, cwd = directory() }: Command) {
-  return { program: argv, cwd: String(cwd ?? '/') }
+/** What stays beside the daemon, where its own options ask for that, which are known when it is ready. */
+function supervisionOf(options: ResolvedOptions, started: object): NativeSupervision {
+  const { name, stopTimeout, stdout, stderr } = options
+  const [own] = options.places
+  const place = { dir: own?.dir ?? null, private: own?.private ?? false }
+  const outputs = { stopTimeout, stdout: stdout ?? null, stderr: stderr ?? null }
+  const plan = { ...started, package: bundled, kind: 'library', ...place, ...outputs }
+  return { executable: Buffer.from(executable()), name, plan: JSON.stringify(plan) }
 }
 
 /** Shows what a daemon has printed while it started, on the outputs to which it would have printed itself. */
