@@ -15,6 +15,7 @@ import {
   proc,
   read,
   root,
+  sample,
   test,
   testIf,
   until,
@@ -415,3 +416,63 @@ asInit('as PID 1 with a root that cannot be written: it says so, and runs', asyn
   t.is(ended.stdout, 'here\n')
   t.regex(ended.stderr, /^sample: Cannot keep a pidfile.*Going on without\n$/)
 })
+
+// Scripts that use the library.
+
+/** A script from whose directory the package can be found. */
+function scriptOf(p, options = {}) {
+  fs.mkdirSync(join(p.dir, 'node_modules'))
+  fs.symlinkSync(root, join(p.dir, 'node_modules/tsdaemonize'))
+  return p.write('sample.mjs', sample(options))
+}
+const SAY = `async setup() {
+  const shown = [this.name, process.pid, process.cwd(), process.argv.slice(2), Object.keys(process.env).filter((name) => name.startsWith('TSDAEMONIZE_'))]
+  fs.writeFileSync(process.env.DIR + '/said', JSON.stringify(shown))
+}
+async shutdown() { console.log('shut down') }`
+const said = (p) => until(() => read(join(p.dir, 'said')), 'the daemon').then(JSON.parse)
+
+for (const last of ['start()', 'ensure()', 'serviced()', "serviced(['start'])", 'restart()']) {
+  test(`a script of the library takes the place of \`run\`, attached: ${last}`, async (t) => {
+    const p = place(t)
+    const script = scriptOf(p, {
+      options: "detach: true, name: 'other',",
+      last: `await new Sample(options).${last}`,
+      body: SAY,
+    })
+    const running = line(p, runs(p, '--cwd', '/usr', script, 'an argument'))
+    t.deepEqual(await said(p), ['sample', running.pid, '/usr', ['an argument'], []])
+    await until(() => read(p.pidFile()) === `${running.pid}\n`, 'the pidfile')
+    t.is(fs.readlinkSync(`/proc/${running.pid}/exe`), fs.realpathSync(process.execPath))
+    const stopped = await line(p, [tsdaemonize, 'stop', '--pid-file-path', p.run, 'sample'])
+    t.is(stopped.status, 0, stopped.stderr)
+    const { status, stdout } = await running
+    t.deepEqual([status, stdout], [0, 'shut down\n'])
+    t.deepEqual(fs.readdirSync(p.run), [])
+  })
+}
+
+asInit(
+  'as PID 1, `run` stays beside a script of the library, waits for its orphans and ends as it ends',
+  async (t) => {
+    const p = place(t)
+    const orphan = '(while ! [ -e $DIR/go ]; do sleep 0.05; done > /dev/null 2>&1 &)'
+    const body = `${SAY}
+  async action(signal) {
+    process.getBuiltinModule('node:child_process').execSync('${orphan}')
+    await once(signal, 'abort')
+  }
+  async onSignal(signal) { if (signal === 'SIGTERM') await this.exit(5) }`
+    const running = command(p, 'unshare', [...NAMESPACE, ...runs(p, scriptOf(p, { body }))])
+    const init = await initOf(running.pid)
+    const [, pid] = await said(p)
+    t.not(pid, 1)
+    const children = () => read(`/proc/${init}/task/${init}/children`).trim().split(' ').length
+    await until(() => children() > 1, 'an orphan')
+    p.write('go', '')
+    await until(() => children() === 1, 'an init with no child but the program')
+    process.kill(init, 'SIGTERM')
+    t.is((await running).status, 5)
+    t.deepEqual(fs.readdirSync(p.run), [])
+  },
+)

@@ -25,6 +25,7 @@ import {
   type Identity,
   isByProgram,
   managed,
+  runOptions,
   signalNames,
   signalNumber,
 } from './process/index.js'
@@ -151,9 +152,15 @@ export class Daemon {
    * `ERR_DAEMON_UNSUPPORTED`
    */
   async start(): Promise<{ pid: number }> {
+    if (this.#isRunHere()) return this.#live(true)
     const { detach, script } = this.#options
     const background = detach ?? (script !== undefined || become !== undefined || !managed)
     return this.#start(background, detach === true)
+  }
+
+  /** `tsdaemonize run` was called for this one: it lives in this process. */
+  #isRunHere(): boolean {
+    return runOptions !== undefined && become === undefined && this.#options.script === undefined
   }
 
   /** `asked`: somebody has asked for what `detach` says, so it was not found out. */
@@ -211,6 +218,7 @@ export class Daemon {
 
   async #live(attached: boolean, failed?: (error: unknown) => number): Promise<never> {
     if (!attached && handOver !== undefined && isByProgram) this.#heed(handOver)
+    if (attached && runOptions !== undefined) this.#options = resolveOptions(this.#given, runOptions)
     if (this.action === Daemon.prototype.action) {
       const error = new TypeError(`The Daemon '${this.name}' has no action: override \`action\``)
       if (attached) throw error
@@ -274,6 +282,7 @@ export class Daemon {
   async ensure(): Promise<{ pid: number; started: boolean; stdout: string; stderr: string }> {
     assertSupported(this.#options.script !== undefined)
     if (life.awaits(this.name)) return this.#live(false)
+    if (this.#isRunHere()) return this.#live(true)
     const earlier = await this.#earlier()
     if (earlier !== undefined) return found(earlier)
     const deadline = now() + this.#options.startTimeout
@@ -392,6 +401,7 @@ export class Daemon {
   async serviced(given?: readonly string[]): Promise<void> {
     // Whatever follows the script on the command line of `tsdaemonize start` is the script's own.
     if (isByProgram && life.awaits(this.name)) return this.#live(false)
+    if (this.#isRunHere()) return this.#live(true)
     const args = given ?? process.argv.slice(2)
     if (args.length === 0 && life.awaits(this.name)) {
       life.refuse(

@@ -8,6 +8,7 @@ const CONTAINER_INITS = new Set([
   'docker-init',
   'podman-init',
   'my_init',
+  'tsdaemonize',
 ])
 const SYSTEM_INITS = new Set([
   'systemd',

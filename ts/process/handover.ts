@@ -36,8 +36,11 @@ export interface Hello {
 export const handOver: Hello | undefined = receive()
 /** Whether that was by the program `tsdaemonize`, and not by this library. */
 export const isByProgram: boolean = handOver?.options !== undefined
+/** `tsdaemonize run` has put this very process in its place: the options on its command line. The script's first
+ * Daemon that is started lives here, attached. */
+export const runOptions: object | undefined = receiveRun()
 /** Whether a service manager, or a container's init, started this very process. */
-export const managed: boolean = handOver === undefined && startedByManager()
+export const managed: boolean = handOver === undefined && (runOptions !== undefined || startedByManager())
 if (handOver !== undefined || managed) beDaemon()
 /** The name of the daemon that this process has become; `undefined` before. */
 export let become: string | undefined
@@ -78,6 +81,15 @@ function receive(): Hello | undefined {
   const received = JSON.parse(hello) as Hello
   bePartOfService(received.isPartOfService)
   return received
+}
+
+function receiveRun(): object | undefined {
+  const { TSDAEMONIZE_RUN: pid, TSDAEMONIZE_RUN_OPTIONS: options } = process.env
+  delete process.env.TSDAEMONIZE_RUN
+  delete process.env.TSDAEMONIZE_RUN_OPTIONS
+  // Inherited, the variables speak of another process.
+  if (pid !== String(process.pid) || handOver !== undefined) return undefined
+  return JSON.parse(options ?? '{}')
 }
 
 /** Until the take-over, the launcher is told what ends this process, in its own words. */

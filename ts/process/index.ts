@@ -9,6 +9,7 @@ export {
   isByProgram,
   managed,
   markAsDaemon,
+  runOptions,
 } from './handover.js'
 export { exitNow, type Identity } from './privileges.js'
 export { signalName, signalNames, signalNumber } from './signals.js'

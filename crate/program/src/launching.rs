@@ -107,7 +107,7 @@ pub fn variables(env: &[(OsString, OsString)]) -> Vec<OsString> {
 }
 
 /// The options of the command line, which go before the script's own.
-fn options(start: &Start) -> Value {
+pub fn options(start: &Start) -> Value {
     let mut given = Map::new();
     let mut set = |option: &str, value: Option<Value>| {
         if let Some(value) = value {

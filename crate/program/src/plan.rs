@@ -27,7 +27,7 @@ const SYSLOG: &str = "syslog";
 /// What runs a script.
 const RUNTIME: &str = "node";
 /// Variables that a manager has set for its own child, which is the caller or above it.
-const OF_MANAGERS: [&str; 8] = [
+const OF_MANAGERS: [&str; 7] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
@@ -35,7 +35,6 @@ const OF_MANAGERS: [&str; 8] = [
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "READY_FD",
-    "TSDAEMONIZE_HANDOVER",
 ];
 
 /// What to start.
@@ -265,6 +264,7 @@ fn ready(call: &Call, has_library: bool) -> Result<Ready, Failure> {
 fn environment(call: &Call) -> Result<Vec<(OsString, OsString)>, Failure> {
     let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     env.retain(|(name, _)| is_run(call) || OF_MANAGERS.iter().all(|own| name != own));
+    env.retain(|(name, _)| !name.as_bytes().starts_with(b"TSDAEMONIZE_"));
     let mut set = |name: OsString, value: OsString| {
         env.retain(|(other, _)| *other != name);
         env.push((name, value));

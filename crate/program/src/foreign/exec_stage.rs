@@ -20,8 +20,9 @@ use super::refused::{CANNOT_EXECUTE, Refused};
 /// The first argument of a process in this stage.
 pub const STAGE: &str = "--exec-stage";
 
-/// systemd's variables that name the process for which others of them are meant.
-const NAMES_A_PROCESS: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
+/// Variables of systemd's, and ours, that name the process for which others are meant.
+const NAMES_A_PROCESS: [&str; 4] =
+    ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID", "TSDAEMONIZE_RUN"];
 
 /// What a process is to be when it executes its program.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

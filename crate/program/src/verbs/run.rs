@@ -18,7 +18,7 @@ use crate::command_line::Call;
 use crate::error::{Failure, USAGE};
 use crate::foreign;
 use crate::foreign::exec_stage::Stage;
-use crate::launching::millis;
+use crate::launching::{self, millis};
 use crate::output;
 use crate::plan::{Output, Ready, STOP_TIMEOUT, Start};
 use crate::time::iso;
@@ -71,8 +71,12 @@ fn any(start: Start, signals: Signals) -> Result<ExitCode, Failure> {
 /// Runs a script whose Daemon is attached to this process's place: Node takes that place. But as PID 1 this process stays:
 /// Node would not wait for orphans that it does not know.
 fn with_library(start: &Start, signals: Signals) -> Result<ExitCode, Failure> {
-    let stage =
+    let mut stage =
         Stage { user: None, group: None, cwd: None, umask: None, ..stage(start, &signals)? };
+    // As `receiveRun` in ts/process/handover.ts takes them; a child stands in for this process.
+    let options = launching::options(start).to_string();
+    let of_run = [("TSDAEMONIZE_RUN", own_pid().to_string()), ("TSDAEMONIZE_RUN_OPTIONS", options)];
+    stage.env.extend(of_run.map(|(name, value)| (name.into(), value.into())));
     if own_pid() != 1 {
         return Err(stage.enter().into());
     }
