@@ -23,6 +23,8 @@ import {
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const tracer = join(root, 'target/debug/faults')
+/** The executable under test; another one, such as that of musl, may be named. */
+const tsdaemonize = process.env.TSDAEMONIZE ?? join(root, 'tsdaemonize')
 
 /** Builds the tracer; false where it cannot be had. */
 export function buildTracer() {
@@ -42,12 +44,26 @@ const SETTLE = START_TIMEOUT + 7000
 
 const isRoot = process.getuid() === 0
 
-/** What is swept: `start`; what more a daemon does that drops its privileges; `stop` itself; and the
- * daemon's way out. */
-export const SWEEPS = isRoot ? ['start', 'drop', 'stop', 'leave'] : ['start', 'stop', 'leave']
+/** What is swept: `start`; what more a daemon does that drops its privileges; `stop` itself; the daemon's way out; and a
+ * start by the executable, of a script that uses the library (`command`) and of any other program (`foreign`). */
+export const SWEEPS = ['start', ...(isRoot ? ['drop'] : []), 'stop', 'leave', 'command', 'foreign']
+
+/** The command line of a start by the executable. */
+function startOf(w, sweep, limit) {
+  const options = ['--name', 'sample', '--pid-file-path', w.run, '--start-timeout', `${limit}`]
+  const log = join(w.dir, 'log')
+  const program =
+    sweep === 'command'
+      ? ['--ready', 'handover', w.script, 'start']
+      : ['--stop-timeout', '1500', '--stdout', log, '--stderr', log, 'sleep', '1000']
+  return [tsdaemonize, 'start', ...options, ...program]
+}
 
 /** The user as whom the daemon of `drop` runs. */
 const NOBODY = '65534'
+
+/** Whether the executable is the launcher. */
+const isCommand = (sweep) => sweep === 'command' || sweep === 'foreign'
 
 /** Runs one sweep's program under the tracer. */
 async function traced(w, sweep, fault = []) {
@@ -58,6 +74,10 @@ async function traced(w, sweep, fault = []) {
     const env = sweep === 'drop' ? { AS: NOBODY } : {}
     if (fault.length > 0) env.START_TIMEOUT = START_TIMEOUT
     return command(w, tracer, [...options, ...program], { limit: BOUND, env })
+  }
+  if (isCommand(sweep)) {
+    const limit = fault.length > 0 ? START_TIMEOUT : 60_000
+    return command(w, tracer, [...options, '--', ...startOf(w, sweep, limit)], { limit: BOUND })
   }
   const started = await node(w, 'start')
   if (started.status !== 0) throw new Error(`a plain start failed: ${started.stderr()}`)
@@ -83,6 +103,8 @@ export async function listCalls(sweep) {
   const calls = (await traceCalls(sweep)).filter(({ phase }) => phase !== 'before')
   return calls.filter(({ role, phase, nth }) => {
     if (sweep === 'stop') return role === 'stop'
+    // What is between the fork and the daemon's end is the same, whoever is the launcher.
+    if (sweep === 'command') return role === 'launcher'
     // The proof looks at every thread in the same way.
     return sweep !== 'drop' || (role === 'daemon' && phase === 'main' && (nth <= 6 || nth % 8 === 0))
   })
@@ -132,7 +154,7 @@ export async function tryPoint(point) {
     if (told.status !== 0) return { reached: false, wrong: [`the tracer failed: ${told.stderr()}`] }
     const result = JSON.parse(told.stdout)
     const reached = result.reached
-    const judge = { start: judgeStart, drop: judgeStart, stop: judgeStop, leave: judgeLeave }[point.sweep]
+    const judge = { stop: judgeStop, leave: judgeLeave }[point.sweep] ?? judgeStart
     const wrong = await judge(w, point, { ...told, ...result })
     if (wrong.length > 0) wrong.push(`status ${result.status}, signal ${result.signal}, ${told.stderr()}`)
     return { reached, wrong, status: result.status }
@@ -158,6 +180,7 @@ function gaveUp(point, signal) {
 
 async function judgeStart(w, point, { status, signal, seen }) {
   const wrong = []
+  const isForeign = point.sweep === 'foreign'
   const killedLauncher = point.role === 'launcher' && (point.fault === 'SIGKILL' || gaveUp(point, signal))
   if (signal !== null && !killedLauncher) wrong.push(`the launcher was ended by signal ${signal}`)
   // What comes after "go" or "ready" was sent is the boundary: whole or not at all, but who was told is open.
@@ -167,21 +190,26 @@ async function judgeStart(w, point, { status, signal, seen }) {
   // A process that is ending has let go of all but its number.
   const over = () => nothing() && strays(seen).length === 0
   if (boundary) {
-    await until(() => settled(w) || over(), SETTLE)
+    await until(() => settled(w, isForeign) || over(), SETTLE)
     // One that has just been made ready may have been told to go, or not.
     await until(over, status === 0 ? 0 : 300)
   } else if (killedLauncher) {
     // One that failed says so when all is over; one that was killed cannot.
     await until(over, SETTLE)
   }
-  const runs = settled(w)
-  if (runs !== undefined && point.sweep === 'drop' && !isNobody(runs)) wrong.push('it has kept privileges')
+  const runs = settled(w, isForeign)
+  if (runs !== undefined && point.sweep === 'drop' && !isNobody(runs.daemon))
+    wrong.push('it has kept privileges')
   if (!boundary && (status === 0) !== (runs !== undefined)) {
-    wrong.push(`status ${status}, and ${runs === undefined ? 'no daemon runs' : `daemon ${runs} runs`}`)
+    wrong.push(
+      `status ${status}, and ${runs === undefined ? 'no daemon runs' : `daemon ${runs.daemon} runs`}`,
+    )
   }
   // A daemon that its launcher has just told to go, and that is killed, leaves what any killed one does.
-  const killedDaemon = boundary && status === 0 && point.role === 'daemon' && point.fault === 'SIGKILL'
+  const isDaemon = point.role === 'daemon' || point.role === 'supervisor'
+  const killedDaemon = boundary && status === 0 && isDaemon && point.fault === 'SIGKILL'
   if (runs === undefined) {
+    if (killedDaemon) await until(() => processesOf(w).length === 0, SETTLE)
     const left = killedDaemon ? processesOf(w) : leftIn(w, { emptyFile })
     if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
   }
@@ -197,7 +225,7 @@ async function judgeStop(w, point, { status, signal }) {
   if (signal !== null && !killed && !gaveUp(point, signal)) wrong.push(`stop was ended by signal ${signal}`)
   if (status !== 0) await until(() => leftIn(w).length === 0, 1000)
   const runs = settled(w)
-  if (status === 0 && runs !== undefined) wrong.push(`status 0, and daemon ${runs} runs`)
+  if (status === 0 && runs !== undefined) wrong.push(`status 0, and daemon ${runs.daemon} runs`)
   if (runs === undefined) {
     const left = leftIn(w, { emptyFile: mayLeaveEmpty(point) })
     if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
@@ -217,11 +245,15 @@ async function judgeLeave(w, _point, { stop, pid }) {
   return wrong
 }
 
-/** The one daemon, if it runs, is ready, and nothing runs beside it. */
-function settled(w) {
-  const pid = daemonOf(w)
+/** The one daemon, if it runs, is ready, and nothing runs beside it; and who holds its pidfile: itself, or the supervisor
+ * of a foreign one, whose only child it is. */
+function settled(w, isForeign = false) {
+  const holder = daemonOf(w)
   const all = processesOf(w)
-  return pid !== undefined && all.length === 1 && all[0] === pid ? pid : undefined
+  if (holder === undefined || all.length !== 1) return undefined
+  const [daemon] = all
+  const isIt = isForeign ? stat(daemon)?.ppid === holder : daemon === holder
+  return isIt ? { daemon, holder } : undefined
 }
 
 /** Whether all ids of all threads are those of the user that was asked for (proc_pid_status(5)). */
@@ -234,11 +266,15 @@ function isNobody(pid) {
 }
 
 /** Processes of the start, or of its session, other than the daemon. */
-function strays(seen, daemon) {
+function strays(seen, runs) {
   const sessions = seen.filter(([role]) => role === 'child 1').map(([, pid]) => pid)
   const roles = new Set(seen.map(([, pid]) => pid))
   const stray = allProcesses().filter(
-    (pid) => pid !== daemon && isAlive(pid) && (roles.has(pid) || sessions.includes(stat(pid)?.session)),
+    (pid) =>
+      pid !== runs?.daemon &&
+      pid !== runs?.holder &&
+      isAlive(pid) &&
+      (roles.has(pid) || sessions.includes(stat(pid)?.session)),
   )
   return stray.map((pid) => `process ${pid} of the start is left`)
 }
@@ -249,10 +285,10 @@ async function cycle(w, runs) {
   if (told.status !== 0) return [`the next start and stop: status ${told.status}, ${told.stderr()}`]
   const { started, refused, stopped } = JSON.parse(told.stdout)
   const wrong = []
-  if (runs !== undefined && refused !== runs)
-    wrong.push(`the next start was refused by ${refused}, not ${runs}`)
+  if (runs !== undefined && refused !== runs.daemon && refused !== runs.holder)
+    wrong.push(`the next start was refused by ${refused}, not ${runs.daemon}`)
   if (runs === undefined && started === undefined) wrong.push(`the next start was refused by ${refused}`)
-  if (stopped !== (started ?? refused)) wrong.push(`the next stop ended ${stopped}`)
+  if (stopped !== (started ?? runs?.daemon)) wrong.push(`the next stop ended ${stopped}`)
   const left = leftIn(w)
   if (left.length > 0) wrong.push(`left by the next stop: ${left.join(', ')}`)
   return wrong

@@ -1,5 +1,5 @@
-// The fault sweep: every system call of a start, of a drop of privileges, of a stop and of a daemon's way out fails
-// once, or its process is killed there. A sample; with --full all of it, and the report goes to docs/hostile.md.
+// The fault sweep: every system call of a start, of a drop of privileges, of a stop, of a daemon's way out and of a start
+// by the executable fails once, or its process is killed there. A sample; with --full all of it, and the report goes to docs/hostile.md.
 
 import ava from 'ava'
 import { atMost, options, report, skip, unless } from '../suite.mjs'

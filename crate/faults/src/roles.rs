@@ -1,7 +1,9 @@
 //! Which process and thread a stop belongs to, and how far that process has come.
 //!
 //! A start has four roles: the launcher; its child, the guardian ("child 1"); the guardian's child
-//! before its exec ("child 2"), and after it ("daemon"). Each goes through phases. The main thread is number 0, and the
+//! before its exec ("child 2"), and after it ("daemon"). In a start of a program that has not the library, child 2
+//! executes "tsdaemonize" first ("stage"), and that the "program", which is not swept; where child 1 executes
+//! "tsdaemonize", it is the "supervisor". Each goes through phases. The main thread is number 0, and the
 //! others are numbered in the order in which they come, which varies: one that has a name of its own goes by that.
 
 use std::collections::HashMap;
@@ -118,13 +120,20 @@ impl Cast {
         self.processes.entry(pid).or_insert_with(|| Process::new("other", Phase::Before))
     }
 
-    /// execve(2) has succeeded: child 2 is the daemon.
+    /// execve(2) has succeeded.
     pub fn exec(&mut self, pid: pid_t) {
-        let role = self.process(pid).role;
-        if role == "child 2" {
-            self.first(pid, "daemon", Phase::Boot);
-            self.threads.retain(|_, (of, _)| *of != pid);
-        }
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let is_ours =
+            exe.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"tsdaemonize"));
+        let (role, phase) = match self.process(pid).role {
+            "child 1" if is_ours => ("supervisor", Phase::Main),
+            "child 2" if is_ours => ("stage", Phase::Boot),
+            "child 2" => ("daemon", Phase::Boot),
+            "stage" => ("program", Phase::Before),
+            _ => return,
+        };
+        self.first(pid, role, phase);
+        self.threads.retain(|_, (of, _)| *of != pid);
     }
 
     /// Forgets a thread that has ended: its id may come again.

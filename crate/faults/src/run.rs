@@ -290,7 +290,7 @@ impl<'a> Tracer<'a> {
         self.advance(tid, pid, &name, &args, &path);
         let process = self.cast.process(pid);
         let (role, phase) = (process.role, process.phase);
-        if role == "other" {
+        if matches!(role, "other" | "program") {
             return Ok(());
         }
         let comm = comm(pid, tid);
@@ -357,10 +357,17 @@ impl<'a> Tracer<'a> {
                 process.enter(Phase::Main);
             }
             // The take-over asks what kind of socket it was given; Node's boot makes no such call.
-            ("daemon", Phase::Boot) if name == "getsockname" => process.enter(Phase::Main),
-            ("launcher" | "daemon", Phase::Main) if name == "sendto" && args[2] >= 5 => {
-                let letter = if role == "launcher" { b'G' } else { b'R' };
-                if ptrace::memory(tid, args[1], 1) == [letter] {
+            ("daemon" | "stage", Phase::Boot) if name == "getsockname" => {
+                process.enter(Phase::Main)
+            }
+            ("launcher" | "daemon" | "supervisor", Phase::Main) if name == "sendto" => {
+                // "Go" to the daemon, or to the supervisor alone; what the supervisor answers when it stands.
+                let (letter, least) = match role {
+                    "launcher" => (b'G', 1),
+                    "supervisor" => (b'K', 5),
+                    _ => (b'R', 5),
+                };
+                if args[2] >= least && ptrace::memory(tid, args[1], 1) == [letter] {
                     self.sending = Some(tid);
                 }
             }
