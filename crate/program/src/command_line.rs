@@ -116,8 +116,10 @@ const READINESS: &[Opt] = &[
     valued("ready", "HOW", "When it is ready: handover, notify, fd, listen[=PORT], alive[=TIME]"),
 ];
 const LIST: &[Opt] = &[
-    flag("all", "Those that have ended and left a pidfile, too"),
+    flag("all", "Those that have ended, too, and why"),
+    flag("names", "Only their names"),
     flag("watch", "Renew the list until it is interrupted"),
+    valued("pid-file-path", "DIRECTORY", "Look in this directory, too; may be given several times"),
 ];
 const LOGS: &[Opt] = &[
     short('f', flag("follow", "Go on with what is logged from now on")),
@@ -187,7 +189,7 @@ pub const VERBS: &[Verb] = &[
         name: "list",
         does: "list the daemons of this user, for root those of all users",
         more: "It looks in all directories where daemons of this user are kept, and in those that are named.",
-        options: &[LIST, JSON, PLACE],
+        options: &[LIST, JSON],
         operands: Operands::None,
     },
     Verb {

@@ -31,6 +31,11 @@ pub fn tell(line: &str) {
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
+/// Says on standard error what a caller should know, although nothing has failed.
+pub fn warn(message: &str) {
+    tell(&format!("tsdaemonize: {message}"));
+}
+
 /// How many columns a terminal has; `None` for what is none, or does not say.
 pub fn width(terminal: &impl AsRawFd) -> Option<usize> {
     // SAFETY: `struct winsize` is plain integers, for which zero is a value.

@@ -23,7 +23,8 @@ pub struct All {
 
 /// The daemons, and starts, in all places that the caller has in any environment, and in these directories. For root,
 /// those of all users as well. `session` is `$XDG_RUNTIME_DIR`.
-pub fn all(dirs: &[PathBuf], session: Option<PathBuf>) -> All {
+/// `ended`: with those that have ended and have left a state file. A pidfile alone may be a foreign program's.
+pub fn all(dirs: &[PathBuf], session: Option<PathBuf>, ended: bool) -> All {
     let locked = sys::inodes_locked_at(HELD);
     let mut all = All::default();
     let mut seen = Vec::new();
@@ -34,7 +35,7 @@ pub fn all(dirs: &[PathBuf], session: Option<PathBuf>) -> All {
         if !seen.contains(&file) {
             seen.push(file);
             let locked = locked.as_ref().filter(|_| sys::lists_inodes(&dir.path));
-            all.add(&dir, locked);
+            all.add(&dir, locked, ended);
         }
     }
     all.found.sort_by(|a, b| (&a.name, &a.dir).cmp(&(&b.name, &b.dir)));
@@ -42,31 +43,33 @@ pub fn all(dirs: &[PathBuf], session: Option<PathBuf>) -> All {
 }
 
 impl All {
-    fn add(&mut self, dir: &Dir, locked: Option<&HashSet<u64>>) {
+    fn add(&mut self, dir: &Dir, locked: Option<&HashSet<u64>>, ended: bool) {
         let Ok(entries) = fs::read_dir(&dir.path) else {
             self.unread += 1;
             return;
         };
         for entry in entries.flatten() {
-            if locked.is_some_and(|inodes| !inodes.contains(&entry.ino())) {
-                continue;
-            }
             let file = entry.file_name();
-            let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".pid")) else {
-                continue;
-            };
+            let Some(file) = file.to_str() else { continue };
+            let of_ended = if ended { pidfile::name_of_state_file(file) } else { None };
+            let is_locked = locked.is_none_or(|inodes| inodes.contains(&entry.ino()));
+            let pidfile = file.strip_suffix(".pid").filter(|_| is_locked);
+            let Some(name) = of_ended.or(pidfile) else { continue };
             if !is_name(name) || dir.private.as_ref().is_some_and(|only| only != name) {
                 continue;
             }
             let private = dir.private.is_some();
             let place = Place { dir: dir.path.clone(), name: name.to_owned(), private };
-            if locked.is_some() {
+            if locked.is_some() && of_ended.is_none() {
                 self.found.push(place);
                 continue;
             }
             match pidfile::look(&place) {
-                Ok(look) if matches!(look.state, State::Stopped { .. }) => {}
-                Ok(_) => self.found.push(place),
+                // One that runs is found by its pidfile.
+                Ok(look) if matches!(look.state, State::Stopped { .. }) == of_ended.is_some() => {
+                    self.found.push(place);
+                }
+                Ok(_) => {}
                 Err(_) => self.unread += 1,
             }
         }
@@ -149,14 +152,36 @@ mod tests {
         fs::write(dir.join(".pid"), "1\n").unwrap();
         fs::create_dir(dir.join("directory.pid")).unwrap();
         symlink("a.pid", dir.join("link.pid")).unwrap();
-        let listed = all(&[dir.to_owned(), dir.join("."), dir.join("none")], None);
+        let listed = all(&[dir.to_owned(), dir.join("."), dir.join("none")], None, false);
         assert_eq!(names_in(&listed, dir), ["a", "a b", "b"]);
         let mut asked = All::default();
-        asked.add(&Dir { path: dir.to_owned(), private: None }, None);
+        asked.add(&Dir { path: dir.to_owned(), private: None }, None, false);
         asked.found.sort_by(|a, b| a.name.cmp(&b.name));
         assert_eq!(names_in(&asked, dir), ["a", "a b", "b"]);
         // The directory and the link.
         assert_eq!(asked.unread, 2);
+    }
+
+    #[test]
+    fn those_that_have_ended_are_found_by_their_state_files_where_they_are_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let held = PidFile::acquire(&place(dir, "runs")).unwrap();
+        held.ready().unwrap();
+        held.write_state("{}").unwrap();
+        let gone = PidFile::acquire(&place(dir, "gone")).unwrap();
+        gone.write(1).unwrap();
+        gone.write_state("{}").unwrap();
+        drop(gone);
+        fs::write(dir.join("foreign.pid"), "1\n").unwrap();
+        fs::write(dir.join(".state"), "1\n").unwrap();
+        for (ended, expected) in [(false, &["runs"][..]), (true, &["gone", "runs"])] {
+            assert_eq!(names_in(&all(&[dir.to_owned()], None, ended), dir), expected);
+            let mut asked = All::default();
+            asked.add(&Dir { path: dir.to_owned(), private: None }, None, ended);
+            asked.found.sort_by(|a, b| a.name.cmp(&b.name));
+            assert_eq!(names_in(&asked, dir), expected);
+        }
     }
 
     #[test]
@@ -165,7 +190,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let mut all = All::default();
-        all.add(&Dir { path: file, private: None }, None);
+        all.add(&Dir { path: file, private: None }, None, false);
         assert_eq!((all.found.len(), all.unread), (0, 1));
     }
 }

@@ -9,5 +9,5 @@ mod stop;
 
 pub use self::all::{All, all};
 pub use self::find::{Daemon, Wanted};
-pub use self::status::{Info, status};
+pub use self::status::{Info, Names, status, status_with};
 pub use self::stop::{Stopped, kill, reload, stop};

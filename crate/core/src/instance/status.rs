@@ -1,5 +1,6 @@
 //! What can be said of the daemon at a place by anyone.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::errors::unrecognised;
@@ -35,6 +36,11 @@ pub struct Info {
 /// says "ready". A pid that is certainly not the holder's is an error; a pid that cannot be checked is believed. Where a
 /// supervisor holds the lock, the pid is that of its child.
 pub fn status(place: &Place) -> Result<(State, Info)> {
+    status_with(place, &mut Names::default())
+}
+
+/// The same for one of many.
+pub fn status_with(place: &Place, names: &mut Names) -> Result<(State, Info)> {
     let begun = Instant::now();
     loop {
         let found = pidfile::look(place)?;
@@ -47,7 +53,7 @@ pub fn status(place: &Place) -> Result<(State, Info)> {
             _ => return Ok((found.state, Info::default())),
         };
         let (dying, doubt) = match pidfile::recognise(place, pid, found.supervised, file) {
-            Ok(keepers) => match told(place, &keepers, file) {
+            Ok(keepers) => match told(place, &keepers, file, names) {
                 // What was read of a process that has ended meanwhile, or is about to, is not told.
                 Ok(answer) => match &keepers.daemon {
                     Some(daemon) if daemon.has_ended() || may_end(daemon, begun) => {
@@ -79,6 +85,7 @@ fn told(
     place: &Place,
     keepers: &Keepers,
     file: Locked,
+    names: &mut Names,
 ) -> std::result::Result<(State, Info), Doubt> {
     let Keepers { daemon, supervisor, unsupervised, unseen } = keepers;
     let supervisor = supervisor.as_ref().map(|process| process.pid);
@@ -91,21 +98,32 @@ fn told(
         supervisor,
         unsupervised: *unsupervised,
         state: pidfile::read_state(place).filter(is_its),
-        ..daemon.as_ref().map_or_else(Info::default, |daemon| info(daemon, file))
+        ..daemon.as_ref().map_or_else(Info::default, |daemon| info(daemon, file, names))
     };
     Ok((State::Running { pid }, info))
 }
 
 /// What the system shows of the holder of a file.
-fn info(process: &Process, file: Locked) -> Info {
+fn info(process: &Process, file: Locked, names: &mut Names) -> Info {
     let seen = process.seen().ok();
-    let user = seen.as_ref().and_then(Seen::user);
+    let (user, rss) = seen.as_ref().map_or((None, None), Seen::user_and_rss);
+    // The holder of a file that is not root's is the file's owner (see Seen::holds_flock).
+    let user = user.or((file.owner != 0).then_some(file.owner));
     Info {
         started_at: seen.as_ref().and_then(Seen::started_at),
-        // The holder of a file that is not root's is the file's owner (see Seen::holds_flock).
-        user: user.or((file.owner != 0).then_some(file.owner)).map(name_of_user),
-        rss: seen.as_ref().and_then(Seen::rss),
+        user: user.map(|uid| names.of(uid)),
+        rss,
         ..Info::default()
+    }
+}
+
+/// The names of users, each of which is asked for once.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<u32, String>);
+
+impl Names {
+    fn of(&mut self, uid: u32) -> String {
+        self.0.entry(uid).or_insert_with(|| name_of_user(uid)).clone()
     }
 }
 

@@ -25,6 +25,11 @@ fn name(place: &Place) -> String {
     format!(".{}.state", place.name)
 }
 
+/// The daemon whose state file bears this name, if it is one's.
+pub fn name_of_state_file(file: &str) -> Option<&str> {
+    file.strip_prefix('.')?.strip_suffix(".state")
+}
+
 /// Its name until it is whole.
 fn new_name(place: &Place) -> String {
     format!(".{}.state.new", place.name)

@@ -2,6 +2,7 @@
 //! children. This room knows nothing of daemons.
 
 pub mod lock_holder;
+pub mod members;
 pub mod orphans;
 pub mod own;
 pub mod replace;

@@ -9,6 +9,7 @@ mod arrived;
 mod file_id;
 #[cfg(target_os = "linux")]
 mod linux;
+mod listener;
 #[cfg(not(target_os = "linux"))]
 mod macos;
 mod reaction;
@@ -19,6 +20,7 @@ pub use self::arrived::Arrived;
 pub use self::file_id::FileId;
 #[cfg(target_os = "linux")]
 pub use self::linux::*;
+pub use self::listener::Listener;
 #[cfg(not(target_os = "linux"))]
 pub use self::macos::*;
 pub use self::reaction::Reaction;

@@ -155,8 +155,8 @@ fn begin(feed: &mut Feed, asked: &Asked, clock: &mut Clock) -> io::Result<u64> {
                 } else {
                     "none is shown: the file was last written to before that time"
                 };
-                output::tell(&format!(
-                    "tsdaemonize: The lines of {path} have no time stamps by which `--since` could judge them; {so}"
+                output::warn(&format!(
+                    "The lines of {path} have no time stamps by which `--since` could judge them; {so}"
                 ));
             }
             Ok(begun.lines)
@@ -179,10 +179,7 @@ fn follow(feeds: &mut [Feed], screen: &mut Screen, clock: &mut Clock) -> Result<
             if let Log::File(tail) = &mut feed.log {
                 if let Some(error) = tail.look_again() {
                     let path = tail.path().display();
-                    output::tell(&format!(
-                        "tsdaemonize: Cannot read the new log file {path}: {}",
-                        why(&error)
-                    ));
+                    output::warn(&format!("Cannot read the new log file {path}: {}", why(&error)));
                 }
                 is_blind |= tail.is_blind();
             }

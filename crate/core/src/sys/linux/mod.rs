@@ -22,6 +22,7 @@ mod seen;
 mod signals;
 mod sockets;
 mod stat;
+mod usage;
 mod wake;
 mod watch;
 
@@ -41,5 +42,6 @@ pub use self::seen::*;
 pub use self::signals::*;
 pub use self::sockets::*;
 pub use self::stat::*;
+pub use self::usage::*;
 pub use self::wake::*;
 pub use self::watch::*;

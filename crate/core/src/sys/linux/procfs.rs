@@ -3,17 +3,33 @@
 //! /proc can be that of another pid namespace (`unshare -pf` without a mount): then the same number is a stranger's.
 //! So the kernel is asked under which number /proc shows a process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use crate::sys::{Unseen, errno_of};
 
-/// Reads a whole file of /proc.
-pub fn read(path: &str) -> Result<Vec<u8>, Errno> {
-    fs::read(path).map_err(|error| errno_of(&error))
+/// Most files of /proc are shorter than this.
+const USUAL: usize = 4096;
+
+/// Reads a whole file of /proc. The system says that it has no length, so that `fs::read` would begin with little pieces.
+pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<Vec<u8>, Errno> {
+    let mut content = Vec::with_capacity(USUAL);
+    let read = File::open(path).and_then(|mut file| {
+        let mut buffer = [0; USUAL];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => content.extend_from_slice(buffer.get(..count).unwrap_or(&[])),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    read.map(|()| content).map_err(|error| errno_of(&error))
 }
 
 /// The words of a line `NAME: words`, such as those of /proc/PID/status and fdinfo.

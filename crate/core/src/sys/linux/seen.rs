@@ -68,7 +68,7 @@ impl Seen {
         // A mask is a thread's own, and any thread that does not block the signal gets it.
         let threads = fs::read_dir(self.0.join("task")).ok()?;
         let blocks = |dir: PathBuf| {
-            let status = fs::read(dir.join("status"));
+            let status = procfs::read(&dir.join("status"));
             status.map_or(Some(true), |status| has_signal(&status, "SigBlk", signal))
         };
         let are_blocking = threads.map(|thread| blocks(thread.ok()?.path()));
@@ -88,7 +88,7 @@ impl Seen {
     fn listed_children(&self) -> Option<Vec<i32>> {
         let mut children = Vec::new();
         for thread in fs::read_dir(self.0.join("task")).ok()?.flatten() {
-            let list = fs::read(thread.path().join("children")).ok()?;
+            let list = procfs::read(&thread.path().join("children")).ok()?;
             children.extend(procfs::words(&list).filter_map(procfs::number::<i32>));
         }
         Some(children)
@@ -118,20 +118,17 @@ impl Seen {
         Stat::read(&self.0)?.started_at()
     }
 
-    /// Its effective user.
-    pub fn user(&self) -> Option<u32> {
-        effective_uid(&self.status().ok()?)
-    }
-
-    /// Its resident memory in bytes.
-    pub fn rss(&self) -> Option<f64> {
+    /// Its effective user, and its resident memory in bytes.
+    pub fn user_and_rss(&self) -> (Option<u32>, Option<f64>) {
+        let Ok(status) = self.status() else { return (None, None) };
         // A whole number: the code that parses a float takes 14 KB of the module.
-        let kib: u64 = procfs::number(procfs::field(&self.status().ok()?, "VmRSS")?.next()?)?;
-        Some(kib as f64 * 1024.0)
+        let kib = procfs::field(&status, "VmRSS").and_then(|mut words| words.next());
+        let kib = kib.and_then(procfs::number::<u64>);
+        (effective_uid(&status), kib.map(|kib| kib as f64 * 1024.0))
     }
 
     fn status(&self) -> Result<Vec<u8>, Errno> {
-        fs::read(self.0.join("status")).map_err(|error| errno_of(&error))
+        procfs::read(&self.0.join("status"))
     }
 }
 
@@ -152,7 +149,7 @@ fn has_flock(dir: &Path, file: FileId) -> Result<bool, Errno> {
     let number = |error| errno_of(&error);
     for entry in again(|| fs::read_dir(dir.join("fd")).map_err(number))? {
         let entry = entry.map_err(number)?;
-        let info = match fs::read(dir.join("fdinfo").join(entry.file_name())).map_err(number) {
+        let info = match procfs::read(&dir.join("fdinfo").join(entry.file_name())) {
             Err(Errno::ENOENT) => continue, // Closed meanwhile; or the process is gone, as all will say.
             info => info?,
         };

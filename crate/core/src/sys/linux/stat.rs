@@ -1,6 +1,5 @@
 //! What /proc says of any process in one line: proc_pid_stat(5).
 
-use std::fs;
 use std::path::Path;
 
 use nix::time::{ClockId, clock_gettime};
@@ -19,6 +18,10 @@ pub struct Stat {
     pub ppid: i32,
     /// Whether PF_EXITING is among the flags of field 9: the process has begun to end.
     pub is_ending: bool,
+    /// Fields 14 to 17, the time in which it and its children that it has waited for have had a CPU, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Field 24, its resident memory in pages.
+    pub resident_pages: u64,
     /// Field 22, when the process began, in clock ticks since the boot.
     pub start_ticks: u64,
 }
@@ -26,7 +29,7 @@ pub struct Stat {
 impl Stat {
     /// Reads it from a process's directory in /proc; `None` where that cannot be seen.
     pub fn read(dir: &Path) -> Option<Self> {
-        Self::parse(&fs::read(dir.join("stat")).ok()?)
+        Self::parse(&procfs::read(&dir.join("stat")).ok()?)
     }
 
     /// The name in field 2 may contain anything, parentheses and spaces too, and the kernel cuts it
@@ -39,6 +42,8 @@ impl Stat {
             state: char::from(*field(0)?.first()?),
             ppid: procfs::number(field(1)?)?,
             is_ending: procfs::number::<u32>(field(6)?)? & PF_EXITING != 0,
+            cpu_ticks: (11..15).map(|at| procfs::number::<u64>(field(at)?)).sum::<Option<u64>>()?,
+            resident_pages: procfs::number(field(21)?)?,
             start_ticks: procfs::number(field(19)?)?,
         })
     }
@@ -62,6 +67,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_a_process_takes_is_in_its_fields() {
+        let line = b"42 (node) S 1 41 40 0 -1 0 0 0 0 0 7 20 300 4000 20 0 1 0 777 0 123";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.cpu_ticks, stat.resident_pages), (4327, 123));
+    }
 
     #[test]
     fn the_name_in_proc_stat_may_hold_anything() {

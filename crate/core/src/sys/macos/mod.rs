@@ -22,6 +22,7 @@ mod process;
 mod seen;
 mod signals;
 mod sockets;
+mod usage;
 mod wake;
 mod watch;
 
@@ -40,5 +41,6 @@ pub use self::process::*;
 pub use self::seen::*;
 pub use self::signals::*;
 pub use self::sockets::*;
+pub use self::usage::*;
 pub use self::wake::*;
 pub use self::watch::*;

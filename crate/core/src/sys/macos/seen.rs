@@ -61,15 +61,11 @@ impl Seen {
         Some(process.pbi_start_tvsec as f64 * 1e3 + (process.pbi_start_tvusec / 1000) as f64)
     }
 
-    /// Its effective user.
-    pub fn user(&self) -> Option<u32> {
-        Some(self.process()?.0.pbi_uid)
-    }
-
-    /// Its resident memory in bytes.
-    pub fn rss(&self) -> Option<f64> {
-        let (_, task) = self.process()?;
-        (task.pti_resident_size > 0).then_some(task.pti_resident_size as f64)
+    /// Its effective user, and its resident memory in bytes.
+    pub fn user_and_rss(&self) -> (Option<u32>, Option<f64>) {
+        let Some((process, task)) = self.process() else { return (None, None) };
+        let rss = (task.pti_resident_size > 0).then_some(task.pti_resident_size as f64);
+        (Some(process.pbi_uid), rss)
     }
 
     fn process(&self) -> Option<(libc::proc_bsdinfo, libc::proc_taskinfo)> {
