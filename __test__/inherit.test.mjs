@@ -204,8 +204,8 @@ test('the guardian of a start keeps nothing of the launcher open', async (t) => 
     () => fs.existsSync(join(p.dir, 'pid')) && Number(fs.readFileSync(join(p.dir, 'pid'))),
   )
   const open = Object.values(descriptors(proc(daemon).ppid))
-  // It keeps its socket to the launcher, and the pidfile.
-  t.deepEqual(open.map((target) => target.replace(/:.*/, '')).sort(), [p.pidFile(), 'socket'])
+  // It keeps its socket to the launcher, the pidfile, and what a supervisor has instead of a terminal.
+  t.deepEqual(open.map((target) => target.replace(/:.*/, '')).sort(), ['/dev/null', p.pidFile(), 'socket'])
   p.write('on', '')
   t.is((await started).status, 0)
 })
