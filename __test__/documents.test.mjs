@@ -67,9 +67,18 @@ for (const document of runnable) {
       const p = place(t)
       fs.chmodSync(p.dir, 0o755)
       install(p, document)
+      leaveNoLogs(t, code)
       await follow(t, p, code, needsRoot ? await inside(t, p) : [])
     })
   }
+}
+
+/** Where there is no logger, what root's programs print goes to files in /var/log, which outlive them. */
+function leaveNoLogs(t, code) {
+  const names = isRoot ? code.matchAll(/^\$ tsdaemonize (?:start|ensure) --name (\w+)/gm) : []
+  const logs = new Set([...names].map(([, name]) => `/var/log/${name}.log`))
+  const made = [...logs].filter((log) => !fs.existsSync(log))
+  t.teardown(() => made.map((log) => fs.rmSync(log, { force: true })))
 }
 
 /** Tests programs that no transcript shows. */

@@ -248,7 +248,7 @@ The pidfile was on ${tmpfs === undefined ? 'a disk' : `a tmpfs (\`${tmpfs}\`), a
 of a daemon and of a bare Node side by side. System calls are counted with strace, in child 1 up to its fork and in child 2
 up to the execve.
 
-Also measured: [syslog](benchmarks-syslog.md), and [other ways to a background process](benchmarks-peers.md).
+Also measured: [the executable](benchmarks-program.md), [syslog](benchmarks-syslog.md), and [other ways to a background process](benchmarks-peers.md).
 `
 }
 
@@ -279,5 +279,6 @@ try {
   for (const path of [run, dir]) rmSync(path, { recursive: true, force: true })
 }
 
-// The other half, with a page of its own.
+// The other parts, with pages of their own.
+await import('./bench/program.mjs')
 await import('./bench/syslog.mjs')

@@ -14,7 +14,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { cpus, release, tmpdir } from 'node:os'
+import { cpus, loadavg, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -29,6 +29,7 @@ const RUNS = Math.max(3, Number(flags.runs ?? 15))
 const SETTLED = 1500
 /** For a daemon to work, in milliseconds. */
 const PATIENCE = 30_000
+const [load] = loadavg()
 const OURS = ['tsdaemonize', 'tsdaemonize start SCRIPT', 'tsdaemonize start node']
 
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -247,7 +248,7 @@ of a daemon that does nothing: until the command that starts it has ended, and u
 the moment when the command was begun. A launcher waits until the daemon is ready if it is to tell the truth;
 \`setsid -f node\` waits for nothing, and is the floor.
 
-- ${cpus()[0]?.model.trim()}, ${cpus().length} cores; Linux ${release()}; Node ${process.versions.node}
+- ${cpus()[0]?.model.trim()}, ${cpus().length} cores; Linux ${release()}; Node ${process.versions.node}; load when it began: ${load.toFixed(1)}
 
 ![until the daemon works](plots/peers-works.svg)
 
@@ -259,7 +260,7 @@ the moment when the command was begun. A launcher waits until the daemon is read
 |---|---|---|---|---|---|---|---|---|
 ${lines.join('\n')}
 
-The machine had other work at the same time: two runs differ by some per cent. pm2's own daemon was running already.
+Where the load was above zero, other work has taken its share of the CPUs. pm2's own daemon was running already.
 forever keeps a monitor beside each daemon, and pm2 its own daemon for all.
 `
 }
@@ -302,5 +303,5 @@ try {
   }
 } finally {
   await clear()
-  rmSync(dir, { recursive: true, force: true })
+  rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 }

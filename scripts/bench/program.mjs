@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, release, tmpdir } from 'node:os'
+import { cpus, loadavg, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -207,32 +207,33 @@ function rows(turns) {
   ]
 }
 
-const page = (table) => `# What the program costs
+const page = (table, load) => `# What the program costs
 
 \`npm run bench\` writes this page; \`node scripts/bench/program.mjs\` writes it alone. Each row is the median of ${RUNS} runs,
 the last three of ${SHORT_RUNS}. They are times of whole processes, from their creation to their end, measured by a program in C
 that starts them. What is compared ran in turns on the same machine, a *boot* (an empty program in a bare Node) and a
 \`/bin/true\` among it.
 
-- ${cpus()[0]?.model.trim()}, ${cpus().length} cores; Linux ${release()}; Node ${process.versions.node}
+- ${cpus()[0]?.model.trim()}, ${cpus().length} cores; Linux ${release()}; Node ${process.versions.node}; load when it began: ${load.toFixed(1)}
 
 | what | median | relative | target | held |
 |---|---|---|---|---|
 ${table.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}
 
 \`start\` waits until the daemon is ready, \`stop\` until it has ended. *Its own end* is the time from a plain SIGTERM to the end
-of the same daemon. The machine had other work at the same time, so two runs differ by some per cent, and what takes a
-millisecond by more; the ratios differ less than the times. [\`benchmarks-peers.md\`](benchmarks-peers.md) has the same commands
+of the same daemon. On a machine that does nothing else two runs differ by some per cent, and what takes a millisecond by
+more. Where the load was above zero, other work has taken its share of the CPUs: then read the ratios, and not the times. [\`benchmarks-peers.md\`](benchmarks-peers.md) has the same commands
 beside pm2, start-stop-daemon and \`setsid -f\`.
 `
 
 try {
   mkdirSync(dir, { recursive: true })
   console.log(`${RUNS} runs of starts, ${SHORT_RUNS} of questions; this takes about ${RUNS * 2} s\n`)
+  const [load] = loadavg()
   const turns = new Turns()
   await measureDaemons(turns)
   await measureQuestions(turns)
-  const text = page(rows(turns))
+  const text = page(rows(turns), load)
   console.log(text)
   if (!flags.print) writeFileSync(file('docs/benchmarks-program.md'), text)
 } finally {
@@ -241,5 +242,6 @@ try {
       process.kill(Number(pid), 'SIGKILL')
     } catch {}
   }
-  rmSync(dir, { recursive: true, force: true })
+  // A supervisor may still write how its daemon has ended.
+  rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 }
