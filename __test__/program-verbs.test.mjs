@@ -4,10 +4,12 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import {
+  asRoot,
   cli,
   command,
   isAlive,
   isUnlocked,
+  NOBODY,
   pidIn,
   place,
   printed,
@@ -20,7 +22,7 @@ import {
 import { lock, lockCommand, RUNNING, WHOLE } from './locks.mjs'
 
 const PROGRAM = join(root, 'tsdaemonize')
-const VERBS = ['status', 'stop', 'reload', 'kill']
+const VERBS = ['status', 'stop', 'restart', 'reload', 'kill']
 
 /** Runs a verb of the executable on daemons of the place. */
 function does(p, verb, ...args) {
@@ -326,4 +328,68 @@ test('kill sends a signal by its name or its number, and no other', async (t) =>
   t.is((await does(p, 'kill', '-s', 'KILL', 'sample')).status, 0)
   await until(() => !isAlive(pid), 'its end')
   t.is((await does(p, 'kill', 'sample')).status, 7)
+})
+
+test('restart starts a daemon of the library again: its program, arguments and directory, in the environment of the caller', async (t) => {
+  const p = place(t)
+  const body = `setup() {
+    fs.writeFileSync(process.env.DIR + '/seen', JSON.stringify([
+      process.argv.slice(2), process.env.WORD, process.execArgv.filter((flag) => !flag.includes('sigusr1')),
+    ]))
+  }`
+  const script = p.write('sample.mjs', cli({ body }))
+  const more = { env: { WORD: 'a b=c' }, execArgv: ['--no-warnings'] }
+  t.is((await run(p, script, ['start', '--', '--own', 'x y'], more)).status, 0)
+  const first = pidIn(p)
+  const seen = fs.readFileSync(join(p.dir, 'seen'), 'utf8')
+  t.deepEqual(JSON.parse(seen), [['--own', 'x y'], 'a b=c', ['--no-warnings']])
+  fs.rmSync(join(p.dir, 'seen'))
+  const program = [process.execPath, '--no-warnings', './sample.mjs', 'start', '--', '--own', 'x y']
+  says(p, { program, cwd: p.dir })
+  // The caller's own directory does not count.
+  const line = 'cd / && exec "$0" restart --pid-file-path "$1" sample'
+  const other = command(p, 'sh', ['-c', line, PROGRAM, p.run], { env: { WORD: 'new' } })
+  t.deepEqual(outcome(await other), { status: 0, stdout: '', stderr: '' })
+  t.false(isAlive(first))
+  t.true(isAlive(pidIn(p)))
+  t.not(pidIn(p), first)
+  t.is(fs.readFileSync(join(p.dir, 'seen'), 'utf8'), seen.replace('a b=c', 'new'))
+  t.is((await does(p, 'stop', 'sample')).status, 0)
+})
+
+test('restart stops nothing that it cannot start again in the same way', async (t) => {
+  const p = place(t)
+  const refuses = async (words) => {
+    const before = fs.existsSync(p.pidFile()) && pidIn(p)
+    const { status, stdout, stderr } = await does(p, 'restart', 'sample')
+    t.deepEqual([status, stdout], [1, ''])
+    t.regex(stderr, words)
+    t.is(before, fs.existsSync(p.pidFile()) && pidIn(p))
+    if (before) t.true(isAlive(before))
+  }
+  await refuses(/^sample: The daemon 'sample' is not running \(looked for/)
+  t.is((await run(p, p.write('sample.mjs', cli()), ['start'])).status, 0)
+  const cannot = /^sample: The daemon 'sample' cannot be started again in the same way: .*Nothing was stopped/
+  for (const state of [{ program: [] }, { program: ['node', 5], cwd: '/' }, { program: ['node', 'x'] }]) {
+    says(p, state)
+    await refuses(cannot)
+  }
+  says(p, { program: [process.execPath, 'x'], cwd: p.dir, pid: 1 })
+  await refuses(cannot)
+})
+
+asRoot('restart by root executes nothing that another user says', async (t) => {
+  const p = place(t)
+  fs.chmodSync(p.dir, 0o755)
+  fs.chownSync(p.run, NOBODY.uid, NOBODY.gid)
+  const script = p.write('sample.mjs', cli())
+  t.is((await run(p, script, ['start'], NOBODY)).status, 0)
+  says(p, { program: ['/bin/touch', join(p.dir, 'touched')], cwd: '/' })
+  fs.chownSync(join(p.run, '.sample.state'), NOBODY.uid, NOBODY.gid)
+  const pid = pidIn(p)
+  const { status, stderr } = await does(p, 'restart', 'sample')
+  t.is(status, 1)
+  t.regex(stderr, /is another user's, as whom it must be started\. Nothing was stopped/)
+  t.true(isAlive(pid))
+  t.false(fs.existsSync(join(p.dir, 'touched')))
 })

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tsdaemonize_core::error::{Code, Error, Result as CoreResult};
 use tsdaemonize_core::instance::places::{self, Candidate};
 use tsdaemonize_core::start::arguments::{Executable, c_string};
-use tsdaemonize_core::start::{self, Launch, Look, Plan, Readiness};
+use tsdaemonize_core::start::{self, Launch, Look, Plan, Readiness, Supervision};
 use tsdaemonize_core::sys::Signals;
 
 use crate::error::{FAILED, Failure};
@@ -33,9 +33,10 @@ pub fn launch(start: &Start, is_shown: bool) -> Result<(i32, Printed), Failure> 
 
 /// What a script is told that takes the hand-over, as `Hello` in ts/process/handover.ts.
 fn hello(start: &Start, is_shown: bool) -> Value {
+    let named = start.is_named.then_some(start);
     json!({
-        "name": start.name,
-        "place": start.places.first().map(place),
+        "name": named.map(|start| &start.name),
+        "place": named.and_then(|start| start.places.first()).map(place),
         "isPartOfService": false,
         "startTimeout": millis(start.start_timeout),
         "isShown": is_shown,
@@ -51,21 +52,67 @@ pub fn hand_over(
     hello: &Value,
     interrupts: &mut Interrupts,
 ) -> Result<(i32, Printed), Failure> {
-    let from = from.map(|dir| c_string(dir.as_os_str().as_bytes().to_vec())).transpose()?;
+    let cwd = from.map(|dir| c_string(dir.as_os_str().as_bytes().to_vec())).transpose()?;
+    // The script gives a name of its own, and its pidfile a place.
+    let nameless = hello["name"].is_null();
     let launched = begin(&start.places, || {
         Ok(Plan {
             executable: executable(start)?,
-            cwd: from.clone(),
-            places: start.places.clone(),
+            cwd: cwd.clone(),
+            places: if nameless { Vec::new() } else { start.places.clone() },
             keep_fds: Vec::new(),
             timeout: start.start_timeout,
-            nameless: false,
+            nameless,
             hello: hello.to_string(),
-            state: None,
-            supervision: None,
+            state: Some(known(start, from, hello).to_string()),
+            supervision: Some(supervision(start, from, hello)?),
         })
     })?;
     failed::outcome(start, launched.wait_for(interrupts), Printed::default())
+}
+
+/// What the launcher knows of the daemon, in its state file: a daemon that has dropped its privileges does not say what
+/// a `restart` executes.
+fn known(start: &Start, from: Option<&Path>, hello: &Value) -> Value {
+    let cwd = from.map(Path::to_owned).or_else(|| std::env::current_dir().ok());
+    let mut known = json!({
+        "version": 1,
+        "program": start.argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>(),
+        "cwd": cwd.map(|dir| dir.to_string_lossy().into_owned()),
+    });
+    for key in ["name", "options"] {
+        if !hello[key].is_null() {
+            known[key] = hello[key].clone();
+        }
+    }
+    known
+}
+
+/// What stays beside the Daemon of a script that asks for a supervisor, as `supervisionOf` in ts/launch/launch.ts.
+fn supervision(start: &Start, from: Option<&Path>, hello: &Value) -> CoreResult<Supervision> {
+    let place = start.places.first().map(|candidate| &candidate.place);
+    let mut plan = known(start, from, hello);
+    plan["package"] = json!(env!("CARGO_PKG_VERSION"));
+    plan["kind"] = json!("library");
+    plan["name"] = json!(start.name);
+    plan["dir"] = json!(place.map(|place| place.dir.to_string_lossy()));
+    plan["private"] = json!(place.is_some_and(|place| place.private));
+    let executable =
+        own_executable().map_err(|failure| Error::new(Code::Unsupported, failure.message))?;
+    Ok(Supervision {
+        executable,
+        name: c_string(start.name.clone().into_bytes())?,
+        plan: plan.to_string().into_bytes(),
+        extra: Vec::new(),
+        foreign: false,
+    })
+}
+
+/// The path of this executable.
+pub fn own_executable() -> Result<CString, Failure> {
+    let path = std::env::current_exe()
+        .map_err(|error| Failure::new(FAILED, format!("Cannot see where this file is: {error}")))?;
+    Ok(c_string(path.into_os_string().into_vec())?)
 }
 
 /// Begins a start; once more, where a process that is being killed still held the pidfile, when it has let go.
@@ -130,7 +177,7 @@ pub fn options(start: &Start) -> Value {
 }
 
 /// A place as the native module has it.
-fn place(Candidate { place, variable }: &Candidate) -> Value {
+pub fn place(Candidate { place, variable }: &Candidate) -> Value {
     let mut found = json!({
         "dir": place.dir.to_string_lossy(),
         "name": place.name,

@@ -17,7 +17,7 @@ use crate::names::{self, Kind};
 use crate::scripts;
 
 /// How long a start may take.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an end may take.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a program lives until it is ready, where nobody says more.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use tsdaemonize_core::pidfile::Place;
 use tsdaemonize_core::process::lock_holder::Process;
+use tsdaemonize_core::start::frames::place_of;
 use tsdaemonize_core::sys::Seen;
 
 use super::ended::Ended;
@@ -20,14 +21,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads what the launcher has said, and in a line of its own what the daemon has said.
+    /// Reads what the launcher has said, and in lines of their own what the daemon has said and, where it has given its
+    /// name itself, the place of its pidfile. `None` where it was written for another version of this executable.
     pub fn read(text: &[u8]) -> Option<Self> {
-        let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
-        let (launcher, daemon) = text.split_at(end);
-        let mut launcher: Value = serde_json::from_slice(launcher).ok()?;
+        let mut lines = text.splitn(3, |byte| *byte == b'\n');
+        let mut launcher: Value = serde_json::from_slice(lines.next()?).ok()?;
+        let daemon = lines.next().and_then(|line| serde_json::from_slice(line).ok());
         // For `restart`, which reads it itself: a whole environment.
         launcher.as_object_mut()?.remove("again");
-        Some(Self { launcher, daemon: serde_json::from_slice(daemon).unwrap_or_default() })
+        let package = launcher["package"].as_str();
+        if package.is_some_and(|version| version != env!("CARGO_PKG_VERSION")) {
+            return None;
+        }
+        if let Some(place) = lines.next().and_then(place_of) {
+            launcher["name"] = json!(place.name);
+            launcher["dir"] = json!(place.dir.to_string_lossy());
+            launcher["private"] = json!(place.private);
+        }
+        Some(Self { launcher, daemon: daemon.unwrap_or_default() })
     }
 
     /// The daemon's name.
@@ -85,6 +96,12 @@ impl Plan {
             }
         } else if let Value::Object(own) = &self.daemon {
             state.clone_from(own);
+            // The launcher knows better: the daemon may have dropped its privileges before it said that.
+            for key in ["version", "name", "program", "cwd", "options"] {
+                if !self.launcher[key].is_null() {
+                    state.insert(key.to_owned(), self.launcher[key].clone());
+                }
+            }
         }
         state.insert("supervisor".to_owned(), json!(std::process::id()));
         state.insert("restarts".to_owned(), json!(0));

@@ -127,6 +127,14 @@ impl Seen {
         (effective_uid(&status), kib.map(|kib| kib as f64 * 1024.0))
     }
 
+    /// Whether all its user ids, the saved one too, are among these.
+    pub fn runs_as_one_of(&self, users: &[u32]) -> bool {
+        let Ok(status) = self.status() else { return false };
+        let Some(ids) = procfs::field(&status, "Uid") else { return false };
+        let ids: Vec<Option<u32>> = ids.map(procfs::number).collect();
+        ids.len() == 4 && ids.iter().all(|id| id.is_some_and(|id| users.contains(&id)))
+    }
+
     fn status(&self) -> Result<Vec<u8>, Errno> {
         procfs::read(&self.0.join("status"))
     }

@@ -68,6 +68,14 @@ impl Seen {
         (Some(process.pbi_uid), rss)
     }
 
+    /// Whether all its user ids, the saved one too, are among these.
+    pub fn runs_as_one_of(&self, users: &[u32]) -> bool {
+        self.process().is_some_and(|(process, _)| {
+            let ids = [process.pbi_uid, process.pbi_ruid, process.pbi_svuid];
+            ids.iter().all(|id| users.contains(id))
+        })
+    }
+
     fn process(&self) -> Option<(libc::proc_bsdinfo, libc::proc_taskinfo)> {
         libproc::process(self.0)
     }
