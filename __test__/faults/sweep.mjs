@@ -185,7 +185,8 @@ async function judgeStart(w, point, { status, signal, seen }) {
   if (signal !== null && !killedLauncher) wrong.push(`the launcher was ended by signal ${signal}`)
   // What comes after "go" or "ready" was sent is the boundary: whole or not at all, but who was told is open.
   const boundary = point.phase === 'sent'
-  const emptyFile = mayLeaveEmpty(point, seen)
+  // A launcher that has no memory left ends as one that is killed.
+  const emptyFile = mayLeaveEmpty(killedLauncher ? { ...point, fault: 'SIGKILL' } : point, seen)
   const nothing = () => leftIn(w, { emptyFile }).length === 0
   // A process that is ending has let go of all but its number.
   const over = () => nothing() && strays(seen).length === 0
