@@ -27,6 +27,12 @@ const LINES = [
   ['tsdaemonize logs --f', ['--follow'], ['--name']],
 ]
 
+/** What is offered for NAMEs. */
+const NAMES = [
+  ['tsdaemonize status --json completed', ['completed-one', 'completed two'], ['--json']],
+  ['tsdaemonize restart completed-', ['completed-one'], ['completed two']],
+]
+
 const SHELLS = {
   bash: (file, line) => ['bash', [script('completions.bash'), file, ...line.split(' ')]],
   zsh: (file, line) => ['zsh', ['-f', script('completions.zsh'), file, line]],
@@ -39,38 +45,51 @@ const SHELLS = {
 /** A word as it is offered, without what a shell adds: a directory's slash, the path before it, a backslash. */
 const bare = (word) => word.replace(/^\.\//, '').replace(/\/$/, '').replaceAll('\\', '')
 
-for (const [shell, call] of Object.entries(SHELLS)) {
+/** Puts the executable into the PATH of the place, whose daemons are known to nobody else. */
+function link(p) {
+  p.write('bin/tsdaemonize', `#!/bin/sh\nexec '${PROGRAM}' "$@" --pid-file-path '${p.run}'\n`)
+  fs.chmodSync(join(p.dir, 'bin/tsdaemonize'), 0o755)
+}
+
+/** Asks a shell for each of the lines. */
+async function offers(t, p, shell, lines) {
+  const completions = await command(p, PROGRAM, ['completions', shell])
+  t.is(completions.status, 0)
+  const file = p.write(`completions.${shell}`, completions.stdout)
+  const env = { PATH: `${p.dir}/bin:${process.env.PATH}`, HOME: p.dir, XDG_CONFIG_HOME: p.dir, TERM: 'dumb' }
+  const asked = lines.map(async ([line, wanted, unwanted]) => {
+    const { status, stdout, stderr } = await command(p, ...SHELLS[shell](file, line), { env })
+    t.is(status, 0, `${line}: ${stderr}`)
+    const offered = stdout.split('\n').map(bare)
+    for (const word of wanted) t.true(offered.includes(word), `${line}: no ${word} in ${stdout}`)
+    for (const word of unwanted) t.false(offered.includes(word), `${line}: ${word}`)
+  })
+  await Promise.all(asked)
+}
+
+for (const shell of Object.keys(SHELLS)) {
   testIf(works(shell, '-c', 'exit'))(
-    `${shell} completes commands, options, values, NAMEs and programs`,
+    `${shell} completes commands, options, values and programs`,
     async (t) => {
       const p = place(t)
-      for (const [index, name] of ['completed-one', 'completed two'].entries()) {
-        const daemon = p.write(`${index}.mjs`, cli({ options: `name: '${name}'` }))
-        t.is((await run(p, daemon, ['start'])).status, 0)
-      }
-      // The place of these daemons is known to nobody else.
-      p.write('bin/tsdaemonize', `#!/bin/sh\nexec '${PROGRAM}' "$@" --pid-file-path '${p.run}'\n`)
-      fs.chmodSync(join(p.dir, 'bin/tsdaemonize'), 0o755)
+      link(p)
       fs.mkdirSync(join(p.dir, 'directory'))
-      const completions = await command(p, PROGRAM, ['completions', shell])
-      t.is(completions.status, 0)
-      const file = p.write(`completions.${shell}`, completions.stdout)
-      const env = {
-        PATH: `${p.dir}/bin:${process.env.PATH}`,
-        HOME: p.dir,
-        XDG_CONFIG_HOME: p.dir,
-        TERM: 'dumb',
-      }
-      const asked = LINES.map(async ([line, wanted, unwanted]) => {
-        const { status, stdout, stderr } = await command(p, ...call(file, line), { env })
-        t.is(status, 0, `${line}: ${stderr}`)
-        const offered = stdout.split('\n').map(bare)
-        for (const word of wanted) t.true(offered.includes(word), `${line}: no ${word} in ${stdout}`)
-        for (const word of unwanted) t.false(offered.includes(word), `${line}: ${word}`)
-      })
-      await Promise.all(asked)
+      await offers(t, p, shell, LINES)
     },
   )
+}
+
+for (const shell of Object.keys(SHELLS)) {
+  const can = works(shell, '-c', 'exit') && works(PROGRAM, 'list', '--names')
+  testIf(can)(`${shell} completes the NAMEs of daemons that run`, async (t) => {
+    const p = place(t)
+    link(p)
+    for (const [index, name] of ['completed-one', 'completed two'].entries()) {
+      const daemon = p.write(`${index}.mjs`, cli({ options: `name: '${name}'` }))
+      t.is((await run(p, daemon, ['start'])).status, 0)
+    }
+    await offers(t, p, shell, NAMES)
+  })
 }
 
 test('bash takes --option=value apart, and so do its completions', async (t) => {
