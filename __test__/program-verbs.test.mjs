@@ -17,6 +17,7 @@ import {
   run,
   stranger,
   test,
+  testIf,
   until,
 } from './kit.mjs'
 import { lock, lockCommand, RUNNING, WHOLE } from './locks.mjs'
@@ -393,3 +394,47 @@ asRoot('restart by root executes nothing that another user says', async (t) => {
   t.true(isAlive(pid))
   t.false(fs.existsSync(join(p.dir, 'touched')))
 })
+
+/** A build without it starts no foreign programs. */
+const supervises = fs.existsSync(join(root, 'crate/program/src/supervisor'))
+testIf(supervises)(
+  'restart calls a foreign program as it was called, from the same place, however often',
+  async (t) => {
+    const p = place(t)
+    const file = p.write('sample.sh', '#!/bin/sh\necho "$PWD $WORD $*" >> "$DIR/seen"\nexec sleep 1000\n')
+    fs.chmodSync(file, 0o755)
+    const options = [
+      '--pid-file-path',
+      './run',
+      '--stop-timeout',
+      '300',
+      '--ready',
+      'alive=50',
+      '--cwd',
+      p.dir,
+    ]
+    const start = ['start', ...options, './sample.sh', 'one', 'two three']
+    const started = await command(p, PROGRAM, start, { env: { WORD: 'a b=c' } })
+    t.is(started.status, 0, started.stderr)
+    const pids = [pidIn(p)]
+    for (const cwd of ['/', p.run]) {
+      const again = await command(p, PROGRAM, ['restart', '--pid-file-path', p.run, 'sample'], { cwd })
+      t.deepEqual(outcome(again), { status: 0, stdout: '', stderr: '' })
+      t.false(isAlive(pids.at(-1)))
+      pids.push(pidIn(p))
+    }
+    t.is(new Set(pids).size, 3)
+    t.is(fs.readFileSync(join(p.dir, 'seen'), 'utf8'), `${p.dir} a b=c one two three\n`.repeat(3))
+
+    // As its supervisor has the same patience, it may be the one that kills.
+    const deaf = ['--name', 'deaf', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done']
+    t.is((await command(p, PROGRAM, ['start', ...options, ...deaf])).status, 0)
+    const stop = await does(p, 'stop', 'deaf', 'sample')
+    t.is(stop.status, 0)
+    t.regex(
+      stop.stderr,
+      /^deaf: The daemon with pid \d+ did not end within 1\.3 s of SIGTERM and was killed\. If it needs/,
+    )
+    t.deepEqual(fs.readdirSync(p.run), [])
+  },
+)
