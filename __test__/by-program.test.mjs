@@ -43,7 +43,7 @@ test('options of the command line go before the script’s own, its name too, an
   t.is(pidIn(p, 'asked'), pid)
   t.deepEqual(said(p), ['asked', '/usr', ['x']])
   t.is(proc(pid).status.Umask, '0027')
-  t.is(proc(pid).fd[1], log)
+  await until(() => proc(pid).fd[1] === log, 'its log file, which it opens after "go"')
   t.false(fs.existsSync(join(p.dir, 'own.log')))
 })
 

@@ -33,16 +33,20 @@ pub fn launch(start: &Start, is_shown: bool) -> Result<(i32, Printed), Failure> 
 
 /// What a script is told that takes the hand-over, as `Hello` in ts/process/handover.ts.
 fn hello(start: &Start, is_shown: bool) -> Value {
-    let named = start.is_named.then_some(start);
-    json!({
-        "name": named.map(|start| &start.name),
-        "place": named.and_then(|start| start.places.first()).map(place),
+    let mut hello = json!({
+        "place": null,
         "isPartOfService": false,
         "startTimeout": millis(start.start_timeout),
         "isShown": is_shown,
         "earlier": [],
         "options": options(start),
-    })
+    });
+    // Else the script's Daemon gives its own name and place.
+    if start.is_named {
+        hello["name"] = json!(start.name);
+        hello["place"] = json!(start.places.first().map(place));
+    }
+    hello
 }
 
 /// Starts a script that takes the hand-over, in this directory, or in the caller's.
