@@ -9,6 +9,9 @@ use crate::pidfile::patience::{KILLED, PAUSE, SETTLE};
 use crate::pidfile::{self, Place, State};
 use crate::sys::Reaction;
 
+/// How much longer a supervisor may take than the daemon.
+const SUPERVISOR: Duration = Duration::from_secs(1);
+
 /// How a daemon was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped {
@@ -28,8 +31,13 @@ pub fn stop(place: &Place, patience: Duration) -> Result<Option<Stopped>> {
     let pid = daemon.pid;
     let refused = |errno| not_allowed(place, pid, daemon.is_supervised(), errno);
     daemon.ask_to_end().map_err(refused)?;
+    let asked = Instant::now();
     let mut stopped = Stopped { pid, killed: false };
-    if !daemon.wait(patience) {
+    // A supervisor has the same patience, and kills the daemon itself.
+    let is_supervised = daemon.is_supervised();
+    if daemon.wait(if is_supervised { patience + SUPERVISOR } else { patience }) {
+        stopped.killed = is_supervised && asked.elapsed() >= patience;
+    } else {
         daemon.kill().map_err(refused)?;
         stopped.killed = true;
         if !daemon.wait(KILLED) {
