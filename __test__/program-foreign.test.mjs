@@ -279,6 +279,7 @@ test('a program that cannot be executed is told by what its errno means for it',
     t.is(failed.status, 1, file)
     t.regex(failed.stderr, words)
     t.deepEqual(fs.readdirSync(p.run), [], file)
+    t.false(fs.existsSync(join(p.dir, 'log')), 'a log file that was made in vain')
   }
   const nowhere = await start(p, '--name', 'bad', '--cwd', '/no/such/directory', ...logged(p), 'sleep', '1')
   t.regex(nowhere.stderr, /Cannot use the working directory '\/no\/such\/directory': ENOENT/)

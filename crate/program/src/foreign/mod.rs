@@ -6,23 +6,19 @@ mod ready;
 pub mod refused;
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{DirBuilder, Permissions, set_permissions};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
 use tsdaemonize_core::error::Result as CoreResult;
 use tsdaemonize_core::start::arguments::{Executable, c_string};
 use tsdaemonize_core::start::{Plan, Supervision};
-use tsdaemonize_core::sys;
 
 use self::exec_stage::Stage;
 use self::output::Outputs;
 use self::ready::{Progress, Ways};
-use crate::error::{FAILED, Failure};
+use crate::error::Failure;
 use crate::failed::{self, Printed};
-use crate::launching::{Interrupts, begin, c_strings, millis, variables};
+use crate::launching::{Interrupts, begin, c_strings, millis, own_executable, variables};
 use crate::plan::{STOP_TIMEOUT, Start};
 
 /// The umask of a daemon, as the library's.
@@ -31,9 +27,20 @@ const UMASK: u32 = 0o022;
 /// Starts a foreign program, beside which a supervisor stays. Returns the program's pid, and what it printed.
 pub fn start(start: &Start, interrupts: &mut Interrupts) -> Result<(i32, Printed), Failure> {
     let mut outputs = Outputs::open(start)?;
+    let started = launch(start, interrupts, &mut outputs);
+    if started.is_err() {
+        outputs.remove_made();
+    }
+    started
+}
+
+fn launch(
+    start: &Start,
+    interrupts: &mut Interrupts,
+    outputs: &mut Outputs,
+) -> Result<(i32, Printed), Failure> {
     let mut ways = Ways::open(start.ready)?;
-    make_directory(start);
-    let stage = stage(start, &outputs);
+    let stage = stage(start, outputs);
     let (argv, hello) = stage.hand_on();
     let mut env = start.env.clone();
     env.extend(ways.variables().into_iter().map(|(name, value)| (name.into(), value.into())));
@@ -53,13 +60,13 @@ pub fn start(start: &Start, interrupts: &mut Interrupts) -> Result<(i32, Printed
             nameless: false,
             hello: hello.to_string(),
             state: None,
-            supervision: Some(supervision(start, &outputs, own.clone())?),
+            supervision: Some(supervision(start, outputs, own.clone())?),
         })
     })?;
     outputs.given_away();
     ways.given_away();
     let session = launched.session();
-    let outcome = launched.wait_for(&mut Progress::new(ways, &mut outputs, interrupts, session));
+    let outcome = launched.wait_for(&mut Progress::new(ways, outputs, interrupts, session));
     outputs.take_in();
     failed::outcome(start, outcome, outputs.printed())
 }
@@ -77,12 +84,6 @@ fn stage(start: &Start, outputs: &Outputs) -> Stage {
         made: outputs.made(),
         ..Stage::default()
     }
-}
-
-fn own_executable() -> Result<CString, Failure> {
-    let path = std::env::current_exe()
-        .map_err(|error| Failure::new(FAILED, format!("Cannot see where this file is: {error}")))?;
-    Ok(c_string(path.into_os_string().into_vec())?)
 }
 
 fn supervision(start: &Start, outputs: &Outputs, executable: CString) -> CoreResult<Supervision> {
@@ -119,14 +120,4 @@ fn again() -> Value {
     let env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let env = variables(&env).into_iter().map(|variable| bytes(&variable));
     json!({ "arguments": arguments.collect::<Vec<_>>(), "cwd": cwd, "env": env.collect::<Vec<_>>() })
-}
-
-/// The directory of root's foreign programs, which no system has. Whether it is there now is seen when it is used.
-pub fn make_directory(start: &Start) {
-    let of_foreign = Path::new(sys::OF_FOREIGN);
-    if start.places.first().is_some_and(|candidate| candidate.place.dir == of_foreign)
-        && DirBuilder::new().mode(0o755).create(of_foreign).is_ok()
-    {
-        let _ = set_permissions(of_foreign, Permissions::from_mode(0o755));
-    }
 }

@@ -4,7 +4,7 @@
 //! reads that, and goes on with the pipe. So a line that is printed in two parts stays one, and what a failed start has
 //! printed is the launcher's to show.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, remove_file, symlink_metadata};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -153,6 +153,15 @@ impl Outputs {
         self.pipes_mut().for_each(Pipe::take_in);
     }
 
+    /// Removes the files that were made for a program that did not start, and that it has not written to.
+    pub fn remove_made(&self) {
+        for sink in [&self.stdout, &self.stderr] {
+            if let Sink::File(file) = sink {
+                file.remove_made();
+            }
+        }
+    }
+
     /// How many bytes of each pipe were lost.
     pub fn lost(&self) -> Vec<u64> {
         self.pipes().map(|(_, pipe)| pipe.lost).collect()
@@ -187,6 +196,17 @@ impl Sink {
 }
 
 impl LogFile {
+    fn remove_made(&self) {
+        let own = self.writer.try_clone().map(File::from).and_then(|file| file.metadata());
+        if let (Ok(own), Ok(found)) = (own, symlink_metadata(&self.path))
+            && self.is_made
+            && own.len() == 0
+            && (own.dev(), own.ino()) == (found.dev(), found.ino())
+        {
+            let _ = remove_file(&self.path);
+        }
+    }
+
     /// What stands in it behind what was there before. It was opened to write; whoever may not read it sees nothing.
     fn printed(&self) -> Vec<u8> {
         let writer = self.writer.try_clone().map(File::from).and_then(|file| file.metadata());

@@ -16,7 +16,6 @@ use tsdaemonize_core::sys::Signals;
 
 use crate::command_line::Call;
 use crate::error::{Failure, USAGE};
-use crate::foreign;
 use crate::foreign::exec_stage::Stage;
 use crate::launching::{self, millis};
 use crate::output;
@@ -40,7 +39,6 @@ fn any(start: Start, signals: Signals) -> Result<ExitCode, Failure> {
     runner::keep_children();
     let mut stage = stage(&start, &signals)?;
     let files = open_outputs(&start, &mut stage)?;
-    foreign::make_directory(&start);
     let pidfile = lock(&start)?;
     let begun =
         pidfile.as_ref().map_or(Ok(()), |held| held.write(own_pid())).map_err(Failure::from);
