@@ -2,8 +2,6 @@
 //!
 //! The second front of the core. It is one thread.
 
-#![allow(dead_code, reason = "the verbs follow")]
-
 mod command_line;
 mod durations;
 mod env_file;
