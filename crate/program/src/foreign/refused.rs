@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::{FsFlags, statvfs};
 use tsdaemonize_core::error::reason;
+use tsdaemonize_core::sys;
 
 /// The exit status of a shell that cannot execute what it has found.
 pub const CANNOT_EXECUTE: u8 = 126;
@@ -83,7 +83,7 @@ fn explained(file: &Path, errno: i32) -> String {
              (`#!/bin/sh`)"
                 .to_owned()
         }
-        libc::ELIBBAD => ". Its interpreter is no program for this machine".to_owned(),
+        sys::BAD_INTERPRETER => ". Its interpreter is no program for this machine".to_owned(),
         libc::ETXTBSY => ". Another process has it open for writing".to_owned(),
         libc::E2BIG => ". Its arguments and its environment are too long together".to_owned(),
         _ => String::new(),
@@ -105,9 +105,7 @@ fn unexecutable(file: &Path) -> Option<String> {
             file.display()
         ));
     }
-    let flags = statvfs(file).ok()?.flags();
-    let is_noexec = flags.contains(FsFlags::ST_NOEXEC);
-    is_noexec.then(|| ". Its file system is mounted with `noexec`".to_owned())
+    sys::is_noexec(file).then(|| ". Its file system is mounted with `noexec`".to_owned())
 }
 
 /// The interpreter that the first line of a script names.

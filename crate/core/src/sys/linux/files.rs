@@ -10,8 +10,17 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::sys::{FileId, again, errno_of};
+
+/// The errno of execve(2) for a program whose interpreter cannot run.
+pub const BAD_INTERPRETER: i32 = libc::ELIBBAD;
+
+/// Whether a file lies where nothing may be executed.
+pub fn is_noexec(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC))
+}
 
 /// Makes a file without a name for what the daemon prints: memfd_create(2), close-on-exec.
 pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {

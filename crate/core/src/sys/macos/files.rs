@@ -7,9 +7,19 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, readlinkat};
+use nix::mount::MntFlags;
 use nix::sys::stat::{FileStat, fstatat};
+use nix::sys::statfs::statfs;
 
 use crate::sys::{FileId, again};
+
+/// The errno of execve(2) for a program whose interpreter cannot run.
+pub const BAD_INTERPRETER: i32 = libc::EBADARCH;
+
+/// Whether a file lies where nothing may be executed.
+pub fn is_noexec(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.flags().contains(MntFlags::MNT_NOEXEC))
+}
 
 /// Makes a file without a name, close-on-exec, for what the daemon prints.
 pub fn memfd(_name: &CStr) -> Result<OwnedFd, Errno> {
