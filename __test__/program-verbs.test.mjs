@@ -438,3 +438,40 @@ testIf(supervises)(
     t.deepEqual(fs.readdirSync(p.run), [])
   },
 )
+
+asRoot(
+  'restart by root executes nothing that a daemon says which has dropped root and poses as a supervisor',
+  async (t) => {
+    const p = place(t)
+    fs.chmodSync(p.dir, 0o755)
+    fs.chmodSync(p.run, 0o755)
+    fs.writeFileSync(p.pidFile(), '')
+    const touched = join(p.dir, 'touched')
+    const again = { arguments: ['start', '--', '/bin/touch', touched], cwd: '/', env: [] }
+    const plan = p.write('plan', JSON.stringify({ version: 1, name: 'sample', kind: 'foreign', again }))
+    const source = `use POSIX; use Fcntl ':flock';
+    my ($path, $plan) = @ARGV;
+    sub locks { fcntl($_[0], 37, pack('s s x4 q q l x4', 1, 0, $_[1], 1, 0)) or die $! }
+    open my $file, '+<', $path or die $!;
+    open my $mark, '+<', $path or die $!;
+    locks($file, 0x40000000); flock($file, LOCK_EX) or die $!; locks($mark, 0x40000003);
+    syswrite $file, "$$\\n";
+    open my $text, '<', $plan or die $!;
+    POSIX::dup2(fileno($text), 5);
+    fork or do { sleep 1000; exit };
+    $) = '65534 65534'; $( = 65534; POSIX::setuid(65534) or die $!;
+    syswrite STDOUT, 'stands'; sleep 1000 while 1;`
+    const posing = spawn('perl', ['-e', source, p.pidFile(), plan], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    t.teardown(() => process.kill(-posing.pid, 'SIGKILL'))
+    await new Promise((resolve) => posing.stdout.once('data', resolve).once('end', resolve))
+    t.regex((await does(p, 'status', 'sample')).stdout, new RegExp(`, supervisor ${posing.pid}`))
+    const { status, stderr } = await does(p, 'restart', 'sample')
+    t.is(status, 1)
+    t.regex(stderr, /Nothing was stopped/)
+    t.true(isAlive(posing.pid))
+    t.false(fs.existsSync(touched))
+  },
+)
