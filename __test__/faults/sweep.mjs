@@ -140,7 +140,9 @@ export function pointsOf(call) {
 }
 
 export function nameOf({ sweep, role, phase, thread, comm, call, nth, fault, path }) {
-  return `${sweep}: ${role}/${phase}/${thread}/${call}/${nth} ${fault} (${comm}${path ? ` ${path}` : ''})`
+  // A point has the same name in every run.
+  const shown = path?.replace(/^.*\/tsd-faults-\w+/, 'DIR').replace(/\d{3,}/g, 'N')
+  return `${sweep}: ${role}/${phase}/${thread}/${call}/${nth} ${fault} (${comm}${shown ? ` ${shown}` : ''})`
 }
 
 /** Tries one point. What was found wrong, and whether the point was reached. */
@@ -198,6 +200,10 @@ async function judgeStart(w, point, { status, signal, seen }) {
     // One that failed says so when all is over; one that was killed cannot.
     await until(over, SETTLE)
   }
+  const isDaemon = point.role === 'daemon' || point.role === 'supervisor'
+  const isKilled = boundary && isDaemon && point.fault === 'SIGKILL'
+  // A foreign program ends with its supervisor, a moment after it.
+  if (isKilled) await until(() => processesOf(w).length === 0, SETTLE)
   const runs = settled(w, isForeign)
   if (runs !== undefined && point.sweep === 'drop' && !isNobody(runs.daemon))
     wrong.push('it has kept privileges')
@@ -207,11 +213,8 @@ async function judgeStart(w, point, { status, signal, seen }) {
     )
   }
   // A daemon that its launcher has just told to go, and that is killed, leaves what any killed one does.
-  const isDaemon = point.role === 'daemon' || point.role === 'supervisor'
-  const killedDaemon = boundary && status === 0 && isDaemon && point.fault === 'SIGKILL'
   if (runs === undefined) {
-    if (killedDaemon) await until(() => processesOf(w).length === 0, SETTLE)
-    const left = killedDaemon ? processesOf(w) : leftIn(w, { emptyFile })
+    const left = isKilled && status === 0 ? processesOf(w) : leftIn(w, { emptyFile })
     if (left.length > 0) wrong.push(`left: ${left.join(', ')}`)
   }
   if (boundary || killedLauncher) await until(() => strays(seen, runs).length === 0, SETTLE)
