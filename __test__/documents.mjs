@@ -88,7 +88,8 @@ export function shell(p, line, { before = [], status = 0 } = {}) {
     for (const name of ['node', 'sudo']) fs.chmodSync(join(bin, name), 0o755)
     fs.symlinkSync(executable, join(bin, 'tsdaemonize'))
   }
-  const env = { RUNTIME_DIRECTORY: p.run, PATH: `${bin}:${process.env.PATH}` }
+  // An ordinary user’s log files are in their home.
+  const env = { RUNTIME_DIRECTORY: p.run, HOME: p.dir, PATH: `${bin}:${process.env.PATH}` }
   const [file, ...args] = [...before, 'sh', '-c', `(exit ${status}); ${line}`]
   return command(p, file, args, { env })
 }
