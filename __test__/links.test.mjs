@@ -173,7 +173,7 @@ for (const [what, make] of Object.entries(FINE)) {
     const script = p.write('a.mjs', cli({ options }))
     const { status, stderr } = await run(p, script, ['start'])
     t.is(status, 0, stderr)
-    t.deepEqual(fs.readdirSync(p.ours), ['log', 'sample.pid'])
+    t.deepEqual(fs.readdirSync(p.ours).sort(), ['.sample.state', 'log', 'sample.pid'])
     t.is((await run(p, script, ['status'])).status, 0)
     t.is((await run(p, script, ['stop'])).status, 0)
     t.deepEqual(fs.readdirSync(p.ours), ['log'])
