@@ -206,7 +206,7 @@ for (const node of [process.execPath, bunPath].filter((path) => fs.existsSync(pa
   test(`an action that calls exit when its signal aborts is not waited for, and the last line is logged, on ${on}`, async (t) => {
     const p = place(t)
     const before =
-      "process.on('exit', () => fs.appendFileSync(process.env.DIR + '/notes', fs.readdirSync(process.env.RUN) + '\\n'))"
+      "process.on('exit', () => fs.appendFileSync(process.env.DIR + '/notes', fs.readdirSync(process.env.RUN).sort() + '\\n'))"
     const body = `${NOTE}
     async action(signal) {
       this.note('acts')
@@ -222,7 +222,11 @@ for (const node of [process.execPath, bunPath].filter((path) => fs.existsSync(pa
     process.kill(daemon.pid, 'SIGTERM')
     const { status, stderr } = await daemon
     t.is(status, 0)
-    t.is(notes(p), 'acts\nshutdown\nsample.pid\n', 'the pidfile is there for as long as code runs')
+    t.is(
+      notes(p),
+      'acts\nshutdown\n.sample.state,sample.pid\n',
+      'the pidfile is there for as long as code runs',
+    )
     t.regex(stderr, /^sample: Ended after .* with status 0: SIGTERM$/m)
     t.notRegex(stderr, /cut off/)
     const early = await command(p, node, [script, 'exit'])

@@ -108,10 +108,10 @@ test('the facade is below 200 KB', (t) => {
   t.true(size < 200_000, `${size}`)
 })
 
-test('the JavaScript of the facade is below 128 KB', (t) => {
+test('the JavaScript of the facade is below 132 KB', (t) => {
   // This is what a program loads; the bridges and the kit for tests are separate files.
   const { size } = fs.statSync(join(root, 'dist/index.js'))
-  t.true(size < 128_000, `${size}`)
+  t.true(size < 132_000, `${size}`)
 })
 
 test('nothing runs when it is installed, and it depends on nothing but its binaries', async (t) => {

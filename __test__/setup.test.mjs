@@ -7,7 +7,8 @@ import { command, place, root, test } from './kit.mjs'
 const NATIVE = /^The native module is built with Rust/
 const JAVASCRIPT = /^Building the JavaScript failed/
 
-const DIST = ['index', 'pino', 'winston', 'testing/index', 'testing/reaper'].map((name) => `dist/${name}.js`)
+const MODULES = ['index', 'bin', 'pino', 'winston', 'testing/index', 'testing/reaper']
+const DIST = MODULES.map((name) => `dist/${name}.js`)
 const PRODUCTS = ['tsdaemonize.linux-x64-gnu.node', 'tsdaemonize', 'ts/native/binding.d.ts', ...DIST]
 const SOURCES = {
   'Cargo.toml': NATIVE,
@@ -30,7 +31,7 @@ function built(t) {
   for (const name of [...Object.keys(SOURCES), 'package-lock.json', 'ts/other.ts']) p.write(name, '')
   p.write('scripts/setup.mjs', fs.readFileSync(join(root, 'scripts/setup.mjs')))
   for (const name of fs.readdirSync(p.dir, { recursive: true })) at(p, name, 1000)
-  for (const name of ['node_modules/.package-lock.json', ...PRODUCTS]) {
+  for (const name of ['node_modules/.package-lock.json', ...PRODUCTS, 'dist/tsdaemonize.1']) {
     p.write(name, '')
     at(p, name, 2000)
   }
