@@ -30,6 +30,12 @@ const relayOf = (pid) =>
   )
 const ended = (p) => until(() => processesOf(p).length === 1, 'the end of daemon and relay')
 
+/** The relay once it is there: a signal to the process 0 would reach the whole group, this test included. */
+async function relayAt(pid) {
+  await until(() => relayOf(pid) > 0, 'the relay')
+  return relayOf(pid)
+}
+
 test('bursts of the shortest lines after pauses arrive as they are', async (t) => {
   const p = place(t)
   const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
@@ -142,7 +148,7 @@ test('daemon and relay are stopped and go on, now and then: all arrives', async 
   const { status, stderr } = await run(p, script, [], { env: local(p) })
   t.is(status, 0, stderr)
   const pid = pidIn(p)
-  const relay = relayOf(pid)
+  const relay = await relayAt(pid)
   for (let i = 0; isAlive(pid); i++) {
     const which = i % 3 ? pid : relay
     try {
@@ -214,7 +220,7 @@ test('a relay that is stopped holds up neither the daemon nor its children', asy
   const before = "import { spawn } from 'node:child_process'"
   t.is((await run(p, p.write('a.mjs', program({ body: loud, before })), [], { env: local(p) })).status, 0)
   const pid = pidIn(p)
-  const relay = relayOf(pid)
+  const relay = await relayAt(pid)
   process.kill(relay, 'SIGSTOP')
   await until(() => proc(relay).state === 'T')
   fs.writeFileSync(`${p.dir}/go`, '')
@@ -250,7 +256,7 @@ test('a relay that is killed while no process can be made is missed by nobody, a
     t.is(status, 0, String(stderr))
   }
   const [, before0] = /^Max processes +(\S+)/m.exec(fs.readFileSync(`/proc/${pid}/limits`, 'utf8'))
-  const relay = relayOf(pid)
+  const relay = await relayAt(pid)
   await until(() => fs.existsSync(`${dir}/spawned`), 'the child')
   limit(0)
   process.kill(relay, 'SIGKILL')
