@@ -38,6 +38,7 @@ test('a command or an option that does not exist names the nearest one, with sta
     ['ensure --pidfilepath /x b', '--pid-file-path'],
     ['start --pid-file /x b', '--pid-file-path'],
     ['start --start_timeout 1 b', '--start-timeout'],
+    ['start --timeout 1 b', '--start-timeout'],
     ['run --sdtout a b', '--stdout'],
     ['start --usr a b', '--user'],
     ['status --jsno a', '--json'],

@@ -104,6 +104,8 @@ const STARTING: &[Opt] = &[
     valued("env-file", "FILE", "Variables of its environment, a line each"),
     valued("stdout", "WHERE", "What it prints goes to this file, or to `syslog`"),
     valued("stderr", "WHERE", "Its errors go to this file, or to `syslog`"),
+];
+const ENDING: &[Opt] = &[
     valued("stop-timeout", "TIME", "How long it may take to end: milliseconds, or `10s`"),
     valued("runtime", "PROGRAM", "What runs a script; `node`, where it is left out"),
 ];
@@ -133,21 +135,21 @@ pub const VERBS: &[Verb] = &[
         name: "start",
         does: "start a program as a daemon, and wait until it is ready",
         more: "Options come before the program: what follows its name is its own. A script is run by Node, anything else as it is. Either there is a daemon afterwards, which is ready, or the reason why not is told and nothing is left.",
-        options: &[STARTING, READINESS],
+        options: &[STARTING, READINESS, ENDING],
         operands: Operands::Program,
     },
     Verb {
         name: "run",
         does: "run a program in the foreground, under a manager or as PID 1",
         more: "It takes the options of start, without those about being ready: a manager hears of that from the program itself. It passes signals on, reaps orphans where it is PID 1, and ends as the program ends: with its status, with 128 + n after the signal n, with 127 where it was not found, with 126 where it could not be executed.",
-        options: &[STARTING],
+        options: &[STARTING, ENDING],
         operands: Operands::Program,
     },
     Verb {
         name: "ensure",
         does: "print the pid of the daemon that runs; start it where none does",
         more: "It takes the options of start. Where another one is just starting the daemon, it waits until that is ready.",
-        options: &[STARTING, READINESS],
+        options: &[STARTING, READINESS, ENDING],
         operands: Operands::Program,
     },
     Verb {

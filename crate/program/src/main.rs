@@ -22,13 +22,12 @@ mod verbs;
 mod waiting;
 mod words;
 
-use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use tsdaemonize_core::process::own;
 
 use command_line::Wanted;
-use error::{FAILED, Failure, NO_RIGHT, USAGE};
+use error::{Failure, NO_RIGHT, USAGE};
 
 fn main() -> ExitCode {
     match checked() {
@@ -69,10 +68,8 @@ fn checked() -> Result<ExitCode, Failure> {
         }
         Wanted::Manual => output::print(&verbs::manual::page()).map(done),
         Wanted::Where => {
-            let path = std::env::current_exe().map_err(|error| {
-                Failure::new(FAILED, format!("Cannot see where this file is: {error}"))
-            })?;
-            let line = [path.into_os_string().into_vec(), b"\n".to_vec()].concat();
+            let path = launching::own_executable()?;
+            let line = [path.as_bytes(), b"\n"].concat();
             output::print_bytes(&line).map(done)
         }
     }

@@ -20,6 +20,8 @@ use crate::scripts;
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an end may take.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// So much later SIGKILL comes.
+pub const KILL_AFTER: Duration = Duration::from_secs(1);
 /// How long a program lives until it is ready, where nobody says more.
 const ALIVE: Duration = Duration::from_millis(200);
 /// The value of an output that goes to the logger.
@@ -260,11 +262,16 @@ fn ready(call: &Call, has_library: bool) -> Result<Ready, Failure> {
     })
 }
 
+/// Whether a variable is this package's own, which no process that it starts gets.
+pub fn is_own(variable: &OsStr) -> bool {
+    variable.as_bytes().starts_with(b"TSDAEMONIZE_")
+}
+
 /// The caller's environment, over that the variables of files, and over those the variables that were given.
 fn environment(call: &Call) -> Result<Vec<(OsString, OsString)>, Failure> {
     let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     env.retain(|(name, _)| is_run(call) || OF_MANAGERS.iter().all(|own| name != own));
-    env.retain(|(name, _)| !name.as_bytes().starts_with(b"TSDAEMONIZE_"));
+    env.retain(|(name, _)| !is_own(name));
     let mut set = |name: OsString, value: OsString| {
         env.retain(|(other, _)| *other != name);
         env.push((name, value));

@@ -28,5 +28,5 @@ pub use self::keepers::{Doubt, Keepers, recognise};
 pub use self::locks::{HELD, take_all_quietly};
 pub use self::look::{Look, State, look, parse_pid};
 pub use self::place::{LONGEST_NAME, Place, is_name};
-pub use self::state_file::{is_about, name_of_state_file, read_state};
+pub use self::state_file::{is_about, name_of_state_file, read_state, state_path};
 pub use self::sweep::sweep;

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -23,6 +24,11 @@ const LONGEST: usize = 64 << 10;
 
 fn name(place: &Place) -> String {
     format!(".{}.state", place.name)
+}
+
+/// The path of a daemon's state file.
+pub fn state_path(place: &Place) -> PathBuf {
+    place.dir.join(name(place))
 }
 
 /// The daemon whose state file bears this name, if it is one's.

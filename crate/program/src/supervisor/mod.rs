@@ -35,11 +35,10 @@ use self::log::Log;
 use self::plan::{Plan, now, started_at};
 use self::printed::Pipe;
 use crate::failed::signal_name;
+use crate::plan::KILL_AFTER;
 
 /// The first argument of a supervisor.
 pub const SUPERVISOR: &str = "--supervisor";
-/// So much later than `stopTimeout` the daemon is killed.
-const KILL_AFTER: Duration = Duration::from_secs(1);
 /// How long what was killed may take to end.
 const KILLED: Duration = Duration::from_secs(10);
 /// At the end of the system the daemon may get its SIGTERM a moment before the supervisor.

@@ -17,7 +17,7 @@ use nix::unistd::{ForkResult, chdir, execve, fork};
 use serde_json::{Value, json};
 use tsdaemonize_core::error::{Error, reason};
 use tsdaemonize_core::instance::places;
-use tsdaemonize_core::pidfile::{Place, State};
+use tsdaemonize_core::pidfile::{State, state_path};
 use tsdaemonize_core::process::lock_holder::Process;
 use tsdaemonize_core::sys;
 
@@ -27,13 +27,11 @@ use crate::error::{DONE, FAILED, Failure};
 use crate::launching::{self, Interrupts};
 use crate::names::{self, Named};
 use crate::output;
-use crate::plan::{Ready, START_TIMEOUT, Start};
+use crate::plan::{Ready, START_TIMEOUT, Start, is_own};
 use crate::words::{not_running, stranger};
 
 /// The descriptor of a supervisor's plan.
 const PLAN: i32 = 5;
-/// Its own variables, which no process that it starts has.
-const OWN: &str = "TSDAEMONIZE_";
 
 /// How a daemon is started again.
 enum Again {
@@ -82,7 +80,7 @@ fn how(named: &Named) -> Result<Again, Failure> {
     let Some(place) = places.first().map(|candidate| &candidate.place) else {
         return Err(unknown("it has no pidfile"));
     };
-    if !is_trusted(&place.path()) || plan.is_null() && !is_trusted(&state_file(place)) {
+    if !is_trusted(&place.path()) || plan.is_null() && !is_trusted(&state_path(place)) {
         return Err(unknown("it is another user's, as whom it must be started"));
     }
     if let Some(again) = called(&plan["again"]) {
@@ -92,7 +90,7 @@ fn how(named: &Named) -> Result<Again, Failure> {
     let (Some(argv), Some(cwd)) = (texts(said("program")), said("cwd").as_str()) else {
         return Err(unknown("it was not written down how it was started"));
     };
-    let env = std::env::vars_os().filter(|(name, _)| !is_ours(name)).collect();
+    let env = std::env::vars_os().filter(|(name, _)| !is_own(name)).collect();
     let Some(file) = argv.first().map(PathBuf::from).filter(|path| path.is_absolute()) else {
         return Err(unknown("what runs it is not known"));
     };
@@ -170,21 +168,13 @@ fn variables<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Vec<(OsString, OsSt
         let name = OsStr::from_bytes(entry.get(..end)?).to_owned();
         Some((name, OsStr::from_bytes(entry.get(end + 1..)?).to_owned()))
     };
-    entries.filter_map(variable).filter(|(name, _)| !is_ours(name)).collect()
-}
-
-fn is_ours(variable: &OsStr) -> bool {
-    variable.as_bytes().starts_with(OWN.as_bytes())
+    entries.filter_map(variable).filter(|(name, _)| !is_own(name)).collect()
 }
 
 /// Whether a file that says what to execute is root's or the caller's own.
 fn is_trusted(path: &Path) -> bool {
     let own = [0, sys::effective_uid()];
     fs::symlink_metadata(path).is_ok_and(|file| own.contains(&file.uid()))
-}
-
-fn state_file(place: &Place) -> PathBuf {
-    place.dir.join(format!(".{}.state", place.name))
 }
 
 impl Again {

@@ -1,7 +1,6 @@
 //! `stop`: the end of daemons.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tsdaemonize_core::instance::places;
 
@@ -9,14 +8,10 @@ use crate::command_line::Call;
 use crate::error::{DONE, Failure};
 use crate::names::{self, Named};
 use crate::output;
+use crate::plan::{KILL_AFTER, STOP_TIMEOUT};
 use crate::state::State;
 use crate::waiting::Waiting;
 use crate::words::{killed, not_running, stranger};
-
-/// How long the end of a daemon may take that does not say so itself.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// SIGKILL comes so much later.
-const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub fn run(call: &Call) -> Result<ExitCode, Failure> {

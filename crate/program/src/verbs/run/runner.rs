@@ -16,13 +16,12 @@ use tsdaemonize_core::process::own;
 use tsdaemonize_core::sys::{Arrived, Mask, Signals, again, set_disposition};
 
 use crate::output;
+use crate::plan::KILL_AFTER;
 
 /// So many children are waited for before it is looked for signals again.
 const BATCH: usize = 1000;
 /// Where nothing is due.
 const LONG: Duration = Duration::from_secs(1 << 20);
-/// The program is killed so much later than it was given to end by itself.
-const MARGIN: Duration = Duration::from_secs(1);
 /// What is sent to all of a terminal's foreground group.
 const OF_TERMINALS: [c_int; 8] = [
     libc::SIGINT,
@@ -65,7 +64,7 @@ impl Runner {
     /// Beside a child of this process, all of whose signals are read here. `patience`: how long it may take to end
     /// after SIGTERM, if anyone has said so; a manager has a patience of its own.
     pub fn new(signals: Signals, program: i32, stop_timeout: Option<Duration>) -> Self {
-        let patience = stop_timeout.map(|time| time + MARGIN);
+        let patience = stop_timeout.map(|time| time + KILL_AFTER);
         Self { signals, program, patience, kill_at: None }
     }
 
