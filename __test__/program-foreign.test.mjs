@@ -537,7 +537,8 @@ testIf(works('nginx', '-v'))('nginx with `daemon off`', async (t) => {
   const both = pair(t, p, 'nginx')
   t.is(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'served')
   await stopped(t, p, 'nginx', both)
-  const background = await start(p, ...options, ...words)
+  // Not by `listen`: its first process listens for a moment before it ends.
+  const background = await start(p, ...logged(p), '--ready', 'fd', ...words)
   t.is(background.status, 1)
   t.regex(background.stderr, /it went into the background by itself/)
   process.kill(Number(await until(() => read(join(p.dir, 'nginx.pid')), 'its pid')), 'SIGKILL')
