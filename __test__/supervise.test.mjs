@@ -25,6 +25,7 @@ import {
   until,
   works,
 } from './kit.mjs'
+import { assertAll, local, numbers, receive, sampleToReceiver } from './receivers.mjs'
 
 const platform = nativeFile.split('.')[1]
 const { version } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8'))
@@ -245,5 +246,27 @@ withSupervisor('a daemon whose supervisor is killed goes on, and is stopped as b
     t.is((await p.daemon.stop()).pid, p.pid)
     await gone(p.pid, p.supervisor)
     t.deepEqual(fs.readdirSync(p.run), [])
+  },
+)
+
+withSupervisor(
+  'the last words of a daemon that is killed arrive: its supervisor spares the relay',
+  async (t) => {
+    const p = place(t)
+    const body = `async action() {
+    for (let i = 0; i < 2000; i++) console.log('number ' + i)
+    await sleep(300)
+    process.kill(process.pid, 'SIGKILL')
+  }`
+    const options = "supervise: true, stdout: 'syslog', stderr: 'syslog',"
+    const script = p.write('a.mjs', sampleToReceiver({ body, options }))
+    t.is((await run(p, script, [], { env: local(p) })).status, 0)
+    const supervisor = pidIn(p)
+    await until(() => !isAlive(supervisor), 'the end of the supervisor')
+    // There is a logger only now.
+    const receiver = await receive(t, p, 'datagram', `${p.dir}/log`)
+    await until(() => processesOf(p).length === 1, 'the end of the relay')
+    await receiver.stop()
+    assertAll(t, numbers(receiver.messages()), 2000)
   },
 )

@@ -32,6 +32,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
+pub use self::relay::RELAY;
 use self::shared::Shared;
 use self::state::{Failure, Output, make_blocking};
 use crate::{sys, syslog, thread};

@@ -14,6 +14,7 @@
 //! are blocked, and it tells the daemon of its end by none, so that nothing that waits for the daemon's
 //! children ever sees it.
 
+use std::ffi::CStr;
 use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,9 @@ use super::shared::Shared;
 use crate::signal_safe::{close_all_but, errno, now_ms};
 use crate::sys;
 use crate::syslog::direct::Direct;
+
+/// The name of the relay's process, by which others know it.
+pub const RELAY: &CStr = c"to-syslog";
 
 /// A line without its end is sent after so many milliseconds.
 pub const IDLE: i64 = 1000;
@@ -99,7 +103,7 @@ extern "C" fn on_orphaned(_: c_int) {}
 /// Shows in ps(1) what this process is: not a second daemon.
 unsafe fn show_title(prepared: &Prepared) {
     let (address, length) = prepared.arguments;
-    sys::set_name(c"to-syslog");
+    sys::set_name(RELAY);
     // SAFETY: the arguments lie in this process's own copy of its initial stack, which is writable.
     unsafe {
         let title = &*prepared.shared.title.get();

@@ -11,7 +11,6 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, UnixAddr, getsockname, getsockopt, sockopt,
@@ -21,6 +20,7 @@ use super::frames::{Frame, Ready, SUPERVISED, place_payload, receive, send, send
 use crate::error::{Code, Error, Result};
 use crate::pidfile::{PidFile, Place};
 use crate::process::lock_holder::Process;
+use crate::process::own::{close_on_exec, is_open};
 use crate::{poll, sys};
 
 /// The environment variable of the hand-over.
@@ -139,12 +139,6 @@ impl Standing {
     }
 }
 
-fn is_open(fd: RawFd) -> bool {
-    // SAFETY: F_GETFD on any number is an error at worst.
-    let flags = || nix::errno::Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) });
-    sys::again(flags).is_ok()
-}
-
 fn is_unix_stream(fd: RawFd) -> bool {
     if !is_open(fd) {
         return false;
@@ -154,10 +148,6 @@ fn is_unix_stream(fd: RawFd) -> bool {
     let family = getsockname::<UnixAddr>(fd).ok().and_then(|a| a.family());
     let kind = getsockopt(&borrowed, sockopt::SockType);
     family == Some(AddressFamily::Unix) && matches!(kind, Ok(SockType::Stream))
-}
-
-fn close_on_exec(fd: BorrowedFd<'_>) {
-    let _ = sys::again(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)));
 }
 
 /// Takes the variable out of the environment, and overwrites its bytes: those that the process was started

@@ -13,8 +13,6 @@ use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use super::cancel::Cancellation;
 use super::children::MOST_EXTRA;
 use super::deferred::Deferred;
@@ -25,7 +23,7 @@ use super::shared_path::SharedPath;
 use crate::error::{Code, Error, Result};
 use crate::instance::places;
 use crate::pidfile::PidFile;
-use crate::sys;
+use crate::process::own::is_open;
 
 /// A start that is under way. Dropped, it is given up: the guardian ends the daemon.
 #[derive(Debug)]
@@ -77,10 +75,9 @@ pub fn launch(mut plan: Plan) -> Result<Launch> {
 }
 
 fn require_open(fd: RawFd) -> Result<()> {
-    // SAFETY: asks for flags only; a closed descriptor is an error, not undefined.
-    let flags = || Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) });
-    sys::again(flags).map(drop).map_err(|_| {
-        let message = format!("`keepFds` names descriptor {fd}, which is not open");
-        Error::os(Code::StartFailed, message, "fcntl", libc::EBADF)
-    })
+    if is_open(fd) {
+        return Ok(());
+    }
+    let message = format!("`keepFds` names descriptor {fd}, which is not open");
+    Err(Error::os(Code::StartFailed, message, "fcntl", libc::EBADF))
 }

@@ -18,12 +18,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tsdaemonize_core::daemon::PidfileWatch;
 use tsdaemonize_core::error::Result;
+use tsdaemonize_core::output::RELAY;
 use tsdaemonize_core::pidfile::PidFile;
 use tsdaemonize_core::poll;
+use tsdaemonize_core::process::own::{close_on_exec, is_open};
 use tsdaemonize_core::process::session;
 use tsdaemonize_core::start::children::{
     NO_SUPERVISOR, RELEASE, STOOD_DOWN, SUPERVISOR_LOCK, SUPERVISOR_PLAN, SUPERVISOR_SOCKET,
@@ -49,8 +50,6 @@ const BLIND: Duration = Duration::from_secs(1);
 const HASTE: Duration = Duration::from_secs(1);
 /// How long the last messages may take.
 const LAST: Duration = Duration::from_secs(1);
-/// The relay of what a daemon of the library has printed: it sends the last words.
-const RELAY: &str = "to-syslog";
 
 /// A process that supervises. Its only argument is the daemon's pid.
 pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -309,7 +308,10 @@ impl Supervisor {
             self.await_own_signal(Instant::now() + OF_ALL);
         }
         let is_foreign = self.plan.is_foreign();
-        let is_spared = |pid| !is_foreign && sys::name_of(pid).as_deref() == Some(RELAY);
+        // The relay of a daemon of the library sends the last words.
+        let is_relay =
+            |pid| sys::name_of(pid).is_some_and(|name| name.as_bytes() == RELAY.to_bytes());
+        let is_spared = |pid| !is_foreign && is_relay(pid);
         if let Some((_, deadline)) = self.ending {
             end_rest(deadline, is_spared);
         }
@@ -399,10 +401,6 @@ fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(1 << 30)
 }
 
-fn close_on_exec(fd: std::os::fd::BorrowedFd<'_>) {
-    let _ = sys::again(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)));
-}
-
 /// The session that this process leads, with all of the daemon's processes that have no session of their own.
 fn own_session() -> i32 {
     nix::unistd::getpid().as_raw()
@@ -458,10 +456,4 @@ fn end_rest(deadline: Instant, is_spared: impl Fn(i32) -> bool) {
     for process in session::signal_session(own_session(), libc::SIGTERM, is_spared) {
         process.await_end(deadline);
     }
-}
-
-/// Whether a descriptor of this number is open.
-fn is_open(fd: RawFd) -> bool {
-    // SAFETY: F_GETFD on any number is an error at worst.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
